@@ -1,0 +1,107 @@
+// What stands on every tab: wordmark, badges, theme switch, shortcut sheet, and the job line at the foot.
+(() => {
+  "use strict";
+  const { el, icon, on, run, remember, dialog } = window.weft;
+
+  const words = {
+    idle: "Ready", queued: "Waiting", running: "Working", done: "Done", cached: "Done", skipped: "Skipped",
+    error: "Not made", stopped: "Stopped", parked: "Parked",
+  };
+  const shortcuts = [
+    ["Ctrl + Enter", "Generate"], ["Esc", "Stop the picture in the making, or close a window"], ["?", "This sheet"],
+  ];
+
+  function jobText({ job, nodes, warnings, error }) {
+    if (error) return [error.title ? `${error.title}: ${error.message}` : error.message, error.hint].filter(Boolean).join(" ");
+    if (run.pending) return "Sending to the studio …";
+    if (job.state === "queued") return job.ahead ? `${job.ahead} ahead of you` : "Starting next";
+    if (job.state === "running") {
+      const parts = [];
+      if (job.total) parts.push(`step ${job.step} of ${job.total}`);
+      else parts.push(Object.values(nodes).find((n) => n.state === "running")?.title || "preparing the model");
+      if (job.left_s !== null && job.left_s !== undefined) parts.push(job.left_s < 1.5 ? "almost there" : `about ${Math.round(job.left_s)} s left`);
+      return parts.join(", ");
+    }
+    if (warnings?.length) return warnings.join(" ");
+    if (job.state === "done") return job.seconds ? `in ${job.seconds.toFixed(1)} s` : "Your picture is in the history.";
+    if (job.state === "stopped") return "Nothing was stored.";
+    if (job.state === "parked") return "The studio was closed during this run. Press Generate to make it again.";
+    return "Describe a picture and press Generate.";
+  }
+
+  function dark(on) {
+    document.body.classList.toggle("dark", on);
+    document.documentElement.style.colorScheme = on ? "dark" : "light";
+  }
+
+  window.weft.chrome = (root, { trigger, facts }) => {
+    window.weft.facts = facts;
+    const asked = new URLSearchParams(location.search).get("__theme");
+    const kept = remember.get("theme");
+    if (!asked && kept) dark(kept === "dark");
+
+    const swap = el("button", { type: "button", class: "w-round", "aria-label": "Light or dark theme", title: "Light or dark" });
+    const paint = () => swap.replaceChildren(icon(document.body.classList.contains("dark") ? "sun" : "moon"));
+    swap.addEventListener("click", () => {
+      dark(!document.body.classList.contains("dark"));
+      remember.set("theme", document.body.classList.contains("dark") ? "dark" : "light");
+    });
+    new MutationObserver(paint).observe(document.body, { attributeFilter: ["class"] });
+    paint();
+
+    const sheet = () => dialog("Shortcuts", el("dl", { class: "w-keys" }, ...shortcuts.flatMap(([keys, what]) => [
+      el("dt", {}, ...keys.split(" + ").flatMap((key, i) => [i ? " + " : null, el("kbd", {}, key)])), el("dd", {}, what)])));
+    const model = facts.models.find((m) => m.demo);
+
+    const state = el("span", { class: "w-state" });
+    const text = el("span", { class: "w-dock-text" });
+    const fill = el("i");
+    const stop = el("button", { type: "button", class: "w-btn", hidden: true, onclick: () => window.weft.stop() }, icon("stop"), "Stop");
+    const keys = el("button", { type: "button", class: "w-round", "aria-label": "Keyboard shortcuts", title: "Keyboard shortcuts (?)", onclick: sheet }, "?");
+    const dock = el("div", { class: "w-dock", id: "weft-job", role: "group", "aria-label": "Job line" },
+      el("div", { class: "w-dock-bar", "aria-hidden": "true" }, fill), state, text, stop, keys);
+    const said = el("div", { class: "w-sr", role: "status", "aria-live": "polite" });
+    const alarm = el("div", { class: "w-sr", role: "alert" });
+
+    root.append(
+      el("div", { class: "weft" },
+        el("div", { class: "w-mark" }, el("img", { src: "weft/icons/weft.svg", alt: "" }), "Weft"),
+        el("div", { class: "w-badges" },
+          model && el("button", { type: "button", class: "w-badge", id: "weft-model-badge", title: "What this model knows", onclick: () => window.weft.knows?.() }, "demo model"),
+          el("span", { class: "w-badge w-device", id: "weft-device-badge" }, facts.device), swap),
+        dock, said, alarm));
+
+    let before = "";
+    on("run", (snapshot) => {
+      const word = snapshot.job.state;
+      state.dataset.state = word;
+      state.classList.toggle("w-spin", word === "running");
+      state.replaceChildren(icon(word), words[word] || word);
+      text.textContent = jobText(snapshot);
+      text.title = text.textContent;
+      dock.classList.toggle("w-error", word === "error");
+      stop.hidden = !run.live;
+      const { step, total } = snapshot.job;
+      const share = word === "running" ? (total ? step / total : 0.02) : 0;
+      fill.style.transform = `scaleX(${share})`;
+      document.title = word === "running" && total ? `${Math.round(100 * share)} % · Weft` : "Weft";
+      if (word !== before) {
+        if (word === "error") alarm.textContent = text.textContent;
+        else if (["done", "stopped", "running"].includes(word)) said.textContent = `${words[word]}. ${text.textContent}`;
+      }
+      before = word;
+    });
+    window.weft.emit("run", run.snapshot);
+
+    document.addEventListener("keydown", (event) => {
+      const typing = event.target.closest?.("input, textarea, select, [contenteditable]");
+      if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
+        if (document.querySelector("dialog[open]")) return;
+        event.preventDefault();
+        if (!run.live) window.weft.generate?.();
+      } else if (event.key === "Escape") {
+        if (!document.querySelector("dialog[open]") && run.live) { event.preventDefault(); window.weft.stop?.(); }
+      } else if (event.key === "?" && !typing && !document.querySelector("dialog[open]")) sheet();
+    });
+  };
+})();

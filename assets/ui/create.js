@@ -1,0 +1,263 @@
+// Create: a form over the exposed widgets of the graph document. It keeps no settings of its own.
+(() => {
+  "use strict";
+  const weft = window.weft;
+  const { el, icon, on, doc, run, remember, parse, dialog } = weft;
+  const MAX_DRAWN = 2 ** 32 - 1; // drawn seeds stay short enough to read aloud; typed ones may go to 2^53 - 1
+
+  let ids = 0;
+  const draw = () => crypto.getRandomValues(new Uint32Array(1))[0] % MAX_DRAWN;
+  const sizeOf = () => [doc.field("width"), doc.field("height")].map((f) => (f ? doc.widget(f) : 0));
+
+  function field(spec, input, { wide = false, extra = null, help = spec.help } = {}) {
+    const id = `w-f${++ids}`;
+    input.id ||= id;
+    const hint = help ? el("p", { class: "w-help", id: id + "h" }, help) : null;
+    if (hint) input.setAttribute("aria-describedby", id + "h");
+    const fault = el("p", { class: "w-fault", hidden: true });
+    const box = el("div", { class: "w-field" + (wide ? " w-wide" : ""), "data-node": spec.node, "data-widget": spec.widget },
+      el("div", { class: "w-label" }, el("label", { for: input.id }, spec.label), extra), input.closest(".w-slider, .w-row") || input, hint, fault);
+    return box;
+  }
+
+  // one maker per widget kind; an unknown kind stays readable and keeps its value
+  const makers = {
+    number(spec) {
+      const input = el("input", { class: "w-text w-number", type: "number", min: spec.min, max: spec.max, step: spec.step ?? "any", inputmode: spec.whole ? "numeric" : "decimal" });
+      input.addEventListener("change", () => { if (input.value !== "" && Number.isFinite(input.valueAsNumber)) doc.set(spec, input.valueAsNumber); else input.value = doc.widget(spec); });
+      return { input, box: field(spec, input), show: (value) => { input.value = value; } };
+    },
+    slider(spec) {
+      const attributes = { min: spec.min, max: spec.max, step: spec.step ?? (spec.whole ? 1 : 0.1) };
+      const exact = el("input", { class: "w-text w-number", type: "number", inputmode: "decimal", ...attributes });
+      const range = el("input", { type: "range", "aria-label": spec.label, tabindex: -1, ...attributes });
+      el("div", { class: "w-slider" }, range, exact);
+      const take = (value) => { if (Number.isFinite(value)) { doc.set(spec, value); range.value = value; exact.value = value; } };
+      range.addEventListener("input", () => take(range.valueAsNumber));
+      exact.addEventListener("change", () => take(exact.valueAsNumber));
+      return { input: exact, box: field(spec, exact, { wide: true }), show: (value) => { range.value = value; exact.value = value; } };
+    },
+    choice(spec) {
+      const input = el("select", { class: "w-text", onchange: () => doc.set(spec, spec.choices[input.selectedIndex]) },
+        ...spec.choices.map((c) => el("option", {}, String(c).replaceAll("_", " "))));
+      return { input, box: field(spec, input), show: (value) => { input.selectedIndex = spec.choices.indexOf(value); } };
+    },
+    model(spec) {
+      const names = weft.facts.models;
+      const input = el("select", { class: "w-text", onchange: () => { doc.set(spec, input.value); weft.emit("model", input.value); } });
+      const show = (value) => {
+        const known = names.some((m) => m.ref === value) ? names : [...names, { ref: value, title: value }];
+        input.replaceChildren(...known.map((m) => el("option", { value: m.ref }, m.title || m.ref)));
+        input.value = value;
+      };
+      return { input, box: field(spec, input, { wide: true }), show };
+    },
+    bool(spec) {
+      const input = el("input", { type: "checkbox", onchange: () => doc.set(spec, input.checked) });
+      return { input, box: field(spec, input), show: (value) => { input.checked = value === true; } };
+    },
+    text(spec) {
+      const input = spec.lines > 1 ? el("textarea", { class: "w-text", rows: spec.lines }) : el("input", { class: "w-text", type: "text" });
+      input.addEventListener("input", () => doc.set(spec, input.value));
+      return { input, box: field(spec, input, { wide: true }), show: (value) => { input.value = value ?? ""; } };
+    },
+    shown(spec) {
+      const input = el("output", { class: "w-help" });
+      return { input, box: field(spec, input), show: (value) => { input.textContent = JSON.stringify(value); } };
+    },
+  };
+
+  function promptField(spec) {
+    const input = el("textarea", { class: "w-text", rows: 4, maxlength: weft.facts.maxPrompt, spellcheck: "true", placeholder: "A red star on the left and a blue house on the right, at night" });
+    const unknown = el("div", { class: "w-unknown", hidden: true, role: "status" });
+    const knows = el("button", { type: "button", class: "w-link", id: "weft-knows", onclick: () => weft.knows() }, "What this model knows");
+    const box = field({ ...spec, help: "" }, input, { extra: knows });
+    input.setAttribute("aria-describedby", (unknown.id = "weft-unknown"));
+    box.classList.add("w-prompt");
+    box.append(unknown);
+    let wait = 0;
+    const check = () => {
+      const found = weft.vocabulary.size ? weft.unknownWords(input.value, weft.vocabulary) : [];
+      unknown.hidden = !found.length;
+      unknown.replaceChildren(...(found.length ? ["This model does not know "] : []), ...found.flatMap(({ word, near }, i) => [
+        i ? (i === found.length - 1 ? " or " : ", ") : null, el("strong", {}, word), near.length ? " (perhaps " : null,
+        ...near.flatMap((n, j) => [j ? ", " : null, el("button", { type: "button", "aria-label": `Replace ${word} by ${n}`, onclick: () => swap(word, n) }, n)]),
+        near.length ? "?)" : null]).filter((part) => part !== null), ". It paints from the other words.");
+    };
+    const put = (text) => { input.value = text; doc.set(spec, text); check(); };
+    const swap = (word, by) => put(input.value.replace(new RegExp(`(?<![\\p{L}\\p{N}])${word}(?![\\p{L}\\p{N}])`, "giu"), by));
+    input.addEventListener("input", () => { doc.set(spec, input.value); clearTimeout(wait); wait = setTimeout(check, 350); });
+    return { input, box, put, show: (value) => { input.value = value ?? ""; check(); } };
+  }
+
+  function shapeField() {
+    const name = "w-shape" + ++ids;
+    const inputs = weft.facts.sizes.map(({ label, width, height }) => {
+      const longest = Math.max(width, height), input = el("input", { type: "radio", name, "aria-label": `${label}, ${width} by ${height} pixels` });
+      input.addEventListener("change", () => { doc.set(doc.field("width"), width); doc.set(doc.field("height"), height); });
+      const frame = el("i", { class: "w-frame", style: `width:${(15 * width) / longest}px;height:${(15 * height) / longest}px` });
+      return { width, height, input, chip: el("label", { class: "w-chip", title: `${width} × ${height}` }, input, frame, label) };
+    });
+    const size = el("span", { class: "w-help w-number" });
+    const box = el("fieldset", { class: "w-field" }, el("legend", { class: "w-label", style: "margin-bottom:6px;width:100%" }, "Shape", size),
+      el("div", { class: "w-chips" }, ...inputs.map((i) => i.chip)));
+    const show = () => {
+      const [width, height] = sizeOf();
+      size.textContent = `${width} × ${height}`;
+      for (const i of inputs) i.input.checked = i.width === width && i.height === height;
+    };
+    return { box, show };
+  }
+
+  function seedField(spec) {
+    const input = el("input", { class: "w-text w-number", type: "text", inputmode: "numeric", autocomplete: "off" });
+    const dice = el("button", { type: "button", class: "w-square", "aria-label": "Draw a new seed", title: "Draw a new seed", onclick: () => put(draw()) }, icon("dice"));
+    const lock = el("button", { type: "button", class: "w-square", id: "weft-seed-lock" });
+    const paint = () => {
+      const locked = remember.get("seed-lock") === "on";
+      lock.replaceChildren(icon(locked ? "lock" : "unlock"));
+      lock.setAttribute("aria-pressed", String(locked));
+      lock.setAttribute("aria-label", "Keep this seed");
+      lock.title = locked ? "The seed stays. Press for a new one each time." : "Each picture draws a new seed. Press to keep this one.";
+    };
+    const put = (value) => { input.value = value; doc.set(spec, value); };
+    lock.addEventListener("click", () => { remember.set("seed-lock", remember.get("seed-lock") === "on" ? "off" : "on"); paint(); });
+    input.addEventListener("change", () => {
+      const value = Number(input.value.trim());
+      if (/^\d+$/.test(input.value.trim()) && Number.isSafeInteger(value)) { put(value); remember.set("seed-lock", "on"); paint(); }
+      else input.value = doc.widget(spec);
+    });
+    paint();
+    el("div", { class: "w-row" }, input, dice, lock);
+    const box = field({ ...spec, help: "" }, input);
+    return { box, put, show: (value) => { input.value = value; } };
+  }
+
+  weft.create = (root, { props, trigger, watch }) => {
+    const form = el("section", { class: "w-form", "aria-label": "Picture settings" });
+    const stage = el("section", { class: "w-stage", "aria-label": "Picture" });
+    root.append(el("div", { class: "weft w-create" }, form, stage));
+    let prompt = null, seed = null, shown = [];
+
+    const go = el("button", { type: "button", class: "w-go", id: "weft-go", onclick: () => (run.live ? weft.stop() : weft.generate()) });
+    const notice = el("div", { class: "w-notice", hidden: true, role: "status" });
+    const pick = el("input", { type: "file", accept: ".png,.json,image/png,application/json", class: "w-sr", tabindex: -1, "aria-hidden": "true" });
+    pick.addEventListener("change", () => { if (pick.files[0]) openFile(pick.files[0]); pick.value = ""; });
+    const open = el("button", { type: "button", class: "w-btn", onclick: () => pick.click() }, icon("open"), "Open a picture or workflow");
+
+    function build() {
+      const byRole = Object.fromEntries(doc.panel.map((f) => [f.role, f]));
+      const rest = doc.panel.filter((f) => !["prompt", "avoid", "seed"].includes(f.role));
+      prompt = byRole.prompt ? promptField({ ...byRole.prompt, label: byRole.prompt.label || "Prompt" }) : null;
+      const avoid = byRole.avoid ? makers.text({ ...byRole.avoid, lines: 2, help: "" }) : null;
+      if (avoid) { avoid.input.placeholder = "What should not be in the picture"; avoid.input.setAttribute("maxlength", weft.facts.maxPrompt); }
+      const shape = byRole.width && byRole.height ? shapeField() : null;
+      seed = byRole.seed ? seedField(byRole.seed) : null;
+      const made = rest.map((f) => ({ spec: f, ...(makers[f.kind] || makers.shown)(f) }));
+      shown = [[byRole.prompt, prompt], [byRole.avoid, avoid], [byRole.seed, seed], ...made.map((m) => [m.spec, m])].filter(([spec, m]) => spec && m);
+      const more = el("details", { class: "w-more", id: "weft-more", open: remember.get("more") === "open", ontoggle: () => remember.set("more", more.open ? "open" : "folded") },
+        el("summary", {}, icon("chevron"), "More settings"), el("div", { class: "w-more-body" }, ...made.map((m) => m.box), el("div", { class: "w-wide" }, open, pick)));
+      form.replaceChildren(...[notice, prompt?.box, go, avoid?.box, shape?.box, seed?.box, more].filter(Boolean));
+      weft.emit("shape", shape);
+      show();
+    }
+    function show() {
+      for (const [spec, part] of shown) part.show(doc.widget(spec));
+      weft.last.shape?.show();
+    }
+    function paintGo() {
+      go.classList.toggle("w-stop", run.live);
+      go.replaceChildren(icon(run.live ? "stop" : "go"), run.live ? "Stop" : "Generate", el("kbd", { "aria-hidden": "true" }, run.live ? "Esc" : "Ctrl ↵"));
+    }
+    function say(text, undo = null) {
+      notice.hidden = !text;
+      notice.replaceChildren(el("span", {}, text || ""), undo ? el("button", { type: "button", class: "w-link", onclick: () => { undo(); say(""); } }, "Undo") : "");
+    }
+    function faults(error) {
+      for (const box of form.querySelectorAll(".w-field[data-node]")) {
+        const hit = error && box.dataset.node === error.node && (!error.socket || box.dataset.widget === error.socket);
+        box.classList.toggle("w-wrong", Boolean(hit));
+        const line = box.querySelector(".w-fault");
+        line.hidden = !hit;
+        line.textContent = hit ? [error.message, error.hint].filter(Boolean).join(" ") : "";
+        if (hit && box.closest("details")) box.closest("details").open = true;
+      }
+    }
+
+    weft.generate = () => {
+      if (run.live || !doc.current) return;
+      if (seed && remember.get("seed-lock") !== "on") seed.put(draw());
+      faults(null);
+      say("");
+      doc.flush();
+      run.begin();
+      trigger("run", {});
+    };
+    weft.stop = () => {
+      if (!run.live) return;
+      trigger("stop", { run: run.snapshot.run });
+      run.settle();
+    };
+    weft.reuse = (picture, what) => {
+      if (what === "all") return trigger("reuse", { generation: picture.id });
+      const spec = doc.field(what), before = spec && doc.widget(spec);
+      if (!spec) return say("This graph shows no such setting.");
+      doc.set(spec, picture[what]);
+      if (what === "seed") remember.set("seed-lock", "on");
+      build();
+      say(what === "seed" ? "Seed taken over and locked." : "Prompt taken over.", () => { doc.set(spec, before); show(); });
+    };
+    weft.setPrompt = (text) => { prompt?.put(text); prompt?.input.focus(); };
+    weft.addWord = (word) => { if (prompt) prompt.put((prompt.input.value.trimEnd() + " " + word).trimStart()); };
+
+    async function openFile(file) {
+      try {
+        if (file.size > weft.facts.maxUpload) throw new Error(`${file.name} is larger than this studio takes.`);
+        const json = file.name.toLowerCase().endsWith(".json");
+        const text = json ? await file.text() : await weft.pngText(file, "weft_graph");
+        if (!text) throw new Error(`${file.name} carries no Weft workflow. Pictures saved by Weft do; copies from other programs often lose it.`);
+        trigger("open", { text, name: file.name });
+      } catch (error) { say(error.message); }
+    }
+    const veil = el("div", { class: "w-drop weft", hidden: true }, "Drop a Weft picture to restore its settings");
+    root.append(veil);
+    const carries = (event) => [...(event.dataTransfer?.types || [])].includes("Files") && root.offsetParent !== null;
+    document.addEventListener("dragover", (event) => { if (carries(event)) { event.preventDefault(); veil.hidden = false; } });
+    document.addEventListener("dragleave", (event) => { if (!event.relatedTarget) veil.hidden = true; });
+    document.addEventListener("drop", (event) => {
+      veil.hidden = true;
+      if (!carries(event)) return;
+      event.preventDefault();
+      if (event.dataTransfer.files[0]) openFile(event.dataTransfer.files[0]);
+    });
+
+    function receive() {
+      const message = parse(props.value);
+      if (message.document) {
+        const before = doc.current, panel = doc.panel;
+        doc.load(message.document, message.panel);
+        weft.vocabulary = weft.vocabularyOf(doc);
+        build();
+        if (message.restored && message.restored.seed) { remember.set("seed-lock", "on"); build(); }
+        if (message.says) say(message.says, before && message.undo ? () => { doc.load(before, panel); build(); doc.flush(); } : null);
+        if (before) doc.flush();
+      } else if (message.says) say(message.says);
+    }
+    weft.vocabulary = new Set();
+    doc.publish = (document) => { props.value = JSON.stringify({ document }); };
+    watch("value", receive);
+    weft.stage(stage);
+    receive();
+    on("run", (snapshot) => { paintGo(); faults(snapshot.error); });
+    on("model", () => { weft.vocabulary = weft.vocabularyOf(doc); show(); });
+    paintGo();
+    const kept = remember.get("document");
+    if (kept && kept.length < 1000000) trigger("open", { text: kept, name: "" });
+  };
+
+  weft.modelOf = (document) => {
+    const spec = document.panel.find((f) => f.role === "model");
+    return weft.facts.models.find((m) => m.ref === (spec && document.widget(spec))) || weft.facts.models.find((m) => !spec);
+  };
+  weft.vocabularyOf = (document) => new Set(Object.values(weft.modelOf(document)?.vocabulary || {}).flat());
+})();

@@ -1,0 +1,109 @@
+// The picture on its mat: empty state, live preview, result with its settings, and the strip of earlier pictures.
+(() => {
+  "use strict";
+  const weft = window.weft;
+  const { el, icon, on, doc, run, dialog } = weft;
+
+  weft.facts_of = (p) => [`${p.width} × ${p.height}`, p.seed === null ? null : `seed ${p.seed}`, p.seconds ? `${p.seconds.toFixed(1)} s` : null].filter(Boolean).join("  ·  ");
+  weft.when = (p) => new Date(p.created * 1000).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
+  weft.named = (p) => p.title || p.prompt || "Picture without a prompt";
+  weft.saveLink = (p) => el("a", { class: "w-btn", href: p.save, download: p.file }, icon("save"), "Save PNG");
+
+  weft.knows = () => {
+    const model = weft.modelOf(doc);
+    if (!model) return dialog("What this model knows", el("p", {}, "This model came without a list of words. Describe the picture in plain English."));
+    const names = { kind: "Things", colour: "Colours", size: "Sizes", pattern: "Patterns", background: "Surroundings", place: "Places", relation: "Relations", words: "Small words" };
+    const colours = { red: "#d61e2c", orange: "#fa880c", yellow: "#fdda2e", green: "#2c9e4a", blue: "#2662da", purple: "#7e38b2", violet: "#7e38b2", pink: "#fa8abc", brown: "#7a4c2c", black: "#24242c", white: "#f2f3f6" };
+    const box = dialog("What this model knows",
+      el("p", {}, model.limits || "A small model trained on paper-cut scenes. It paints up to four things, each with a colour, a size, a pattern and a place."),
+      model.examples.length ? el("section", { class: "w-group" }, el("h3", {}, "Try one of these"),
+        el("div", { class: "w-chips" }, ...model.examples.map((text) => el("button", { type: "button", class: "w-chip", onclick: () => { box.close(); weft.setPrompt(text); } }, text)))) : null,
+      ...Object.entries(model.vocabulary).filter(([group]) => group !== "words").map(([group, words]) => el("section", { class: "w-group" }, el("h3", {}, names[group] || group),
+        el("div", { class: "w-chips" }, ...words.map((word) => el("button", { type: "button", class: "w-word", "aria-label": `Add ${word} to the prompt`, onclick: () => weft.addWord(word) },
+          group === "colour" && colours[word] ? el("i", { class: "w-dot", style: `background:${colours[word]}` }) : null, word))))),
+      el("p", { class: "w-help" }, "Pressing a word adds it to the prompt. Other words are allowed, but the model cannot see them."));
+    return box;
+  };
+
+  weft.stage = (root) => {
+    const mat = el("div", { class: "w-mat", id: "weft-mat" });
+    const caption = el("div", { class: "w-caption" });
+    const strip = el("ul", { class: "w-strip", id: "weft-strip", "aria-label": "Earlier pictures, newest first" });
+    root.append(mat, caption, strip);
+    let chosen = null, mode = "";
+
+    // The print is as large as the mat allows; a small picture is shown enlarged, never cropped.
+    function print(width, height, src, alt, forming) {
+      const figure = el("figure", { class: "w-print" + (forming ? " w-forming" : "") });
+      if (src) figure.append(el("img", { src, alt, width, height, draggable: "true" }));
+      else figure.append(el("div", { class: "w-blank" }, el("span", {}, alt)));
+      figure.dataset.ratio = width / height;
+      return figure;
+    }
+    function fit() {
+      const figure = mat.querySelector(".w-print");
+      if (!figure) return;
+      const ratio = Number(figure.dataset.ratio), style = getComputedStyle(mat);
+      const wide = mat.clientWidth - 2 * parseFloat(style.paddingLeft);
+      const narrow = matchMedia("(max-width: 900px)").matches;
+      const high = narrow ? Infinity : mat.clientHeight - 2 * parseFloat(style.paddingTop);
+      const width = Math.floor(Math.min(wide, high * ratio));
+      figure.style.width = `${width}px`;
+      figure.style.height = `${Math.floor(width / ratio)}px`;
+    }
+    new ResizeObserver(fit).observe(mat);
+
+    function empty() {
+      const examples = (weft.modelOf(doc)?.examples || []).slice(0, 3);
+      mat.replaceChildren(el("div", { class: "w-empty" }, el("img", { src: "weft/ui/empty.svg", alt: "", width: 480, height: 300 }),
+        el("h2", {}, "What shall we cut from paper?"), el("p", {}, "Describe a picture, or start from one of these."),
+        el("div", { class: "w-examples" }, ...examples.map((text) => el("button", { type: "button", class: "w-chip", onclick: () => weft.setPrompt(text) }, text)))));
+      caption.replaceChildren();
+    }
+    function picture(p) {
+      mat.replaceChildren(print(p.width, p.height, p.url, weft.named(p), false));
+      fit();
+      caption.replaceChildren(
+        el("div", { class: "w-caption-text" }, el("p", {}, weft.named(p)), el("p", { class: "w-facts" }, weft.facts_of(p))),
+        el("div", { class: "w-actions" },
+          el("button", { type: "button", class: "w-btn", id: "weft-reuse", onclick: () => weft.reuse(p, "all") }, icon("reuse"), "Reuse settings"),
+          el("button", { type: "button", class: "w-btn w-quiet", onclick: () => weft.reuse(p, "prompt") }, "Only prompt"),
+          p.seed === null ? null : el("button", { type: "button", class: "w-btn w-quiet", onclick: () => weft.reuse(p, "seed") }, "Only seed"),
+          weft.saveLink(p)));
+    }
+    function forming(snapshot) {
+      const nodes = Object.values(snapshot.nodes), image = nodes.map((n) => n.image).filter(Boolean).pop();
+      const width = Number(doc.field("width") ? doc.widget(doc.field("width")) : 1) || 1, height = Number(doc.field("height") ? doc.widget(doc.field("height")) : 1) || 1;
+      const shown = mat.querySelector(".w-forming img");
+      if (shown && image) { shown.src = image; return; }
+      mat.replaceChildren(print(width, height, image, image ? "Live preview of the picture in the making" : snapshot.job.state === "queued" ? "Waiting for its turn" : "Laying out the paper", true));
+      fit();
+      const prompt = doc.field("prompt");
+      caption.replaceChildren(el("div", { class: "w-caption-text" }, el("p", {}, prompt ? doc.widget(prompt) : ""), el("p", { class: "w-facts" }, `${width} × ${height}`)));
+    }
+    function choose(p) {
+      chosen = p;
+      mode = p ? "picture" : "empty";
+      if (p) picture(p); else empty();
+      for (const item of strip.querySelectorAll("button")) {
+        if (p && item.dataset.id === p.id) item.setAttribute("aria-current", "true");
+        else item.removeAttribute("aria-current");
+      }
+    }
+    weft.choose = choose;
+
+    on("run", (snapshot) => {
+      if (run.live) { mode = "forming"; forming(snapshot); }
+      else if (mode === "forming") choose(chosen);
+    });
+    on("pictures", (list) => {
+      strip.replaceChildren(...list.map((p) => el("li", {}, el("button", { type: "button", class: "w-thumb", "data-id": p.id, title: weft.named(p), "aria-label": `Show: ${weft.named(p)}, seed ${p.seed}`, onclick: () => choose(p) },
+        el("img", { src: p.thumb, alt: "", loading: "lazy", width: 84, height: 84 })))));
+      if (!list.length) strip.replaceChildren(el("li", { class: "w-strip-empty" }, "Your pictures will appear here."));
+      if (!run.live) choose(list.find((p) => p.id === chosen?.id) || list[0] || null);
+    });
+    on("made", (p) => { choose(p); strip.scrollTo({ left: 0 }); });
+    on("document", () => { if (mode === "empty") empty(); });
+    if (!weft.last.pictures) choose(null);
+  };
+})();

@@ -1,0 +1,198 @@
+// What every view of the page shares: elements without markup, the graph document, the newest run status, pictures.
+// Texts of people and plugins reach the page only through textContent and attributes, never as markup.
+(() => {
+  "use strict";
+  const icons = {
+    dice: '<rect x="3.5" y="3.5" width="17" height="17" rx="4"/><path d="M8.5 8.5h.01M15.5 8.5h.01M12 12h.01M8.5 15.5h.01M15.5 15.5h.01" stroke-width="2.6"/>',
+    lock: '<rect x="5" y="10.5" width="14" height="10" rx="2.5"/><path d="M8 10.5V7.5a4 4 0 0 1 8 0v3"/>',
+    unlock: '<rect x="5" y="10.5" width="14" height="10" rx="2.5"/><path d="M8 10.5V7a4 4 0 0 1 7.6-1.7"/>',
+    stop: '<rect x="6" y="6" width="12" height="12" rx="2" fill="currentColor"/>',
+    go: '<path d="M12 3.5l1.9 5.1 5.1 1.9-5.1 1.9L12 17.5l-1.9-5.1L5 10.5l5.1-1.9z"/><path d="M18.5 16v4M16.5 18h4"/>',
+    save: '<path d="M12 4v11M7.5 11l4.5 4.5 4.5-4.5M5 20h14"/>',
+    reuse: '<path d="M4 12a8 8 0 0 1 13.7-5.6L20 8.5M20 4v4.5h-4.5M20 12a8 8 0 0 1-13.7 5.6L4 15.5M4 20v-4.5h4.5"/>',
+    open: '<path d="M4 18.5V6.5A1.5 1.5 0 0 1 5.5 5H10l2 2.5h6.5A1.5 1.5 0 0 1 20 9v9.5A1.5 1.5 0 0 1 18.5 20h-13A1.5 1.5 0 0 1 4 18.5z"/>',
+    book: '<path d="M12 6.5C10 5 7 4.7 4 5v13.5c3-.3 6 0 8 1.5 2-1.5 5-1.8 8-1.5V5c-3-.3-6 0-8 1.5zM12 6.5V20"/>',
+    chevron: '<path d="M9 5.5l6.5 6.5L9 18.5"/>', close: '<path d="M6 6l12 12M18 6L6 18"/>',
+    moon: '<path d="M20 14.5A8.5 8.5 0 0 1 9.5 4a8.5 8.5 0 1 0 10.500 10.5z"/>',
+    sun: '<circle cx="12" cy="12" r="4"/><path d="M12 2.500v2.500M12 19v2.500M2.500 12h2.500M19 12h2.500M5.300 5.300l1.700 1.700M17 17l1.700 1.700M5.300 18.700L7 17M17 7l1.700-1.700"/>',
+    idle: '<circle cx="12" cy="12" r="7.500"/>', queued: '<circle cx="12" cy="12" r="8"/><path d="M12 7.500V12l3 2"/>',
+    running: '<path d="M12 4a8 8 0 1 0 8 8"/>', done: '<path d="M5 12.500l4.500 4.500L19 7.500"/>',
+    cached: '<path d="M5 12.500l4.500 4.500L19 7.500"/>', skipped: '<path d="M6 6l6 6-6 6M13 6l6 6-6 6"/>',
+    error: '<path d="M12 4l9 16H3zM12 10v4.500M12 17.200v.1"/>', stopped: '<rect x="6" y="6" width="12" height="12" rx="2"/>',
+    parked: '<path d="M9 6v12M15 6v12"/>',
+  };
+
+  /** An element; `on…` are listeners, true/false toggle an attribute, children are nodes or plain text. */
+  function el(tag, attributes = {}, ...children) {
+    const node = document.createElement(tag);
+    for (const [name, value] of Object.entries(attributes)) {
+      if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+      else if (name === "value") node.value = value;
+      else if (value === true) node.setAttribute(name, "");
+      else if (value !== false && value !== null && value !== undefined) node.setAttribute(name, value);
+    }
+    node.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+    return node;
+  }
+  function icon(name) {
+    const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+    svg.setAttribute("viewBox", "0 0 24 24");
+    svg.setAttribute("class", "w-i");
+    svg.setAttribute("aria-hidden", "true");
+    svg.innerHTML = icons[name] || icons.idle; // only the constants above
+    return svg;
+  }
+
+  /** Small stores: `on(topic, callback)` also delivers the newest message, so that a late view misses nothing. */
+  const last = {}, listeners = {};
+  function on(topic, callback) {
+    (listeners[topic] ||= new Set()).add(callback);
+    if (topic in last) callback(last[topic]);
+  }
+  function emit(topic, message) {
+    last[topic] = message;
+    for (const callback of listeners[topic] || []) callback(message);
+  }
+  function parse(text, fallback = {}) {
+    try { return JSON.parse(text) ?? fallback; } catch { return fallback; }
+  }
+  const remember = {
+    get: (key) => { try { return localStorage.getItem("weft-" + key); } catch { return null; } },
+    set: (key, value) => { try { localStorage.setItem("weft-" + key, value); } catch { /* private mode: nothing is kept */ } },
+  };
+
+  // The graph document: the one state behind every view. `panel` says which widgets Create shows and how (from Python).
+  const doc = {
+    current: null, panel: [], publish: () => {}, timer: 0,
+    load(document, panel) {
+      doc.current = document;
+      doc.panel = panel || [];
+      emit("document", doc);
+    },
+    widget(field) {
+      const node = doc.current?.nodes?.find((n) => n.id === field.node);
+      const value = node?.widgets?.[field.widget];
+      return value === undefined ? field.default : value;
+    },
+    set(field, value) {
+      const node = doc.current?.nodes?.find((n) => n.id === field.node);
+      if (!node) return;
+      (node.widgets ||= {})[field.widget] = value;
+      clearTimeout(doc.timer);
+      doc.timer = setTimeout(doc.flush, 150);
+      emit("widget", { field, value });
+    },
+    field: (role) => doc.panel.find((f) => f.role === role),
+    flush() {
+      clearTimeout(doc.timer);
+      if (!doc.current) return;
+      doc.publish(doc.current);
+      remember.set("document", JSON.stringify(doc.current));
+    },
+  };
+
+  // Run status: full snapshots only. A smaller `seq` of the same run and anything of a run left behind is ignored.
+  const run = {
+    snapshot: { run: null, seq: -1, job: { state: "idle" }, nodes: {} }, left: new Set(), pending: false,
+    get live() { return run.pending || ["queued", "running"].includes(run.snapshot.job.state); },
+    receive: (text) => run.accept(parse(text)),
+    accept(message) {
+      if (!message.job || run.left.has(message.run)) return;
+      if (message.run === run.snapshot.run && message.seq < run.snapshot.seq) return;
+      run.pending = false;
+      run.snapshot = { nodes: {}, ...message };
+      emit("run", run.snapshot);
+      if (message.pictures?.length) pictures.add(message.pictures);
+    },
+    begin() {
+      if (run.snapshot.run) run.left.add(run.snapshot.run);
+      run.pending = true;
+      run.snapshot = { run: null, seq: -1, job: { state: "queued", ahead: 0 }, nodes: {} };
+      emit("run", run.snapshot);
+    },
+    settle() { // a stopped run settles here at once; the server's own last word follows
+      for (const node of Object.values(run.snapshot.nodes)) if (["queued", "running"].includes(node.state)) node.state = "stopped";
+      run.snapshot = { ...run.snapshot, job: { ...run.snapshot.job, state: "stopped" } };
+      emit("run", run.snapshot);
+    },
+  };
+
+  // Pictures of this owner, newest first: the strip and the stage read them.
+  const pictures = {
+    list: [],
+    receive: (text) => pictures.replace(parse(text).pictures || []),
+    replace(list) { pictures.list = list; emit("pictures", list); },
+    add(list) {
+      const fresh = new Set(list.map((p) => p.id));
+      pictures.replace([...list, ...pictures.list.filter((p) => !fresh.has(p.id))].slice(0, 60));
+      emit("made", list[0]);
+    },
+  };
+
+  // Words: what the model cannot know is named while typing; at a run the server says it again.
+  function distance(a, b) {
+    let row = Array.from({ length: b.length + 1 }, (_, i) => i);
+    for (let i = 1; i <= a.length; i++) {
+      const next = [i];
+      for (let j = 1; j <= b.length; j++) next[j] = Math.min(row[j] + 1, next[j - 1] + 1, row[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1));
+      row = next;
+    }
+    return row[b.length];
+  }
+  function unknownWords(text, known) {
+    const words = [...new Set((text.toLowerCase().match(/[\p{L}\p{N}]+/gu) || []))].filter((word) => !known.has(word));
+    return words.slice(0, 6).map((word) => ({
+      word,
+      near: word.length > 24 ? [] : [...known].filter((k) => k.length > 2).map((k) => [distance(word, k), k])
+        .filter(([d, k]) => d <= Math.max(1, Math.floor(Math.max(k.length, word.length) * 0.4))).sort((x, y) => x[0] - y[0]).slice(0, 3).map((x) => x[1]),
+    }));
+  }
+
+  /** The JSON of one iTXt or tEXt chunk of a PNG, or null. Bounded: 1 MiB unpacked, nothing is run or fetched. */
+  async function pngText(file, keyword) {
+    const bytes = new Uint8Array(await file.arrayBuffer());
+    const view = new DataView(bytes.buffer);
+    if (bytes.length < 33 || view.getUint32(0) !== 0x89504e47) return null;
+    const latin = new TextDecoder("latin1");
+    for (let at = 8; at + 12 <= bytes.length;) {
+      const size = view.getUint32(at), type = latin.decode(bytes.subarray(at + 4, at + 8));
+      if (at + 12 + size > bytes.length || type === "IEND") break;
+      const data = bytes.subarray(at + 8, at + 8 + size);
+      at += 12 + size;
+      if (type !== "iTXt" && type !== "tEXt") continue;
+      const end = data.indexOf(0);
+      if (end < 1 || latin.decode(data.subarray(0, end)) !== keyword) continue;
+      if (type === "tEXt") return latin.decode(data.subarray(end + 1, end + 1 + 1048576));
+      const packed = data[end + 1] === 1, tag = data.indexOf(0, end + 3), start = data.indexOf(0, tag + 1) + 1;
+      return packed ? inflate(data.subarray(start)) : new TextDecoder().decode(data.subarray(start, start + 1048576));
+    }
+    return null;
+  }
+  async function inflate(bytes, limit = 1048576) {
+    const reader = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate")).getReader();
+    const parts = [];
+    for (let total = 0; ;) {
+      const { done, value } = await reader.read();
+      if (done) return new TextDecoder().decode(await new Blob(parts).arrayBuffer());
+      total += value.length;
+      if (total > limit) { await reader.cancel(); throw new Error("The workflow inside this picture is larger than 1 MiB."); }
+      parts.push(value);
+    }
+  }
+
+  function dialog(title, ...body) {
+    const close = el("button", { type: "button", class: "w-round", "aria-label": "Close", onclick: () => box.close() }, icon("close"));
+    const id = "w-d" + Math.random().toString(36).slice(2, 8);
+    const box = el("dialog", { class: "weft", "aria-labelledby": id, onclose: () => box.remove(), onclick: (e) => { if (e.target === box) box.close(); } },
+      el("div", { class: "w-dialog-head" }, el("h2", { id }, title), close), el("div", { class: "w-dialog-body" }, ...body));
+    document.body.append(box);
+    box.showModal();
+    return box;
+  }
+  function openTab(name) {
+    const tab = [...document.querySelectorAll('#weft-tabs button[role="tab"]')].find((b) => b.textContent.trim() === name);
+    tab?.click();
+  }
+
+  window.weft = { el, icon, on, emit, last, parse, remember, doc, run, pictures, unknownWords, pngText, dialog, openTab, facts: {} };
+})();

@@ -1,0 +1,157 @@
+"""`history list|search|show|replay|export|star|delete`: the pictures made here and how they were made."""
+from __future__ import annotations
+
+import argparse
+import datetime
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from studio.cli import shared
+from studio.cli.eval import whole
+
+if TYPE_CHECKING:
+    from studio.history.store import Generation
+    from studio.studio import Studio
+
+OWNER = "local"
+
+
+def add_to(commands: argparse._SubParsersAction[shared.Parser]) -> None:
+    """Add the command and its actions."""
+    parser = commands.add_parser("history", help="pictures made here: list, search, show, replay, export, star, delete")
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=shared.Parser)
+
+    def action(name: str, act: Callable[[Studio, argparse.Namespace], int], text: str) -> shared.Parser:
+        part = actions.add_parser(name, help=text)
+        shared.add_json(part)
+        shared.add_home(part)
+        part.set_defaults(act=_with_studio(act))
+        return part
+
+    part = action("list", show_list, "newest pictures first")
+    part.add_argument("--limit", type=whole, default=20, metavar="N")
+    part.add_argument("--before", metavar="CURSOR", help="the `next` of the page before")
+    part = action("search", search, "pictures whose texts hold all these words")
+    part.add_argument("text", metavar="TEXT")
+    part.add_argument("--limit", type=whole, default=20, metavar="N")
+    part.add_argument("--before", metavar="CURSOR", help="the `next` of the page before")
+    part = action("show", show_one, "everything about one picture")
+    part.add_argument("id", metavar="ID")
+    part.add_argument("--graph", action="store_true", help="print its workflow instead")
+    part = action("replay", replay, "make it again and say whether it is equal")
+    part.add_argument("id", metavar="ID")
+    part = action("export", export, "a zip of pictures with their workflows")
+    part.add_argument("ids", metavar="ID", nargs="+")
+    part.add_argument("--out", required=True, metavar="FILE.zip")
+    part.add_argument("--strip", action="store_true", help="leave the workflow out of the pictures")
+    part = action("star", star, "mark a picture")
+    part.add_argument("id", metavar="ID")
+    part.add_argument("--off", action="store_true", help="take the mark away")
+    part = action("delete", delete, "delete pictures")
+    part.add_argument("ids", metavar="ID", nargs="+")
+
+
+def _with_studio(act: Callable[[Studio, argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
+    def opened(args: argparse.Namespace) -> int:
+        with shared.open_studio(args) as studio:
+            return act(studio, args)
+
+    return opened
+
+
+def show_list(studio: Studio, args: argparse.Namespace) -> int:
+    """The newest pictures."""
+    page = studio.history.list(OWNER, limit=args.limit, before=args.before)
+    return _page(page.items, page.next, args)
+
+
+def search(studio: Studio, args: argparse.Namespace) -> int:
+    """Full-text search over title, prompt, negative prompt, note and tags."""
+    page = studio.history.search(OWNER, args.text, limit=args.limit, before=args.before)
+    return _page(page.items, page.next, args)
+
+
+def show_one(studio: Studio, args: argparse.Namespace) -> int:
+    """One picture with its record; with `--graph` its workflow as JSON."""
+    found = studio.history.show(OWNER, args.id)
+    if args.graph:
+        print(studio.history.document(OWNER, found.id))
+        return shared.FINISHED
+    if args.json:
+        shared.show(found.as_json() | {"record": found.record, "parents": [list(pair) for pair in found.parents]})
+        return shared.FINISHED
+    print(_line(found))
+    for name in ("title", "negative", "seed", "model", "run", "graph", "pixels", "note"):
+        if (value := getattr(found, name)) not in ("", None):
+            print(f"  {name}: {value}")
+    print(f"  tags: {', '.join(found.tags) or 'none'}")
+    for key, value in found.record.items():
+        print(f"  record.{key}: {value}")
+    return shared.FINISHED
+
+
+def replay(studio: Studio, args: argparse.Namespace) -> int:
+    """Run the stored graph again, without the cache, and compare pixels. Exit code 1 when they differ."""
+    found = studio.history.show(OWNER, args.id)
+    cancelled = shared.Interrupt()
+    with shared.progress_bar(studio) as bar, cancelled.guard():
+        result = studio.replay(found.id, OWNER, on_event=bar, should_stop=cancelled.is_set)
+    if args.json:
+        shared.show(result.as_json())
+    else:
+        print(result.words())
+    return shared.FINISHED if result.verdict != "different" else shared.FAILED
+
+
+def export(studio: Studio, args: argparse.Namespace) -> int:
+    """Write a zip of pictures, workflows and a list."""
+    ids = [studio.history.show(OWNER, given).id for given in args.ids]
+    target = Path(args.out)
+    if not target.parent.is_dir():
+        raise shared.BadCall(f"There is no folder '{target.parent}'.", hint="Make it first.")
+    count = studio.history.export(OWNER, ids, target, strip=args.strip)
+    if args.json:
+        shared.show({"status": "finished", "file": str(target), "pictures": count})
+    else:
+        print(f"{count} pictures in {target}")
+    return shared.FINISHED
+
+
+def star(studio: Studio, args: argparse.Namespace) -> int:
+    """Set or take away the star."""
+    found = studio.history.star(OWNER, studio.history.show(OWNER, args.id).id, not args.off)
+    if args.json:
+        shared.show({"id": found.id, "starred": found.starred})
+    else:
+        print(_line(found))
+    return shared.FINISHED
+
+
+def delete(studio: Studio, args: argparse.Namespace) -> int:
+    """Delete pictures; every id must be known, else nothing is deleted."""
+    ids = [studio.history.show(OWNER, given).id for given in args.ids]
+    count = studio.history.delete(OWNER, *ids)
+    if args.json:
+        shared.show({"status": "finished", "deleted": ids})
+    else:
+        print(f"{count} deleted")
+    return shared.FINISHED
+
+
+def _page(items: tuple[Generation, ...], cursor: str | None, args: argparse.Namespace) -> int:
+    if args.json:
+        shared.show({"generations": [item.as_json() for item in items], "next": cursor})
+        return shared.FINISHED
+    for item in items:
+        print(_line(item))
+    if not items:
+        shared.say("No pictures.")
+    if cursor:
+        shared.say(f"More with --before {cursor}")
+    return shared.FINISHED
+
+
+def _line(item: Generation) -> str:
+    day = datetime.datetime.fromtimestamp(item.created).strftime("%Y-%m-%d %H:%M")
+    return f"{'*' if item.starred else ' '} {item.id}  {day}  {item.width}x{item.height}  {item.prompt or item.title}"

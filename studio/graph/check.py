@@ -1,0 +1,407 @@
+"""Validation in fixed order, all errors at once (E2-E7): ids, kinds, sockets, types, widgets, required,
+cycles, limits.
+
+Iterative and linear in nodes + edges. `Problem.blocking` says whether it stands among the ancestors of the
+targets and stops the run; a problem elsewhere does not, and an unknown kind only stops what hangs on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from studio.errors import StudioError, did_you_mean
+from studio.graph.document import Edge, Graph, Limits, Node
+from studio.graph.spec import NodeSpec, Param, Socket
+from studio.graph.topology import ancestors, find_cycle
+from studio.graph.types import ANY, misfit
+from studio.graph.widgets import shown
+
+STAGES = ("ids", "kinds", "sockets", "types", "widgets", "required", "cycles", "limits")
+
+
+class Specs(Protocol):
+    """What the engine needs of a registry."""
+
+    def find(self, kind: str) -> NodeSpec | None:
+        """The spec of a kind, also under its former name; None if unknown."""
+        ...
+
+    def known(self) -> Iterable[str]:
+        """The kinds there are, for suggestions."""
+        ...
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong: where, what (given against possible), and one next step.
+
+    `level`: "error", "warning" (shown, not stopping) or "note". An empty `node` means the whole document.
+    """
+
+    node: str
+    socket: str
+    message: str
+    hint: str = ""
+    value: object = None
+    stage: str = ""
+    level: str = "error"
+    blocking: bool = False
+    title: str = field(default="", compare=False)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "node": self.node,
+            "socket": self.socket,
+            "message": self.message,
+            "hint": self.hint,
+            "value": shown(self.value) if self.value is not None else None,
+            "stage": self.stage,
+            "level": self.level,
+            "blocking": self.blocking,
+            "title": self.title,
+        }
+
+    def error(self) -> StudioError:
+        """The same as an exception."""
+        return StudioError(self.message, hint=self.hint, node=self.node, socket=self.socket)
+
+
+def choose_targets(graph: Graph, specs: Specs, targets: Sequence[str] | None) -> tuple[str, ...]:
+    """The targets of a run (E19): those given, else all output nodes. StudioError for none at all."""
+    if targets is None:
+        # Sorted, so that equal documents run in one order however their nodes are listed (E26).
+        found = tuple(
+            sorted(n.id for n in graph.nodes if n.mode == "normal" and (s := specs.find(n.kind)) and s.output)
+        )
+        if not found:
+            raise StudioError(
+                "Nothing to make: this workflow has no output node.",
+                hint="Add a node such as 'Save image', or choose a node to run to.",
+            )
+        return tuple(dict.fromkeys(found))
+    if not targets:
+        raise StudioError(
+            "Nothing to make: the list of targets is empty.",
+            hint="Name at least one node, or give none for all outputs.",
+        )
+    return tuple(dict.fromkeys(graph.node(t).id for t in targets))
+
+
+def title_of(node: Node, spec: NodeSpec | None) -> str:
+    """What a person calls the node."""
+    return node.title or (spec.title if spec else node.kind)
+
+
+def check(
+    graph: Graph, specs: Specs, targets: Sequence[str] | None = None, *, limits: Limits = Limits()
+) -> list[Problem]:
+    """Every problem of a document, in the order of STAGES. Raises only for targets that do not exist."""
+    return Checker(graph, specs, limits).run(targets)
+
+
+class Checker:
+    """One pass over a document."""
+
+    def __init__(self, graph: Graph, specs: Specs, limits: Limits) -> None:
+        self.graph, self.limits = graph, limits
+        self.specs = specs
+        self.problems: list[Problem] = []
+        self.spec: dict[str, NodeSpec | None] = {}
+        kinds: dict[str, NodeSpec | None] = {}
+        for node in graph.nodes:
+            if node.kind not in kinds:
+                kinds[node.kind] = specs.find(node.kind)
+            self.spec.setdefault(node.id, kinds[node.kind])
+        self.fed: dict[str, dict[str, Edge]] = {n.id: {} for n in graph.nodes}
+
+    def run(self, targets: Sequence[str] | None) -> list[Problem]:
+        """All problems, marked as blocking or not."""
+        self._ids()
+        self._kinds()
+        self._sockets_and_types()
+        self._widgets()
+        self._required()
+        self._cycles()
+        self._limits()
+        order = {stage: i for i, stage in enumerate(STAGES)}
+        self.problems.sort(key=lambda p: order[p.stage])
+        try:
+            chosen: Sequence[str] = choose_targets(self.graph, self.specs, targets)
+        except StudioError as error:
+            if targets is not None:
+                raise
+            return [
+                *self.problems,
+                Problem("", "", error.message, error.hint, stage="required", blocking=True),
+            ]
+        needed = ancestors(self.graph, chosen)
+        if any(p.stage == "cycles" and p.node not in needed for p in self.problems):
+            self._cycles(needed)  # the circle found first lies elsewhere; another may lie in the way
+        needed -= {n.id for n in self.graph.nodes if n.mode == "mute"}
+        return [
+            replace(
+                p, blocking=p.level == "error" and p.stage != "kinds" and (not p.node or p.node in needed)
+            )
+            for p in self.problems
+        ]
+
+    def _add(
+        self,
+        stage: str,
+        node: str,
+        socket: str,
+        message: str,
+        hint: str = "",
+        value: object = None,
+        level: str = "error",
+    ) -> None:
+        found = self.graph.by_id.get(node)
+        title = title_of(found, self.spec.get(node)) if found else ""
+        self.problems.append(Problem(node, socket, message, hint, value, stage, level, False, title))
+
+    def _ids(self) -> None:
+        if len(self.graph.by_id) == len(self.graph.nodes):
+            return
+        seen: set[str] = set()
+        for node in self.graph.nodes:
+            if node.id in seen:
+                self._add(
+                    "ids",
+                    "",
+                    "",
+                    f"Two nodes have the id {node.id!r}.",
+                    "Give one of them another id.",
+                    node.id,
+                )
+            seen.add(node.id)
+
+    def _kinds(self) -> None:
+        for node in self.graph.nodes:
+            spec = self.spec[node.id]
+            if spec is None and node.kind in self.graph.definitions:
+                self._add(
+                    "kinds",
+                    node.id,
+                    "",
+                    f"{node.kind!r} is a sub-graph; sub-graphs are kept but not run yet.",
+                    "Put its nodes into the workflow itself.",
+                    node.kind,
+                )
+            elif spec is None:
+                origin = str(dict(self.graph.kinds.get(node.kind) or {}).get("origin") or "")
+                hint = did_you_mean(node.kind, self.specs.known())
+                if origin and origin != "built-in":
+                    hint = f"It comes from {origin}, which is not installed here."
+                self._add(
+                    "kinds",
+                    node.id,
+                    "",
+                    f"Missing node type {node.kind!r}; the node is kept as it is.",
+                    hint or "Install the plugin it comes from.",
+                    node.kind,
+                )
+            elif node.kind_version != spec.version:
+                self._add(
+                    "kinds",
+                    node.id,
+                    "",
+                    f"Saved with version {node.kind_version} of {node.kind!r}; this is version {spec.version}.",
+                    "Look whether its settings still mean the same.",
+                    node.kind_version,
+                    "warning",
+                )
+        for shown_widget in self.graph.exposed:
+            if shown_widget.node not in self.graph.by_id:
+                self._add(
+                    "kinds",
+                    "",
+                    shown_widget.widget,
+                    f"A shown setting belongs to {shown_widget.node!r}, which is not here.",
+                    level="warning",
+                )
+
+    def _sockets_and_types(self) -> None:
+        for edge in self.graph.edges:
+            (source, out_name), (target, in_name) = edge.source, edge.target
+            missing = next((id for id in (source, target) if id not in self.graph.by_id), None)
+            if missing is not None:
+                self._add(
+                    "sockets",
+                    target if missing == source else source,
+                    in_name if missing == source else out_name,
+                    f"An edge leads {'from' if missing == source else 'to'} {missing!r}, which is not in the workflow.",
+                    did_you_mean(missing, self.graph.by_id),
+                    missing,
+                )
+                continue
+            fed = self.fed[target]
+            if in_name in fed:
+                other = fed[in_name].source
+                self._add(
+                    "sockets",
+                    target,
+                    in_name,
+                    f"Two edges end in {in_name!r}: from {other[0]!r} and from {source!r}.",
+                    "Keep one of them.",
+                    source,
+                )
+                continue
+            fed[in_name] = edge
+            self._fit(edge)
+
+    def _fit(self, edge: Edge) -> None:
+        (source, out_name), (target, in_name) = edge.source, edge.target
+        from_spec, to_spec = self.spec[source], self.spec[target]
+        out = from_spec.output_socket(out_name) if from_spec else None
+        into = to_spec.socket(in_name) if to_spec else None
+        if from_spec and out is None:
+            self._unknown(source, out_name, "output", [s.name for s in from_spec.outputs])
+        if to_spec and into is None:
+            self._unknown(
+                target,
+                in_name,
+                "input",
+                [*(s.name for s in to_spec.inputs), *(p.name for p in to_spec.params)],
+            )
+        if out is None or into is None:
+            return
+        many = into.many if isinstance(into, Socket) else False
+        why = misfit(out.line, out.many, into.type, many)
+        if why:
+            hint = "Lists are not mapped yet." if out.many and not many else f"{in_name!r} takes {into.type}."
+            self._add(
+                "types",
+                target,
+                in_name,
+                f"{title_of(self.graph.by_id[source], from_spec)}: {why}.",
+                hint,
+                out.type,
+            )
+        elif ANY in (out.type, into.type) and out.type != into.type:
+            self._add(
+                "types",
+                target,
+                in_name,
+                f"{out.type} goes into {into.type}: what comes is seen only when it runs.",
+                level="note",
+            )
+
+    def _unknown(self, node: str, name: str, what: str, known: Sequence[str]) -> None:
+        hint = did_you_mean(name, known) or (
+            f"It has {', '.join(map(repr, known))}." if known else f"It has no {what}s."
+        )
+        self._add("sockets", node, name, f"There is no {what} {name!r}.", hint, name)
+
+    def _widgets(self) -> None:
+        for node in self.graph.nodes:
+            spec = self.spec[node.id]
+            if spec is None:
+                continue
+            known: Mapping[str, Param] = {p.name: p for p in spec.params}
+            for name, value in node.widgets.items():
+                param = known.get(name)
+                if param is None:
+                    if any(s.name == name for s in spec.inputs):
+                        self._add(
+                            "widgets",
+                            node.id,
+                            name,
+                            f"{name!r} is an input: it takes an edge, not a constant.",
+                            "",
+                            value,
+                        )
+                    else:
+                        self._add(
+                            "widgets",
+                            node.id,
+                            name,
+                            f"There is no setting {name!r}.",
+                            did_you_mean(name, known) or f"It has {', '.join(map(repr, known)) or 'none'}.",
+                            value,
+                        )
+                elif (problem := param.problem(value)) is not None:
+                    self._add("widgets", node.id, name, f"{param.label}: {problem[0]}", problem[1], value)
+
+    def _required(self) -> None:
+        for node in self.graph.nodes:
+            spec = self.spec[node.id]
+            if spec is None or node.mode == "mute":
+                continue
+            fed = self.fed[node.id]
+            if node.mode == "bypass":
+                self._bypass(node, spec)
+                continue
+            for socket in spec.inputs:
+                if socket.required and socket.name not in fed:
+                    self._add(
+                        "required",
+                        node.id,
+                        socket.name,
+                        f"The input {socket.name!r} is not connected.",
+                        f"Connect a node that gives {socket.type}.",
+                    )
+            for param in spec.params:
+                if param.required and param.name not in fed and param.name not in node.widgets:
+                    self._add(
+                        "required",
+                        node.id,
+                        param.name,
+                        f"The setting {param.name!r} has no value.",
+                        "Fill it in.",
+                    )
+
+    def _bypass(self, node: Node, spec: NodeSpec) -> None:
+        for out in spec.outputs:
+            passing = next((s for s in spec.inputs if s.type == out.type and s.many == out.many), None)
+            if passing is None:
+                self._add(
+                    "required",
+                    node.id,
+                    out.name,
+                    f"It cannot be bypassed: no input of type {out.type} could pass through.",
+                    "Switch it on, or mute it.",
+                )
+            elif passing.name not in self.fed[node.id]:
+                self._add(
+                    "required",
+                    node.id,
+                    passing.name,
+                    f"Bypassed, but nothing is connected to {passing.name!r}.",
+                    f"Connect a node that gives {passing.type}.",
+                )
+
+    def _cycles(self, within: Container[str] | None = None) -> None:
+        cycle = find_cycle(
+            {
+                id: [e.source[0] for e in fed.values()]
+                for id, fed in self.fed.items()
+                if within is None or id in within
+            }
+        )
+        if cycle:
+            path = " → ".join([*cycle[:12], "…"] if len(cycle) > 13 else cycle)
+            self._add(
+                "cycles",
+                cycle[0],
+                "",
+                f"The workflow runs in a circle: {path}.",
+                "Remove one of these edges.",
+                cycle,
+            )
+
+    def _limits(self) -> None:
+        for what, given, most in (
+            ("nodes", len(self.graph.nodes), self.limits.nodes),
+            ("edges", len(self.graph.edges), self.limits.edges),
+        ):
+            if given > most:
+                self._add(
+                    "limits",
+                    "",
+                    "",
+                    f"The workflow has {given:,} {what}; at most {most:,} are allowed.",
+                    "Split it into smaller workflows.",
+                    given,
+                )

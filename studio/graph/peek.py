@@ -1,0 +1,191 @@
+"""Looking into a plugin file without running it (6.5): nodes, imports, needs; and the code digest of a module
+(E8)."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.metadata
+import re
+import sys
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+FORBIDDEN = ("gradio",)
+_SCRIPT = re.compile(r"(?m)^# /// script$\s(?P<content>(^#(| .*)$\s)+)^# ///$")
+
+
+@dataclass(frozen=True)
+class Peek:
+    """What a file would do: its nodes, imports, stated needs, those that are missing, and what is forbidden.
+
+    `forbidden`: (line, module). `error`: (line, message) if it is not Python.
+    """
+
+    nodes: tuple[str, ...] = ()
+    imports: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    forbidden: tuple[tuple[int, str], ...] = ()
+    error: tuple[int, str] | None = None
+
+
+def peek(source: bytes, name: str = "plugin") -> Peek:
+    """What stands in a plugin's source; nothing of it is run."""
+    try:
+        tree = ast.parse(source, filename=name)
+        text = source.decode("utf-8")
+    except (SyntaxError, ValueError) as error:
+        return Peek(
+            error=(
+                getattr(error, "lineno", None) or 0,
+                f"{type(error).__name__}: {getattr(error, 'msg', error)}",
+            )
+        )
+    except RecursionError:
+        return Peek(error=(0, "it nests too deeply to be read"))
+    imports = list(_imports(tree))
+    forbidden = tuple((line, module) for line, module in imports if _is_forbidden(module))
+    nodes = tuple(
+        item.name
+        for item in ast.walk(tree)
+        if isinstance(item, (ast.FunctionDef, ast.AsyncFunctionDef))
+        and any(_is_node(d) for d in item.decorator_list)
+    )
+    try:
+        needs = _needs(text)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return Peek(nodes=nodes, error=(0, f"its script block (PEP 723) cannot be read: {error}"))
+    return Peek(
+        nodes,
+        tuple(dict.fromkeys(m for _, m in imports)),
+        needs,
+        tuple(n for n in needs if not _installed(n)),
+        forbidden,
+    )
+
+
+def _imports(tree: ast.AST) -> Iterable[tuple[int, str]]:
+    for item in ast.walk(tree):
+        if isinstance(item, ast.Import):
+            yield from ((item.lineno, alias.name) for alias in item.names)
+        elif isinstance(item, ast.ImportFrom):
+            if item.level:
+                continue  # inside the plugin's own package
+            if item.module == "studio":
+                yield from ((item.lineno, f"studio.{alias.name}") for alias in item.names)
+            elif item.module:
+                yield item.lineno, item.module
+
+
+def _is_forbidden(module: str) -> bool:
+    top = module.partition(".")[0]
+    return top in FORBIDDEN or (top == "studio" and module != "studio.api")
+
+
+def _is_node(decorator: ast.expr) -> bool:
+    called = decorator.func if isinstance(decorator, ast.Call) else decorator
+    return (isinstance(called, ast.Name) and called.id == "node") or (
+        isinstance(called, ast.Attribute) and called.attr == "node"
+    )
+
+
+def _needs(text: str) -> tuple[str, ...]:
+    """The dependencies in the PEP 723 block."""
+    block = _SCRIPT.search(text)
+    if block is None:
+        return ()
+    lines = (line[2:] if line.startswith("# ") else line[1:] for line in block["content"].splitlines())
+    found = tomllib.loads("\n".join(lines)).get("dependencies", [])
+    return tuple(str(item) for item in found)
+
+
+def _installed(need: str) -> bool:
+    """Whether a requirement such as "opencv-python>=4" is met here."""
+    name = re.split(r"[\s<>=!~;\[(@]", need.strip(), maxsplit=1)[0]
+    try:
+        version = importlib.metadata.version(name)
+    except (importlib.metadata.PackageNotFoundError, ValueError):
+        return False
+    try:
+        from packaging.requirements import InvalidRequirement, Requirement
+    except ImportError:
+        return True
+    try:
+        wanted = Requirement(need)
+    except InvalidRequirement:
+        return True
+    if wanted.marker is not None and not wanted.marker.evaluate():
+        return True
+    return wanted.specifier.contains(version, prereleases=True)
+
+
+def code_digest(file: Path, package: str = "studio") -> str:
+    """SHA-256 over a module's source and the source of every module of ours that it imports, directly or not.
+
+    So a change in `sampling/` reaches the keys of the nodes that use it. What third-party libraries do is not
+    in it; their versions stand in the record.
+    """
+    root = Path(__file__).resolve().parent.parent
+    seen: dict[Path, str] = {}
+    stack = [file.resolve()]
+    while stack:
+        path = stack.pop()
+        if path in seen:
+            continue
+        try:
+            seen[path], modules = _read(path, path.stat().st_mtime_ns, path.stat().st_size)
+        except OSError:
+            seen[path] = "unreadable"
+            continue
+        for module in modules:
+            parts = module.split(".")
+            if parts[0] != package or (len(parts) > 1 and parts[1] == "graph"):
+                continue  # the engine decides when nodes run, not what they give
+            base = root.joinpath(*parts[1:])
+            stack.extend(
+                p for p in (base.with_suffix(".py"), base / "__init__.py") if len(parts) > 1 and p.is_file()
+            )
+    whole = hashlib.sha256(seen[file.resolve()].encode())
+    for digest in sorted(d for p, d in seen.items() if p != file.resolve()):
+        whole.update(digest.encode())
+    return whole.hexdigest()
+
+
+@lru_cache(maxsize=2000)
+def _read(path: Path, mtime_ns: int, size: int) -> tuple[str, tuple[str, ...]]:
+    """(SHA-256, modules imported) of a source file; mtime and size only make the memo notice changes."""
+    source = path.read_bytes()
+    digest = hashlib.sha256(source).hexdigest()
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError):
+        return digest, ()
+    modules: list[str] = []
+    for item in ast.walk(tree):
+        if isinstance(item, ast.Import):
+            modules += [alias.name for alias in item.names]
+        elif isinstance(item, ast.ImportFrom) and item.module and not item.level:
+            modules += [item.module, *(f"{item.module}.{alias.name}" for alias in item.names)]
+    return digest, tuple(modules)
+
+
+def line_of(error: BaseException, file: Path) -> int:
+    """The last line of that file in an exception's trace; 0 if it is not in it."""
+    if isinstance(error, SyntaxError) and error.lineno:
+        return error.lineno
+    line, at = 0, error.__traceback__
+    while at is not None:
+        if Path(at.tb_frame.f_code.co_filename) == file:
+            line = at.tb_lineno
+        at = at.tb_next
+    return line
+
+
+def forget(prefix: str) -> None:
+    """Remove a plugin's modules, so that the next import is fresh."""
+    for name in [n for n in sys.modules if n == prefix or n.startswith(f"{prefix}.")]:
+        del sys.modules[name]

@@ -1,0 +1,94 @@
+"""What each node's key was made of last time, and how long kinds of nodes took: reasons and estimates of a
+plan.
+
+Ingredients are kept as short hashes, never as contents.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+_MAX_ROWS = 20_000
+
+
+class Seen:
+    """A table (owner, kind, node id) -> ingredients, and kind -> seconds; kept in one JSON file if a path is
+    given."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path
+        self._rows: OrderedDict[str, dict[str, str]] = OrderedDict()
+        self._seconds: dict[str, float] = {}
+        self._changed = False
+        self._lock = threading.Lock()
+        if path is not None:
+            self._read(path)
+
+    def __repr__(self) -> str:
+        return f"Seen({len(self._rows)} nodes)"
+
+    def get(self, owner: str, kind: str, node: str) -> Mapping[str, str] | None:
+        """The ingredients of that node's last finished run: name -> short hash."""
+        with self._lock:
+            return self._rows.get(_row(owner, kind, node))
+
+    def put(self, owner: str, rows: Iterable[tuple[str, str, dict[str, str]]]) -> None:
+        """Remember (kind, node id, ingredients) of nodes that have a result now."""
+        with self._lock:
+            for kind, node, ingredients in rows:
+                name = _row(owner, kind, node)
+                if self._rows.get(name) != ingredients:
+                    self._rows[name] = ingredients
+                    self._changed = True
+                self._rows.move_to_end(name)
+            while len(self._rows) > _MAX_ROWS:
+                self._rows.popitem(last=False)
+
+    def took(self, kind: str, seconds: float) -> None:
+        """A node of that kind took so long; the estimate follows by a third."""
+        with self._lock:
+            old = self._seconds.get(kind, seconds)
+            self._seconds[kind] = old + (seconds - old) / 3
+            self._changed = True
+
+    def seconds(self, kind: str) -> float | None:
+        """How long a node of that kind takes, as far as known."""
+        return self._seconds.get(kind)
+
+    def save(self) -> None:
+        """Write the file if something changed; a disk that cannot be written costs only reasons."""
+        if self._path is None:
+            return
+        with self._lock:
+            if not self._changed:
+                return
+            data = json.dumps({"rows": self._rows, "seconds": self._seconds}).encode()
+            self._changed = False
+        with contextlib.suppress(OSError):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            handle, temporary = tempfile.mkstemp(dir=self._path.parent, prefix=".seen-")
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+            os.replace(temporary, self._path)
+
+    def _read(self, path: Path) -> None:
+        try:
+            data = json.loads(path.read_bytes())
+            self._rows = OrderedDict(
+                (str(k), {str(a): str(b) for a, b in v.items()}) for k, v in data["rows"].items()
+            )
+            self._seconds = {str(k): float(v) for k, v in data["seconds"].items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            self._rows, self._seconds = OrderedDict(), {}
+
+
+def _row(owner: str, kind: str, node: str) -> str:
+    return hashlib.sha256(f"{owner}\x1f{kind}\x1f{node}".encode()).hexdigest()[:24]

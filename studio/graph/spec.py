@@ -1,0 +1,394 @@
+"""`@node`: a function's signature is its schema, its docstring its help (architecture 6.1, 6.2).
+
+The decorator only attaches `fn.spec`; the function stays callable, and no registry fills at import.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import types as python_types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar, overload
+
+from studio.errors import StudioError
+from studio.graph.context import Context
+from studio.graph.types import output_name, type_line, type_name
+from studio.graph.widgets import Number, TextWidget, Toggle, Widget
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+_MISSING: Any = object()
+
+
+class _Blocked:
+    """The value "no result here" (E22): whoever would use it is skipped, not failed."""
+
+    _only: _Blocked | None = None
+
+    def __new__(cls) -> _Blocked:
+        if cls._only is None:
+            cls._only = super().__new__(cls)
+        return cls._only
+
+    def __repr__(self) -> str:
+        return "BLOCKED"
+
+    def __reduce__(self) -> str:
+        return "BLOCKED"
+
+
+BLOCKED: Any = _Blocked()
+"""What a node returns when it has no result; typed Any so that every output may be it."""
+
+
+@dataclass(frozen=True)
+class Socket:
+    """One input or output for values. `line` = type and its base types; `many` = a list of them."""
+
+    name: str
+    type: str
+    required: bool = True
+    many: bool = False
+    optional: bool = False
+    default: object = None
+    line: tuple[str, ...] = ()
+    label: str = ""
+    help: str = ""
+    classes: tuple[Any, ...] = field(default=(), repr=False)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "type": self.type,
+            "many": self.many,
+            "required": self.required,
+            "label": self.label,
+            "help": self.help,
+        }
+
+
+@dataclass(frozen=True)
+class Param:
+    """One constant: its widget, its default, and whether null is allowed. An edge may feed it too."""
+
+    name: str
+    widget: Widget
+    type: str
+    default: object = None
+    required: bool = False
+    optional: bool = False
+    label: str = ""
+    help: str = ""
+
+    def problem(self, value: object) -> tuple[str, str] | None:
+        """What is wrong with a value, as (message, hint); None if it is fine."""
+        if value is None and self.optional:
+            return None
+        return self.widget.problem(value)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "kind": self.widget.sort,
+            "type": self.type,
+            "default": self.default,
+            "required": self.required,
+            "optional": self.optional,
+            "label": self.label,
+            "help": self.help,
+            **self.widget.options(),
+        }
+
+
+@dataclass(frozen=True)
+class NodeSpec:
+    """Everything the studio knows of a kind of node; made by `@node`, completed by the registry.
+
+    `digest` is the code digest (E8); `origin` says who brought it: "built-in", "package ...", "plugins/...".
+    """
+
+    kind: str
+    function: Callable[..., Any]
+    inputs: tuple[Socket, ...]
+    params: tuple[Param, ...]
+    outputs: tuple[Socket, ...]
+    version: int = 1
+    title: str = ""
+    group: str = "Other"
+    help: str = ""
+    replaces: str = ""
+    output: bool = False
+    cache: bool = True
+    always_run: bool = False
+    fingerprint: Callable[..., Any] | None = None
+    random: bool = False
+    share: bool = False
+    resources: str = ""
+    cost: Callable[..., float] | None = None
+    cheaper: tuple[str, ...] = ()
+    timeout: float | None = None
+    context: str = ""
+    named: bool = False
+    is_async: bool = False
+    origin: str = ""
+    digest: str = ""
+
+    def socket(self, name: str) -> Socket | Param | None:
+        """The input or parameter of that name."""
+        everything: tuple[Socket | Param, ...] = (*self.inputs, *self.params)
+        return next((s for s in everything if s.name == name), None)
+
+    def output_socket(self, name: str) -> Socket | None:
+        """The output of that name."""
+        return next((s for s in self.outputs if s.name == name), None)
+
+    def brief(self) -> dict[str, Any]:
+        """The copy that a document keeps under `kinds`, so that a placeholder has names and sockets."""
+        return {
+            "version": self.version,
+            "origin": self.origin,
+            "title": self.title,
+            "inputs": [[s.name, s.type] for s in self.inputs],
+            "outputs": [[s.name, s.type] for s in self.outputs],
+            "widgets": [[p.name, type(p.widget).__name__.removesuffix("Widget")] for p in self.params],
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """What a page draws (ui.md 5.3)."""
+        return {
+            "kind": self.kind,
+            "version": self.version,
+            "title": self.title,
+            "category": self.group,
+            "help": self.help,
+            "origin": self.origin,
+            "output": self.output,
+            "inputs": [s.to_json() for s in self.inputs],
+            "outputs": [s.to_json() for s in self.outputs],
+            "widgets": [p.to_json() for p in self.params],
+        }
+
+
+@overload
+def node(function: Function, /) -> Function: ...
+
+
+@overload
+def node(
+    *,
+    id: str = "",
+    version: int = 1,
+    replaces: str = "",
+    title: str = "",
+    group: str = "Other",
+    output: bool = False,
+    cache: bool = True,
+    always_run: bool = False,
+    fingerprint: Callable[..., Any] | None = None,
+    random: bool = False,
+    share: bool = False,
+    resources: str = "",
+    cost: Callable[..., float] | None = None,
+    cheaper: tuple[str, ...] = (),
+    timeout: float | None = None,
+) -> Callable[[Function], Function]: ...
+
+
+def node(function: Any = None, /, *, id: str = "", **options: Any) -> Any:
+    """Turn a typed function into a node. Raises StudioError when the signature cannot be read as a schema."""
+
+    def attach(fn: Any) -> Any:
+        fn.spec = read_spec(fn, kind=id or fn.__name__, options=options)
+        return fn
+
+    return attach(function) if function is not None else attach
+
+
+def read_spec(fn: Callable[..., Any], *, kind: str, options: Mapping[str, Any]) -> NodeSpec:
+    """The spec of a function from its signature, type hints and docstring."""
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_.\-]{0,99}", kind):
+        raise StudioError(
+            f"{kind!r} is not a node id.", hint="Use letters, digits and _ and start with a letter."
+        )
+    try:
+        hints = typing.get_type_hints(fn, include_extras=True)
+    except NameError as error:
+        raise StudioError(
+            f"Node '{kind}': a type in the signature is not known: {error}.",
+            hint="Import it from studio.api.",
+            node=kind,
+        ) from error
+    helps = _helps(fn)
+    inputs: list[Socket] = []
+    params: list[Param] = []
+    context = ""
+    for name, parameter in inspect.signature(fn).parameters.items():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
+            raise StudioError(
+                f"Node '{kind}': parameter '{name}' must have a plain name.",
+                hint="A socket needs a name: no *args, **kwargs or positional-only.",
+                node=kind,
+            )
+        if name not in hints:
+            raise StudioError(
+                f"Node '{kind}': parameter '{name}' has no type.",
+                hint="Write for example `image: Image` or `amount: float = 0.5`.",
+                node=kind,
+                socket=name,
+            )
+        if hints[name] is Context:
+            context = name
+            continue
+        read = _parameter(kind, name, hints[name], parameter.default, helps.get(name, ""))
+        (inputs if isinstance(read, Socket) else params).append(read)  # type: ignore[arg-type]
+    outputs, named = _outputs(kind, hints.get("return", _MISSING), bool(options.get("output")))
+    title = options.get("title") or kind.replace("_", " ").capitalize()
+    return NodeSpec(
+        kind=kind,
+        function=fn,
+        inputs=tuple(inputs),
+        params=tuple(params),
+        outputs=outputs,
+        named=named,
+        help=inspect.getdoc(fn) or "",
+        context=context,
+        is_async=inspect.iscoroutinefunction(fn),
+        **{**options, "title": title},
+    )
+
+
+def _helps(fn: Callable[..., Any]) -> dict[str, str]:
+    """Docstring lines `name: text` as help of single parameters."""
+    lines = (inspect.getdoc(fn) or "").splitlines()
+    return {m[1]: m[2].strip() for line in lines if (m := re.match(r"\s*`?([a-z_][a-z0-9_]*)`?: (.+)", line))}
+
+
+def _unwrap_optional(hint: Any) -> tuple[Any, bool]:
+    if typing.get_origin(hint) in (typing.Union, python_types.UnionType):
+        rest = [a for a in typing.get_args(hint) if a is not type(None)]
+        if len(rest) == 1 and len(typing.get_args(hint)) == 2:
+            return rest[0], True
+    return hint, False
+
+
+def _widget_of(kind: str, name: str, hint: Any) -> Widget | None:
+    """The widget that a hint stands for; None if it is a value type."""
+    extras: tuple[Any, ...] = ()
+    if typing.get_origin(hint) is typing.Annotated:
+        hint, *rest = typing.get_args(hint)
+        extras = tuple(rest)
+    found = next((e for e in extras if isinstance(e, Widget)), None)
+    if found is None:
+        found = next((e() for e in extras if isinstance(e, type) and issubclass(e, Widget)), None)
+    if found is None and isinstance(hint, type) and issubclass(hint, Widget):
+        return hint()
+    if found is not None:
+        if isinstance(found, Number) and hint is int:
+            found = replace(found, whole=True)
+        return found
+    if hint is bool:
+        return Toggle()
+    if hint in (int, float):
+        return Number(whole=hint is int)
+    return TextWidget() if hint is str else None
+
+
+def _parameter(kind: str, name: str, hint: Any, default: object, help: str) -> Socket | Param:
+    label = name.replace("_", " ").capitalize()
+    required = default is inspect.Parameter.empty
+    inner, optional = _unwrap_optional(hint)
+    widget = _widget_of(kind, name, inner)
+    if widget is not None:
+        param = Param(
+            name,
+            widget,
+            widget.value_type if isinstance(widget, Number) else widget.type,
+            None if required else default,
+            required,
+            optional,
+            label,
+            help,
+        )
+        if not required and (problem := param.problem(default)) is not None:
+            raise StudioError(
+                f"Node '{kind}': the default of '{name}' breaks its own rule: {problem[0]}",
+                hint=problem[1],
+                node=kind,
+                socket=name,
+            )
+        return param
+    many = typing.get_origin(inner) in (list, tuple)
+    if many:
+        inner = typing.get_args(inner)[0]
+    if typing.get_origin(inner) is typing.Annotated:
+        inner = typing.get_args(inner)[0]
+    if inner is Any:
+        inner = object
+    if not isinstance(inner, type):
+        raise StudioError(
+            f"Node '{kind}': '{name}: {hint}' is neither a value type nor a widget.",
+            hint="Use a class from studio.api, list[T], T | None, or Annotated[float, Slider(0, 1)].",
+            node=kind,
+            socket=name,
+        )
+    return Socket(
+        name,
+        type_name(inner),
+        required,
+        many,
+        optional or (not required and default is None),
+        None if required else default,
+        type_line(inner),
+        label,
+        help,
+        (inner,),
+    )
+
+
+def _outputs(kind: str, hint: Any, is_output: bool) -> tuple[tuple[Socket, ...], bool]:
+    if hint is _MISSING:
+        raise StudioError(f"Node '{kind}' does not say what it returns.", hint="Add `-> Image`.", node=kind)
+    if hint is type(None):
+        if not is_output:
+            raise StudioError(
+                f"Node '{kind}' returns nothing.", hint="Return a value, or mark it output=True.", node=kind
+            )
+        return (), False
+    if isinstance(hint, type) and issubclass(hint, tuple) and hasattr(hint, "_fields"):
+        fields = typing.get_type_hints(hint)
+        return tuple(_output(kind, name, fields[name]) for name in hint._fields), True
+    return (_output(kind, "", hint),), False
+
+
+def _output(kind: str, name: str, hint: Any) -> Socket:
+    inner, optional = _unwrap_optional(hint)
+    if typing.get_origin(inner) is typing.Annotated:
+        inner = typing.get_args(inner)[0]
+    many = typing.get_origin(inner) in (list, tuple)
+    if many:
+        inner = typing.get_args(inner)[0]
+    if isinstance(inner, type) and issubclass(inner, Widget):
+        inner = int if isinstance(inner(), Number) else str
+    if inner is Any:
+        inner = object
+    if not isinstance(inner, type):
+        raise StudioError(
+            f"Node '{kind}': the result type {hint} cannot be a socket.",
+            hint="Return a class, list[T] or a NamedTuple.",
+            node=kind,
+        )
+    name = name or output_name(inner, many)
+    return Socket(
+        name,
+        type_name(inner),
+        True,
+        many,
+        optional,
+        None,
+        type_line(inner) or (type_name(inner),),
+        name.replace("_", " ").capitalize(),
+        "",
+        (inner,),
+    )

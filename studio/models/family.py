@@ -1,0 +1,135 @@
+"""What must be known of a network: the Family protocol, its components, and the loaded parts.
+
+Tensors are named only for the type checker, so that attention controls can read this without torch.
+"""
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from studio.errors import BadModel, StudioError
+from studio.values import Conditioning, Model, Row, Step
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Component:
+    """A part of a diffusers folder: its name in model_index.json, its possible classes as (library, class)."""
+
+    name: str
+    classes: tuple[tuple[str, str], ...]
+    weights: bool = True
+    optional: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """The loaded components of a model, placed on one device in one dtype; nothing changes them.
+
+    `card` is the model's card (JSON values), empty if it has none.
+    """
+
+    family: Family
+    components: Mapping[str, Any] = field(repr=False)
+    device: torch.device
+    dtype: torch.dtype
+    card: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    # what is worked out from the weights once, as the latent -> RGB map of previews
+    notes: dict[str, object] = field(default_factory=dict, repr=False)
+
+    def __repr__(self) -> str:
+        return f"Parts({self.family.name}, {self.device}, {self.dtype})"
+
+    @property
+    def transformer(self) -> Any:
+        return self.components["transformer"]
+
+    @property
+    def vae(self) -> Any:
+        return self.components["vae"]
+
+
+@dataclass(frozen=True)
+class TextReport:
+    """What became of a prompt: words no encoder knows, and the end of the text that did not fit."""
+
+    unknown: tuple[str, ...] = ()
+    cut: str = ""
+    limit: int = 0
+
+
+class Family(Protocol):
+    """One file a family (`models/sd3.py`); everything else is written against this."""
+
+    name: str
+    pipeline: str
+    title: str
+    components: tuple[Component, ...]
+
+    def check(self, parts: Parts) -> None:
+        """Raise BadModel, naming both numbers, where two components do not fit."""
+
+    def size_step(self, parts: Parts) -> int:
+        """Pixels of which width and height are whole multiples."""
+
+    def size_limit(self, parts: Parts) -> int:
+        """Largest width or height in pixels."""
+
+    def latent_shape(self, parts: Parts, batch: int, width: int, height: int) -> tuple[int, int, int, int]:
+        """batch, channel, height, width of the unpacked latent."""
+
+    def order(self, rows: Sequence[Row]) -> tuple[Row, ...]:
+        """The rows in the order in which the stock pipeline batches them."""
+
+    def text_inputs(self, parts: Parts, conditionings: Sequence[Conditioning], batch: int) -> dict[str, torch.Tensor]:
+        """Keyword arguments of the network that come from the text: row by row, each for `batch` latents."""
+
+    def velocity(self, parts: Parts, latent: torch.Tensor, step: Step, text: dict[str, torch.Tensor],
+                 rows: int) -> torch.Tensor:
+        """One call of the network on `rows` copies of the latent: its velocity (noise - data), fp32."""
+
+    def encode_text(self, parts: Parts, text: str) -> tuple[Conditioning, TextReport]:
+        """The conditioning of a prompt, as the stock pipeline makes it."""
+
+    def decode(self, parts: Parts, latent: torch.Tensor) -> torch.Tensor:
+        """batch, channel, height, width of the latent -> batch, 3, height, width; fp32, about -1..1."""
+
+    def encode_pixels(self, parts: Parts, pixels: torch.Tensor) -> torch.Tensor:
+        """The inverse of `decode`, without random draw (the mean of the distribution)."""
+
+
+def families() -> dict[str, Family]:
+    """Every family by pipeline class: each module of `studio.models` that defines FAMILY."""
+    import studio.models
+
+    found: dict[str, Family] = {}
+    for info in sorted(pkgutil.iter_modules(studio.models.__path__), key=lambda info: info.name):
+        module = importlib.import_module(f"studio.models.{info.name}")
+        family = getattr(module, "FAMILY", None)
+        if family is not None:
+            found[family.pipeline] = family
+    return found
+
+
+def parts_of(model: Model) -> Parts:
+    """The loaded parts behind a handle; loads them again if they were released."""
+    parts = model.parts
+    if not isinstance(parts, Parts):
+        raise BadModel(f"{model!r} does not stand for loaded components but for a {type(parts).__name__}.")
+    return parts
+
+
+def check_size(parts: Parts, width: int, height: int) -> None:
+    """Raise a StudioError that names the nearest possible size unless the model can make this one."""
+    step, limit = parts.family.size_step(parts), parts.family.size_limit(parts)
+    for name, given in (("width", width), ("height", height)):
+        if given < step or given > limit or given % step:
+            near = min(max(round(given / step), 1) * step, limit // step * step)
+            raise StudioError(f"A {name} of {given} pixels is not possible with this model.", socket=name,
+                              hint=f"Possible: multiples of {step} from {step} to {limit // step * step}; "
+                                   f"the nearest is {near}.")

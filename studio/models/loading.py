@@ -1,0 +1,361 @@
+"""Load, place, keep and release stock diffusers components: embedded models, folders, Hub ids, miniatures."""
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from studio.errors import BadModel, StudioError, did_you_mean
+from studio.models.device import Placement, place
+from studio.models.embedded import FOLDER, PREFIX, find_embedded, list_embedded, read_card
+from studio.models.family import Component, Family, Parts, families
+from studio.models.weight_files import WeightFiles, find_weights, read_json, stamp
+from studio.policy import Policy
+from studio.values import Model
+
+HUB, TINY = "hub:", "tiny:"
+HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """A model for a list: `bytes` of weights on disk."""
+
+    ref: str
+    name: str
+    title: str
+    family: str
+    card: Mapping[str, object]
+    path: Path
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A checked model folder: everything is known but no tensor has been read."""
+
+    path: Path
+    family: Family
+    classes: Mapping[str, tuple[str, str]]
+    weights: Mapping[str, WeightFiles]
+    card: Mapping[str, object]
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Everything that a picture depends on: weights, configurations, tokenizer tables; not the card."""
+        found = {path for group in self.weights.values() for path in group.files}
+        for name in self.classes:
+            found.update(path for path in (self.path / name).iterdir()
+                         if path.is_file() and path.suffix in (".json", ".txt", ".model"))
+        return tuple(sorted(found))
+
+
+class ModelStore:
+    """Loads models by reference and keeps at most `keep` of them; handles load theirs again when it was released.
+
+    `file_digest(path)`: the memoised SHA-256 of a file, as `FileHashes.sha256`; without it files are hashed here
+    and remembered by their stamp. Miniatures (tiny:sd3) are written to a temporary folder.
+    """
+
+    def __init__(self, *, policy: Policy | None = None, device: str = "auto",
+                 keep: int = 2, file_digest: Callable[[Path], str] | None = None, embedded: Path = FOLDER) -> None:
+        if keep < 1:
+            raise StudioError(f"At least one model must be kept, not {keep}.")
+        self.policy = policy or Policy.local()
+        self.keep = keep
+        self._device = device
+        self._placement: Placement | None = None
+        self._embedded = embedded
+        self._file_digest = file_digest or _FileDigests()
+        self._lock = threading.RLock()
+        self._loaded: OrderedDict[str, Parts] = OrderedDict()
+        self._digests: dict[Path, tuple[tuple[tuple[str, int, int, int], ...], str]] = {}
+        self._scratch: Path | None = None
+
+    def __repr__(self) -> str:
+        return f"ModelStore({len(self._loaded)} of {self.keep} loaded, device {self._device!r})"
+
+    @property
+    def placement(self) -> Placement:
+        """Device and dtype of every model here; asking the first time looks for a GPU."""
+        if self._placement is None:
+            self._placement = place(self._device)
+        return self._placement
+
+    @property
+    def loaded(self) -> tuple[str, ...]:
+        """Digests of the models in memory, least recently used first."""
+        with self._lock:
+            return tuple(self._loaded)
+
+    def load(self, ref: str) -> Model:
+        """The model of a reference: embedded:name, a folder, hub:owner/name, or tiny:sd3.
+
+        Raises Refused where the policy forbids it, BadModel if it is missing, incomplete, a pickle or of a class
+        without a family; every file is checked before a tensor is read.
+        """
+        with self._lock:
+            folder = self._open(ref)
+            digest = self._digest(folder)
+            if digest not in self._loaded:
+                self._keep(digest, load_folder(folder, self.placement))
+            self._loaded.move_to_end(digest)
+            return Model(ref, folder.family.name, digest, self, folder.card)
+
+    def digest(self, ref: str) -> str:
+        """SHA-256 over the files of a model, without loading it; unchanged files are not read again."""
+        with self._lock:
+            return self._digest(self._open(ref))
+
+    def parts(self, model: Model) -> Parts:
+        """The loaded components behind a handle."""
+        with self._lock:
+            if model.digest not in self._loaded:
+                folder = self._open(model.ref)
+                if self._digest(folder) != model.digest:
+                    raise BadModel(f"The files of model {model.ref!r} have changed since it was loaded.",
+                                   hint="Run again to load the new files.")
+                self._keep(model.digest, load_folder(folder, self.placement))
+            self._loaded.move_to_end(model.digest)
+            return self._loaded[model.digest]
+
+    def release(self, ref: str | None = None) -> None:
+        """Drop the weights of one model, or of all; their handles stay valid."""
+        with self._lock:
+            if ref is None:
+                self._loaded.clear()
+            else:
+                self._loaded.pop(self._digest(self._open(ref)), None)
+            if torch.cuda.is_available() and torch.cuda.is_initialized():
+                torch.cuda.empty_cache()
+
+    def list(self) -> tuple[ModelInfo, ...]:
+        """The embedded models that can be loaded here."""
+        found = []
+        for model in list_embedded(self._embedded):
+            folder = check_folder(model.folder, model.card)
+            size = sum(path.stat().st_size for group in folder.weights.values() for path in group.files)
+            found.append(ModelInfo(model.ref, model.name, model.title, folder.family.name, model.card, model.folder,
+                                   size))
+        return tuple(found)
+
+    def close(self) -> None:
+        """Release everything and remove the temporary miniatures."""
+        self.release()
+        if self._scratch is not None:
+            shutil.rmtree(self._scratch, ignore_errors=True)
+            self._scratch = None
+
+    def _open(self, ref: str) -> Folder:
+        if not isinstance(ref, str) or not ref.strip() or "\0" in ref:
+            raise BadModel("No model is named.", hint="For example embedded:scenes-sd3, or a diffusers folder.")
+        self.policy.check_model_ref(ref)
+        if ref.startswith(PREFIX):
+            model = find_embedded(ref, self._embedded)
+            return check_folder(model.folder, model.card)
+        if ref.startswith(HUB):
+            return check_folder(_download(ref.removeprefix(HUB)))
+        if ref.startswith(TINY):
+            return check_folder(self._tiny(ref.removeprefix(TINY)))
+        return check_folder(Path(ref).expanduser())
+
+    def _tiny(self, name: str) -> Path:
+        from studio.models.tiny import save_tiny
+
+        if self._scratch is None:
+            self._scratch = Path(tempfile.mkdtemp(prefix="weft-tiny-"))
+            weakref.finalize(self, shutil.rmtree, self._scratch, ignore_errors=True)
+        folder = self._scratch / "sd3"
+        return folder if name == "sd3" and folder.is_dir() else save_tiny(name, folder)
+
+    def _digest(self, folder: Folder) -> str:
+        mark = stamp(folder.files)
+        known = self._digests.get(folder.path)
+        if known is None or known[0] != mark:
+            total = hashlib.sha256(repr(folder.card.get("max_sequence_length")).encode())
+            for path in folder.files:
+                name = path.relative_to(folder.path).as_posix()
+                total.update(f"{name}\0{self._file_digest(path)}\n".encode())
+            known = self._digests[folder.path] = (mark, total.hexdigest())
+        return known[1]
+
+    def _keep(self, digest: str, parts: Parts) -> None:
+        self._loaded[digest] = parts
+        while len(self._loaded) > self.keep:
+            self._loaded.popitem(last=False)
+
+
+def check_folder(path: Path, card: Mapping[str, object] | None = None) -> Folder:
+    """A diffusers folder whose class has a family and whose weight files are whole; reads no tensor."""
+    if not path.is_dir():
+        what = "is a single file" if path.exists() else "does not exist"
+        raise BadModel(f"The model {str(path)!r} {what}.",
+                       hint="Give a diffusers folder with a model_index.json, or embedded:scenes-sd3.")
+    index_file = path / "model_index.json"
+    if not index_file.is_file():
+        raise BadModel(f"{path} is not a diffusers model: it has no model_index.json.",
+                       hint="A folder written by pipeline.save_pretrained(folder) has one.")
+    index = read_json(index_file)
+    known = families()
+    wanted = str(index.get("_class_name"))
+    if wanted not in known:
+        raise BadModel(f"{path} is a {wanted}; Weft has no family for it.",
+                       hint=did_you_mean(wanted, known) or f"Possible: {', '.join(known)}.")
+    family = known[wanted]
+    classes: dict[str, tuple[str, str]] = {}
+    weights: dict[str, WeightFiles] = {}
+    for component in family.components:
+        chosen = _component_class(path, component, index.get(component.name))
+        if chosen is None:
+            continue
+        classes[component.name] = chosen
+        if component.weights:
+            weights[component.name] = find_weights(path / component.name)
+        elif not (path / component.name).is_dir():
+            raise BadModel(f"The model folder is incomplete: {path / component.name} is missing.",
+                           hint="Download or copy the whole model again.")
+    return Folder(path, family, classes, weights, read_card(path) if card is None else card)
+
+
+def load_folder(folder: Folder, placement: Placement) -> Parts:
+    """Read the tensors of a checked folder; every component in eval mode, on one device, in one dtype."""
+    with torch.random.fork_rng(devices=[]):
+        components = {
+            component.name: _load(folder, component, placement) if component.name in folder.classes else None
+            for component in folder.family.components}
+    parts = Parts(folder.family, components, placement.device, placement.dtype, folder.card)
+    folder.family.check(parts)
+    return parts
+
+
+def _component_class(path: Path, component: Component, entry: object) -> tuple[str, str] | None:
+    names = entry if isinstance(entry, list | tuple) else (None, None)
+    chosen = tuple(names) if len(names) == 2 else (None, None)
+    if chosen == (None, None):
+        if component.optional:
+            return None
+        raise BadModel(f"The model in {path} has no component {component.name!r}.",
+                       hint=f"It should be a {_spell(component)}.")
+    if chosen not in component.classes:
+        raise BadModel(f"Component {component.name!r} of {path} is a {chosen[1]!r} of {chosen[0]!r}.",
+                       hint=f"Possible: {_spell(component)}.")
+    return str(chosen[0]), str(chosen[1])
+
+
+def _spell(component: Component) -> str:
+    return " or ".join(dict.fromkeys(f"{library} {name}" for library, name in component.classes))
+
+
+def _load(folder: Folder, component: Component, placement: Placement) -> Any:
+    library, name = folder.classes[component.name]
+    kind = _class(library, name)
+    where = folder.path / component.name
+    try:
+        if not component.weights:
+            return kind.from_pretrained(where, local_files_only=True)
+        files = folder.weights[component.name]
+        dtype = {"torch_dtype": placement.dtype} if library == "diffusers" else {"dtype": placement.dtype}
+        loaded, report = kind.from_pretrained(
+            where, use_safetensors=True, local_files_only=True, output_loading_info=True,
+            variant=files.variant or None, **dtype, **_memory_mode(library))
+    except StudioError:
+        raise
+    except Exception as error:
+        # the libraries raise a dozen types here; all mean that this folder cannot be loaded
+        raise BadModel(f"Component {component.name!r} of {folder.path} cannot be loaded: {_first_line(error)}",
+                       hint="Its config and its weights must belong together.") from error
+    missing = sorted(report.get("missing_keys", ()))
+    if missing:
+        raise BadModel(f"Component {component.name!r} of {folder.path} lacks {len(missing)} tensor(s), "
+                       f"first {missing[0]!r}.", hint="Its config and its weights must belong together.")
+    return loaded.to(placement.device).eval().requires_grad_(False)
+
+
+def _class(library: str, name: str) -> Any:
+    """A class out of the family's own list, so nothing that a folder names is imported freely."""
+    import diffusers
+    import transformers
+    from diffusers.utils import logging as diffusers_logging
+
+    # whatever matters in a folder is checked here and said in our own words
+    diffusers_logging.set_verbosity_error()
+    diffusers_logging.disable_progress_bar()
+    transformers.logging.disable_progress_bar()
+    return getattr(diffusers if library == "diffusers" else transformers, name)
+
+
+def _memory_mode(library: str) -> dict[str, bool]:
+    # without accelerate diffusers warns about the mode it then leaves alone
+    return {"low_cpu_mem_usage": False} if library == "diffusers" else {}
+
+
+def _download(repo: str, *, fetch: bool = True) -> Path:
+    """The local snapshot of a Hub model: configurations and safetensors only; fetched if it may be."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
+
+    try:
+        return Path(snapshot_download(repo, allow_patterns=HUB_FILES, local_files_only=not fetch))
+    except RepositoryNotFoundError as error:
+        raise BadModel(f"There is no model {repo!r} on the Hub, or it is not open to you.",
+                       hint="Check owner and name; for a gated model log in with `hf auth login`.") from error
+    except (LocalEntryNotFoundError, OSError) as error:
+        offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON")
+        why = "HF_HUB_OFFLINE is set" if offline else "the Hub cannot be reached"
+        raise BadModel(f"The model {repo!r} is not on this computer, and {why}.",
+                       hint="Unset HF_HUB_OFFLINE, or download it elsewhere and give its folder.") from error
+    except ValueError as error:
+        raise BadModel(f"{repo!r} is not a Hub id: {_first_line(error)}", hint="Write hub:owner/name.") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+
+
+class _FileDigests:
+    """SHA-256 of files, remembered as long as path, size, mtime and inode stay."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, int, int, int], str] = {}
+
+    def __call__(self, path: Path) -> str:
+        mark = stamp([path])[0]
+        if mark not in self._known:
+            with path.open("rb") as stream:
+                self._known[mark] = hashlib.file_digest(stream, "sha256").hexdigest()
+        return self._known[mark]
+
+
+class FileDigest(Protocol):
+    """Memoised content hashes of files."""
+
+    def sha256(self, path: Path) -> str:
+        """SHA-256 of a file in hex."""
+
+
+def ref_files(ref: str) -> list[tuple[str, Path]]:
+    """The files behind a reference as (relative name, path), for keys; nothing is loaded or fetched.
+
+    A miniature has none: its reference says all. The card counts, because it names the number of text tokens.
+    """
+    if ref.startswith(TINY):
+        return []
+    if ref.startswith(PREFIX):
+        path = find_embedded(ref).folder
+    elif ref.startswith(HUB):
+        path = _download(ref.removeprefix(HUB), fetch=False)
+    else:
+        path = Path(ref).expanduser()
+    card = path / "card.json"
+    files = (*check_folder(path).files, *([card] if card.is_file() else []))
+    return [(file.relative_to(path).as_posix(), file) for file in files]

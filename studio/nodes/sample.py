@@ -1,0 +1,92 @@
+"""Canvas, schedule, sampler, and the node that paints."""
+from __future__ import annotations
+
+from typing import Annotated
+
+from studio.api import (
+    Attachment,
+    Choice,
+    Conditioning,
+    Context,
+    Guidance,
+    Latent,
+    Model,
+    Number,
+    Sampler,
+    Seed,
+    Sigmas,
+    Slider,
+    Wrap,
+    node,
+)
+from studio.models.family import parts_of
+from studio.sampling import samplers, schedules
+from studio.sampling.loop import sample_latent
+from studio.sampling.previews import preview
+from studio.values import StepResult
+
+
+@node(group="Sampling", title="Empty canvas")
+def empty_latent(
+    width: Annotated[int, Number(64, 2048, 16)] = 256, height: Annotated[int, Number(64, 2048, 16)] = 256,
+    batch: Annotated[int, Number(1, 64)] = 1, seed: Seed = 0, *, ctx: Context,
+) -> Latent:
+    """An empty canvas; the run starts from noise that only the seed decides.
+
+    width: pixels
+    height: pixels
+    batch: how many pictures are made at once; picture k has the seed + k
+    seed: the same seed and settings give the same picture
+    """
+    ctx.policy.check_pixels(width, height, batch, socket="width")
+    return Latent(width, height, batch, seed)
+
+
+@node(group="Sampling", title="Schedule")
+def schedule(
+    steps: Annotated[int, Slider(1, 200, 1)] = 20,
+    spacing: Annotated[str, Choice("flow_diffusers", "flow")] = "flow_diffusers",
+    shift: Annotated[float, Slider(0.1, 20, 0.1)] = 3.0, strength: Annotated[float, Slider(0, 1, 0.01)] = 1.0,
+    *, ctx: Context,
+) -> Sigmas:
+    """How the noise is taken away: how many steps, and where they lie.
+
+    steps: more steps are slower and finer
+    spacing: flow_diffusers is what the stock SD3 pipeline uses; flow is evenly spaced before the shift
+    shift: above 1 spends more steps on composition, below 1 on detail
+    strength: for starting from a picture: 0 keeps it untouched, 1 ignores it
+    """
+    ctx.policy.check_steps(steps, socket="steps")
+    return schedules.from_strength(schedules.schedule(spacing, steps, shift), strength)
+
+
+@node(group="Sampling", title="Sampler")
+def choose_sampler(sampler: Annotated[str, Choice("euler", "heun")] = "euler") -> Sampler:
+    """The rule that steps from one noise level to the next.
+
+    sampler: euler is one call of the network a step; heun is two, and more exact
+    """
+    return samplers.sampler(sampler)
+
+
+@node(group="Sampling", title="Sample", resources="gpu")
+def sample(
+    model: Model, positive: Conditioning, negative: Conditioning, latent: Latent, sigmas: Sigmas,
+    sampler: Sampler, guidance: Guidance, wraps: list[Wrap] = [], attachments: list[Attachment] = [],  # noqa: B006
+    *, ctx: Context,
+) -> Latent:
+    """Paint: take the noise away step by step, led by the prompt.
+
+    positive: what the picture should show
+    negative: what it should avoid
+    latent: an empty canvas, or an encoded picture together with a strength below 1
+    wraps: changes around every clean estimate
+    attachments: changes of the network for this run alone
+    """
+    parts = parts_of(model)
+
+    def report(result: StepResult) -> None:
+        ctx.step(result.step.index + 1, result.step.total, lambda: preview(parts, result.denoised))
+
+    return sample_latent(parts, positive, negative, latent, sigmas, sampler, guidance,
+                         wraps=wraps, attachments=attachments, on_step=report)

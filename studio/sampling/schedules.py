@@ -1,0 +1,78 @@
+"""Schedules: functions to `Sigmas`, descending and ending in 0 (sampling 2.1)."""
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from studio.errors import StudioError, did_you_mean
+from studio.values import Sigmas
+
+MAX_STEPS = 1000
+TRAIN_STEPS = 1000
+
+
+def flow(steps: int, shift: float = 1.0) -> Sigmas:
+    """Evenly spaced from 1 to 0, then shifted: sigma = s u / (1 + (s - 1) u). `steps` 1..1000; shift 1 = none."""
+    _check(steps, shift)
+    return Sigmas(tuple(_shifted(1 - i / steps, shift) for i in range(steps)) + (0.0,), "flow")
+
+
+def flow_diffusers(steps: int, shift: float = 1.0) -> Sigmas:
+    """What FlowMatchEulerDiscreteScheduler.set_timesteps makes, bit by bit; the SD3 pipelines use it.
+
+    Its end point is shifted twice: the last sigma before 0 is smaller than in `flow`.
+    """
+    _check(steps, shift)
+    # the scheduler works out its own range in fp32, then makes the list in fp64
+    train = np.linspace(1, TRAIN_STEPS, TRAIN_STEPS, dtype=np.float32)[::-1] / np.float32(TRAIN_STEPS)
+    train = np.float32(shift) * train / (1 + np.float32(shift - 1) * train)
+    even = np.linspace(float(train[0]) * TRAIN_STEPS, float(train[-1]) * TRAIN_STEPS, steps) / TRAIN_STEPS
+    values = (shift * even / (1 + (shift - 1) * even)).astype(np.float32)
+    return Sigmas((*(float(v) for v in values), 0.0), "flow_diffusers")
+
+
+def custom(values: Sequence[float]) -> Sigmas:
+    """A list of one's own; raises a StudioError if it rises, holds NaN or does not end in 0."""
+    if len(values) > MAX_STEPS + 1:
+        raise StudioError(f"The list has {len(values):,} sigmas; at most {MAX_STEPS + 1} are possible.")
+    return Sigmas(tuple(values))
+
+
+def from_strength(sigmas: Sigmas, strength: float) -> Sigmas:
+    """The last part of a schedule, for starting from a picture; `strength` 0..1, 1 = all of it, 0 = no step.
+
+    Starts at the index that diffusers takes: int(max(N - min(N strength, N), 0)).
+    """
+    if not (math.isfinite(strength) and 0 <= strength <= 1):
+        raise StudioError(f"The strength {strength} is outside 0..1.", socket="strength",
+                          hint="0 keeps the picture, 1 starts from pure noise.")
+    if strength == 1:
+        return sigmas
+    steps = sigmas.steps
+    start = int(max(steps - min(steps * strength, steps), 0))
+    return Sigmas(sigmas.values[start:], sigmas.name)
+
+
+SCHEDULES: Mapping[str, Callable[[int, float], Sigmas]] = {"flow_diffusers": flow_diffusers, "flow": flow}
+
+
+def schedule(name: str, steps: int, shift: float) -> Sigmas:
+    """A schedule by name: flow_diffusers or flow."""
+    if name not in SCHEDULES:
+        raise StudioError(f"No schedule called {name!r}.", socket="kind",
+                          hint=did_you_mean(name, SCHEDULES) or f"Possible: {', '.join(SCHEDULES)}.")
+    return SCHEDULES[name](steps, shift)
+
+
+def _shifted(sigma: float, shift: float) -> float:
+    return shift * sigma / (1 + (shift - 1) * sigma)
+
+
+def _check(steps: int, shift: float) -> None:
+    if type(steps) is not int or not 1 <= steps <= MAX_STEPS:
+        raise StudioError(f"{steps} steps are not possible.", hint=f"Possible: 1 to {MAX_STEPS}.", socket="steps")
+    if not (math.isfinite(shift) and 0 < shift <= 100):
+        raise StudioError(f"A shift of {shift} is not possible.", hint="Possible: above 0 up to 100; 1 = no shift.",
+                          socket="shift")

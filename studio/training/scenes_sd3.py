@@ -1,0 +1,210 @@
+"""Train `assets/models/scenes-sd3`: an SD3-shaped rectified-flow transformer on drawn scenes, small pictures first.
+
+    python -m studio.training.scenes_sd3 --stages 64:40,128:55,256:40        minutes per stage; resumes
+    python -m studio.training.scenes_sd3 --device cuda --stages 128:3,256:6 --batch 1024
+
+Rectified flow with logit-normal times and a resolution-dependent shift (SD3, arXiv 2403.03206); progressive resolution
+as in PixArt-Sigma (arXiv 2403.04692); captions are written anew each time a scene is seen; 10 % empty prompts for CFG.
+"""
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from studio.scenes.caption import caption
+from studio.scenes.world import Scene
+from studio.training.recipe import TEXT_TOKENS, Student, make_tokenizer, patches, shifted
+
+# Noise is moved up for more tokens: neighbours share so much that the same sigma hides less of the picture.
+STAGE_SHIFT = {64: 1.0, 128: 1.7, 256: 2.5}
+STAGE_BATCH = {64: 192, 128: 96, 256: 40}
+
+
+class Scenes:
+    """All shards of one picture size; new shards are taken in as the drawer writes them."""
+
+    def __init__(self, folder: Path, size: int, seed: int) -> None:
+        self.folder, self.size = folder, size
+        self.rng = np.random.default_rng(seed)
+        self.known: set[str] = set()
+        self.latents: list[np.ndarray] = []
+        self.scenes: list[Scene] = []
+        self.words = make_tokenizer().get_vocab()
+        self.refresh()
+
+    def refresh(self) -> None:
+        for path in sorted(self.folder.glob(f"latents-{self.size}-*.npz")):
+            if path.name in self.known or ".tmp" in path.name:
+                continue
+            with np.load(path) as shard:
+                self.latents.append(shard["data"])
+                self.scenes += [Scene.from_dict(entry) for entry in json.loads(str(shard["scenes"]))]
+            self.known.add(path.name)
+        if self.latents:
+            self.latents = [np.concatenate(self.latents)]
+
+    def ids(self, scene: Scene) -> list[int]:
+        """Token ids of a fresh caption; one in ten is the empty prompt."""
+        if self.rng.random() < 0.1:
+            return [1, 3]
+        text = caption(scene, self.rng, full=bool(self.rng.random() < 0.5))
+        found = [self.words[word] for word in text.lower().replace(",", " , ").split()]
+        return [1, *found[:TEXT_TOKENS - 2], 3]
+
+    def batches(self, batch: int, full_text: float) -> Iterator[tuple[Tensor, Tensor]]:
+        """(token ids, latents): rows of like caption length lie together, so that little padding is computed.
+
+        `full_text` is the share of batches padded to the whole 40 tokens, as the pipeline does when it draws.
+        """
+        while True:
+            pool = self.rng.choice(len(self.scenes), size=min(len(self.scenes), batch * 16), replace=False)
+            rows = sorted(((self.ids(self.scenes[i]), i) for i in pool), key=lambda row: len(row[0]) + self.rng.random() * 4)
+            groups = [rows[k:k + batch] for k in range(0, len(rows) - batch + 1, batch)]
+            for k in self.rng.permutation(len(groups)):
+                group = groups[k]
+                length = TEXT_TOKENS if self.rng.random() < full_text else max(len(ids) for ids, _ in group)
+                text = torch.zeros(batch, length, dtype=torch.long)
+                for row, (ids, _) in enumerate(group):
+                    text[row, :len(ids)] = torch.tensor(ids)
+                picked = self.latents[0][[i for _, i in group]]
+                yield text, torch.from_numpy(picked.astype(np.float32))
+            self.refresh()
+
+
+def muon_split(student: Student) -> tuple[list[Tensor], list[Tensor]]:
+    """(hidden matrices of the joint blocks, everything else): Muon orthogonalises only the first."""
+    hidden, rest = [], []
+    for name, parameter in student.named_parameters():
+        matrix = parameter.ndim == 2 and "transformer_blocks" in name and "norm" not in name
+        (hidden if matrix else rest).append(parameter)
+    return hidden, rest
+
+
+def optimisers_of(student: Student, kind: str, rate: float) -> list[torch.optim.Optimizer]:
+    adam = {"betas": (0.9, 0.95), "weight_decay": 0.01, "lr": rate}
+    if kind == "adamw":
+        return [torch.optim.AdamW(student.parameters(), **adam)]
+    hidden, rest = muon_split(student)
+    muon = torch.optim.Muon(hidden, lr=rate * 2, weight_decay=0.01, adjust_lr_fn="match_rms_adamw")
+    return [muon, torch.optim.AdamW(rest, **adam)]
+
+
+class Run:
+    """Everything that a checkpoint holds: weights, their moving average, optimiser states, where we are."""
+
+    def __init__(self, out: Path, device: str, kind: str, rate: float) -> None:
+        torch.manual_seed(0)
+        self.out = out
+        self.student = Student().to(device)
+        self.average = Student().to(device).requires_grad_(False)
+        self.average.load_state_dict(self.student.state_dict())
+        self.optimisers = optimisers_of(self.student, kind, rate)
+        self.rate, self.kind = rate, kind
+        self.state = {"step": 0, "samples": 0, "stages": {}}
+        if out.exists():
+            saved = torch.load(out, weights_only=True, map_location=device)
+            self.student.load_state_dict(saved["student"])
+            self.average.load_state_dict(saved["average"])
+            if saved["kind"] == kind and saved.get("optimisers"):
+                for optimiser, stored in zip(self.optimisers, saved["optimisers"], strict=True):
+                    optimiser.load_state_dict(stored)
+            self.state = saved["state"]
+        for optimiser in self.optimisers:
+            for group in optimiser.param_groups:
+                group["peak"] = rate * (2 if isinstance(optimiser, torch.optim.Muon) else 1)
+
+    def save(self) -> None:
+        saved = {"student": self.student.state_dict(), "average": self.average.state_dict(), "kind": self.kind,
+                 "optimisers": [optimiser.state_dict() for optimiser in self.optimisers], "state": self.state}
+        torch.save(saved, self.out.with_suffix(".tmp"))
+        os.replace(self.out.with_suffix(".tmp"), self.out)
+
+    def step(self, loss: Tensor, scale: float) -> None:
+        for optimiser in self.optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = group["peak"] * scale
+            optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.student.parameters(), 1.0)
+        for optimiser in self.optimisers:
+            optimiser.step()
+        self.state["step"] += 1
+        decay = min(0.998, (1 + self.state["step"]) / (20 + self.state["step"]))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.average.parameters()), list(self.student.parameters()), 1 - decay)
+
+
+def train_stage(run: Run, shards: Path, size: int, minutes: float, *, device: str, batch: int, last: bool) -> None:
+    """Train at one picture size until `minutes` of this stage are spent in all (over restarts)."""
+    spent = run.state["stages"].setdefault(str(size), 0.0)
+    if spent >= minutes:
+        return
+    scenes = Scenes(shards, size, seed=17 + run.state["step"])
+    generator = torch.Generator().manual_seed(29 + run.state["step"])
+    shift = STAGE_SHIFT[size]
+    # On a CPU the fused kernel's backward pass loses to plain matrix products below about 100 tokens (measured 1.25x).
+    attention = partial(sdpa_kernel, SDPBackend.MATH) if device == "cpu" and size < 256 else nullcontext
+    full_text = {64: 0.1, 128: 0.3, 256: 1.0}[size]
+    began, saved, losses, seen, first = time.time(), time.time(), [], 0, run.state["step"]
+    print(json.dumps({"stage": size, "scenes": len(scenes.scenes), "batch": batch, "minutes_left": round(minutes - spent, 1)}), flush=True)
+    for ids, latent in scenes.batches(batch, full_text):
+        now_spent = spent + (time.time() - began) / 60
+        progress = now_spent / minutes
+        warm = min(1.0, (run.state["step"] - first + 1) / (120 if first == 0 else 60))
+        # Constant, then down: to a tenth where another stage follows, to almost nothing in the last one.
+        scale = warm * (max(0.02, min(1.0, (1 - progress) / 0.4)) if last else max(0.4, min(1.0, (1 - progress) / 0.2)))
+        sigma = shifted(torch.sigmoid(torch.randn(batch, generator=generator)), shift)
+        noise = torch.randn(latent.shape, generator=generator)
+        noisy = latent + sigma[:, None, None, None] * (noise - latent)
+        ids, noisy, sigma, target = (t.to(device) for t in (ids, noisy, sigma, patches(noise - latent)))
+        with attention(), torch.autocast(device, torch.bfloat16):
+            velocity = run.student(ids, noisy, sigma)
+        loss = (velocity.float() - target).square().mean()
+        run.step(loss, scale)
+        losses.append(float(loss.detach()))
+        seen += batch
+        run.state["samples"] += batch
+        if time.time() - saved > 60 or progress >= 1:
+            print(json.dumps({"size": size, "step": run.state["step"], "samples": run.state["samples"], "minutes": round(now_spent, 1),
+                              "loss": round(float(np.mean(losses[-100:])), 4), "per_second": round(seen / (time.time() - began), 1),
+                              "scale": round(scale, 3)}), flush=True)
+            run.state["stages"][str(size)] = now_spent
+            run.save()
+            saved = time.time()
+        if progress >= 1:
+            return
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--shards", type=Path, default=Path("checkpoints/shards"))
+    parser.add_argument("--out", type=Path, default=Path("checkpoints/scenes_sd3.pt"))
+    parser.add_argument("--stages", default="64:40,128:55,256:40", help="SIZE:MINUTES, in order")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--batch", type=int, default=0, help="0: by stage")
+    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--optimiser", choices=("adamw", "muon"), default="adamw")
+    parser.add_argument("--threads", type=int, default=0)
+    arguments = parser.parse_args()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    run = Run(arguments.out, arguments.device, arguments.optimiser, arguments.rate)
+    stages = [(int(size), float(minutes)) for size, minutes in (part.split(":") for part in arguments.stages.split(","))]
+    for index, (size, minutes) in enumerate(stages):
+        train_stage(run, arguments.shards, size, minutes, device=arguments.device,
+                    batch=arguments.batch or STAGE_BATCH[size], last=index == len(stages) - 1)
+
+
+if __name__ == "__main__":
+    main()

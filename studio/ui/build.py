@@ -1,0 +1,196 @@
+"""One Blocks app: the tabs, the job line around them, the hidden channels, and how it is served."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+import webbrowser
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is imported
+
+import gradio as gr
+from starlette.middleware import Middleware
+
+from studio.errors import StudioError
+from studio.ui.create import CreateTab
+from studio.ui.facts import facts
+from studio.ui.history_tab import HistoryTab
+from studio.ui.owners import Owners
+from studio.ui.pictures import Pictures
+from studio.ui.public_api import PublicApi
+from studio.ui.theme import gradio_theme
+from studio.ui.web import Guard, PageFiles
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from studio.studio import Studio
+
+log = logging.getLogger(__name__)
+MOUNT = '<div class="weft-mount"></div>'
+OPEN = "const at = element.querySelector('.weft-mount'); window.weft.facts = props.facts; "
+PRIVATE = {"api_visibility": "private", "show_progress": "hidden", "queue": True}
+
+
+def build(studio: Studio) -> gr.Blocks:
+    """The page of a studio. Loads no weights; a person's data arrives when a page is opened, never here."""
+    owners = Owners(studio.settings.home, public=studio.policy.is_public)
+    pictures = Pictures(studio, owners)
+    create_tab, history_tab = CreateTab(studio, owners, pictures), HistoryTab(studio, owners, pictures)
+    files = PageFiles(studio.settings.assets_folder)
+    view = partial(gr.HTML, apply_default_css=False, head=files.script_tag())
+    known = facts(studio)
+
+    with gr.Blocks(
+        title="Weft", fill_width=True, analytics_enabled=False, delete_cache=(3600, 86400)
+    ) as demo:
+        visitor = gr.BrowserState("", storage_key="weft-visitor", secret="weft")
+        view(
+            "{}",
+            html_template=MOUNT,
+            elem_id="weft-chrome",
+            facts=known,
+            js_on_load=OPEN + "window.weft.chrome(at, {facts: props.facts})",
+        )
+        with gr.Tabs(elem_id="weft-tabs"):
+            with gr.Tab("Create", id="create"):
+                create = view(
+                    create_tab.start_message(),
+                    html_template=MOUNT,
+                    elem_id="weft-create",
+                    facts=known,
+                    js_on_load=OPEN + "window.weft.create(at, {props, trigger, watch}); "
+                    "// its events: 'run' 'stop' 'reuse' 'open'",
+                )
+            with gr.Tab("History", id="history"):
+                history = view(
+                    "{}",
+                    html_template=MOUNT,
+                    elem_id="weft-history",
+                    facts=known,
+                    js_on_load=OPEN
+                    + "window.weft.history(at, {props, trigger, watch}); // its event: 'search'",
+                )
+        status = view(
+            "{}",
+            html_template="",
+            visible="hidden",
+            elem_id="weft-status",
+            js_on_load="watch('value', () => window.weft.run.receive(props.value))",
+        )
+        shelf = view(
+            "{}",
+            html_template="",
+            visible="hidden",
+            elem_id="weft-shelf",
+            js_on_load="watch('value', () => window.weft.pictures.receive(props.value))",
+        )
+
+        async def run(value: str, token: str) -> AsyncIterator[str]:
+            async for message in create_tab.run(value, token):
+                yield message
+
+        async def attach(token: str) -> AsyncIterator[str]:
+            async for message in create_tab.attach(token):
+                yield message
+
+        # Subscriptions hold no lock and no worker: runs wait in the studio's queue, which tells their place.
+        follow = {**PRIVATE, "concurrency_limit": None, "trigger_mode": "multiple"}
+        create.run(run, [create, visitor], [status], **follow)
+        create.stop(create_tab.stop, [visitor], None, **follow)
+        create.reuse(create_tab.reuse, [visitor], [create], **PRIVATE)
+        create.open(create_tab.open, None, [create], **PRIVATE)
+        history.search(history_tab.search, [visitor], [history], **{**PRIVATE, "trigger_mode": "always_last"})
+        demo.load(history_tab.shelf, [visitor], [visitor, shelf], **PRIVATE).then(
+            attach, [visitor], [status], **follow
+        )
+        PublicApi(studio, owners, pictures).register()
+
+    demo.weft_routes = [*files.routes(), *pictures.routes()]
+    demo.weft_head = files.head()
+    return demo
+
+
+@dataclass(frozen=True)
+class Served:
+    """A running page. `url`: address on this computer, with a slash at the end."""
+
+    url: str
+    demo: gr.Blocks
+
+    def close(self) -> None:
+        self.demo.close(verbose=False)
+
+
+def serve(studio: Studio, *, host: str | None = None, port: int | None = None) -> Served:
+    """Starts the page and returns. Host and port default to the settings; port 0 takes a free one.
+
+    Raises StudioError when the port is taken.
+    """
+    settings, policy = studio.settings, studio.policy
+    host = host or settings.host
+    port = _port(host, settings.port if port is None else port)
+    demo = build(studio)
+    demo.queue(max_size=None if not policy.is_public else 200, default_concurrency_limit=4)
+    guard = partial(Guard, settings=settings, port=port, cap=policy.max_upload_bytes)
+    icon = settings.assets_folder / "icons" / "weft.png"
+    app, _, _ = demo.launch(
+        server_name=host,
+        server_port=port,
+        prevent_thread_lock=True,
+        quiet=True,
+        inbrowser=False,
+        share=False,
+        theme=gradio_theme(),
+        head=demo.weft_head,
+        favicon_path=str(icon),
+        pwa=not policy.is_public,
+        ssr_mode=False,
+        run_history=False,
+        enable_monitoring=False,
+        footer_links=[],
+        strict_cors=True,
+        max_file_size=policy.max_upload_bytes,
+        show_error=not policy.is_public,
+        app_kwargs={"openapi_url": None, "routes": demo.weft_routes, "middleware": [Middleware(guard)]},
+    )
+    app.middleware_stack = guard(app.middleware_stack or app.build_middleware_stack())
+    name = f"[{host}]" if ":" in host else host
+    return Served(f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else name}:{port}/", demo)
+
+
+def launch(studio: Studio) -> int:
+    """Serves the page until Ctrl+C and returns the exit code; prints the address."""
+    served = serve(studio)
+    sys.stdout.write(f"Weft is open at {served.url}  (stop with Ctrl+C)\n")
+    sys.stdout.flush()
+    if studio.settings.open_browser:
+        webbrowser.open(served.url)
+    try:
+        served.demo.block_thread()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        served.close()
+    return 0
+
+
+def _port(host: str, port: int) -> int:
+    """The port to bind, proven free a moment before. Raises StudioError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        if os.name == "posix":  # a port in TIME_WAIT is free; on Windows this flag would share a busy one
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise StudioError(
+                f"Port {port} on {host} cannot be used: {error.strerror or error}.",
+                hint="Close the other program or choose a port with --port.",
+            ) from None
+        return int(probe.getsockname()[1])

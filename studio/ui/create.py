@@ -1,0 +1,174 @@
+"""The Create tab: a form over the exposed widgets of the graph document, and a run as the page sees it.
+
+The page holds the document and nothing else; every handler reads it strictly, checks the owner and answers
+with a whole message. A run is a job of the Studio: closing the page ends a subscription, never the run.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import AsyncIterator, Mapping
+from typing import TYPE_CHECKING
+
+import gradio as gr
+
+from studio.errors import BadDocument, StudioError
+from studio.graph.document import Graph, to_json
+from studio.ui import bus
+from studio.ui.forms import panel
+from studio.ui.owners import Owners
+from studio.ui.pictures import Pictures
+
+if TYPE_CHECKING:
+    from studio.studio import Studio
+
+log = logging.getLogger(__name__)
+BUG = StudioError("Something went wrong inside the studio.", hint="The log of the studio says more.")
+
+
+class CreateTab:
+    """Handlers of the Create tab. Values and event data come from a browser: nothing in them is trusted."""
+
+    def __init__(self, studio: Studio, owners: Owners, pictures: Pictures) -> None:
+        self._studio = studio
+        self._owners = owners
+        self._pictures = pictures
+
+    def start_message(self) -> str:
+        """The document a new page starts with, and its form."""
+        return self.message(self._studio.workflow())
+
+    def message(self, document: Graph, *, says: str = "", undo: bool = False, seed: bool = False) -> str:
+        """`undo`: the page offers the way back; `seed`: the seed came from a picture and is to be kept."""
+        return bus.dump(
+            {
+                "document": to_json(document),
+                "panel": panel(document, self._studio.registry),
+                "says": says,
+                "undo": undo,
+                "restored": {"seed": seed},
+            }
+        )
+
+    # a run
+
+    async def run(self, value: object, token: object) -> AsyncIterator[str]:
+        """Submits the page's document and follows it to its end; yields messages for the bus."""
+        document: Graph | None = None
+        try:
+            owner = self._owners.owner(token)
+            document = self._document(value)
+            run = self._studio.submit(document, owner=owner)
+        except StudioError as error:
+            yield bus.failure(error, title=_title(document, error.node))
+            return
+        except Exception:
+            log.exception("A run could not be submitted")
+            yield bus.failure(BUG)
+            return
+        async for message in self._follow(run, owner):
+            yield message
+
+    async def attach(self, token: object) -> AsyncIterator[str]:
+        """A page that was opened or reloaded takes up the owner's live run, if there is one."""
+        try:
+            owner = self._owners.owner(token)
+            run = self._studio.live_run(owner)
+        except StudioError:
+            return
+        if run is not None:
+            async for message in self._follow(run, owner):
+                yield message
+
+    async def _follow(self, run: str, owner: str) -> AsyncIterator[str]:
+        seq = 0
+        try:
+            async for snapshot in bus.relay(self._studio.snapshots(run, owner)):
+                seq = int(snapshot.get("seq") or 0)  # type: ignore[call-overload]
+                yield bus.status(snapshot, self._made(snapshot, owner))
+        except StudioError as error:
+            yield bus.failure(error, run=run, seq=seq + 1)
+
+    def _made(self, snapshot: Mapping[str, object], owner: str) -> list[dict[str, object]]:
+        """Cards of the pictures of a run that has ended; until then the page shows previews."""
+        job, outputs = snapshot.get("job"), snapshot.get("outputs")
+        if not isinstance(job, Mapping) or job.get("state") not in ("done", "error", "stopped"):
+            return []
+        if not isinstance(outputs, list):
+            return []
+        return self._pictures.made(
+            owner, [str(o["generation"]) for o in reversed(outputs) if o.get("generation")]
+        )
+
+    def stop(self, token: object, event: gr.EventData) -> None:
+        """Sets the cancel flag of a run; unknown, finished and other people's runs are left alone."""
+        try:
+            owner = self._owners.owner(token)
+            asked = _given(event, "run")
+            run = asked if isinstance(asked, str) else self._studio.live_run(owner)
+            if run is not None:
+                self._studio.cancel(run, owner)
+        except StudioError:
+            return
+
+    # documents from elsewhere
+
+    def reuse(self, token: object, event: gr.EventData) -> str:
+        """The graph of a picture of this owner becomes the page's document."""
+        try:
+            document = self._studio.document_of(_text(event, "generation", 64), self._owners.owner(token))
+        except StudioError as error:
+            return bus.dump({"says": str(error)})
+        return self.message(document, says="The settings of this picture are back.", undo=True, seed=True)
+
+    def open(self, event: gr.EventData) -> str:
+        """A document that the page kept, or took out of a dropped picture or file. Read strictly, never run.
+
+        Event data: `text` (JSON), `name` (file name to speak of; empty = kept by this browser).
+        """
+        name = ""
+        try:
+            name = _text(event, "name", 200)
+            document = self._studio.read_document(_text(event, "text", self._studio.policy.max_json_bytes))
+        except StudioError as error:
+            return (
+                bus.dump({"says": f"{name} could not be opened: {error}"}) if name else self.start_message()
+            )
+        if not name:  # the page's own memory: one that Create cannot show is let go
+            return self.message(document) if panel(document, self._studio.registry) else self.start_message()
+        missing = sorted({n.kind for n in document.nodes if self._studio.registry.find(n.kind) is None})
+        says = f"Settings restored from {name}."
+        if missing:
+            says += f" Not installed here: {', '.join(missing)}. These nodes are kept as they are."
+        return self.message(document, says=says, undo=True, seed=True)
+
+    def _document(self, value: object) -> Graph:
+        """The document inside the component's value. Raises BadDocument, Refused."""
+        if not isinstance(value, str):
+            raise BadDocument("The page sent no graph.", hint="Reload the page.")
+        self._studio.policy.check_json(len(value.encode("utf-8", "replace")))
+        try:
+            data = json.loads(value)
+            text = json.dumps(data["document"], allow_nan=False)
+        except (ValueError, TypeError, KeyError, RecursionError):
+            raise BadDocument("The page sent a graph that cannot be read.", hint="Reload the page.") from None
+        return self._studio.read_document(text)
+
+
+def _given(event: gr.EventData, name: str) -> object:
+    data = event._data
+    return data.get(name) if isinstance(data, dict) else None
+
+
+def _text(event: gr.EventData, name: str, longest: int) -> str:
+    value = _given(event, name)
+    if not isinstance(value, str) or len(value) > longest:
+        raise BadDocument(f"The page sent no usable {name}.", hint="Reload the page.")
+    return value
+
+
+def _title(document: Graph | None, node: str) -> str:
+    """The title of a node for the job line; empty where there is none."""
+    found = next((n for n in document.nodes if n.id == node), None) if document and node else None
+    return (found.title or found.id) if found else ""

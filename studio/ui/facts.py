@@ -1,0 +1,67 @@
+"""What the page knows of this studio: models and their words, sizes, limits, device. One for everybody."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from studio.ui.forms import shapes
+
+if TYPE_CHECKING:
+    from studio.studio import Studio
+
+# Starting points in the words of the scene world; shown only if the model knows every word of them.
+EXAMPLES = (
+    "a red star on the left and a blue house on the right, at night",
+    "a yellow boat in the middle, by the sea",
+    "a large green tree and a small orange mushroom, in the forest",
+    "a pink balloon at the top, at sunset",
+    "a white house in the snow",
+    "a purple striped fish underwater",
+)
+
+
+def facts(studio: Studio) -> dict[str, object]:
+    """Constant JSON for the page's components: no person's data, no path of the server."""
+    models = [_model(card) for card in studio.model_cards()]
+    size = next((m["size"] for m in models), [256, 256])
+    given = next((m["sizes"] for m in models if m["sizes"]), ())
+    return {
+        "models": models,
+        "sizes": shapes((int(size[0]), int(size[1])), given=given),  # type: ignore[index, arg-type]
+        "device": studio.device_label(),
+        "maxPrompt": studio.policy.max_prompt,
+        "maxUpload": studio.policy.max_upload_bytes,
+        "public": studio.policy.is_public,
+    }
+
+
+def _model(card: Mapping[str, object]) -> dict[str, object]:
+    ref = str(card.get("ref", ""))
+    vocabulary = grouped(card.get("vocabulary"))
+    given = card.get("examples")
+    examples = [str(text) for text in given] if isinstance(given, Sequence) else _fitting(vocabulary)
+    return {
+        "ref": ref,
+        "title": str(card.get("title") or card.get("name") or ref),
+        "size": card.get("size") or [256, 256],
+        "sizes": card.get("sizes") or [],
+        "demo": bool(card.get("demo", ref.startswith("embedded:"))),
+        "limits": str(card.get("limits") or ""),
+        "vocabulary": vocabulary,
+        "examples": examples,
+    }
+
+
+def grouped(vocabulary: object) -> dict[str, list[str]]:
+    """A card's vocabulary by group; a flat list becomes one group."""
+    if isinstance(vocabulary, Mapping):
+        return {str(group): [str(word) for word in words] for group, words in vocabulary.items()}
+    if isinstance(vocabulary, Sequence) and not isinstance(vocabulary, str):
+        return {"All words": [str(word) for word in vocabulary if str(word).isalpha()]}
+    return {}
+
+
+def _fitting(vocabulary: Mapping[str, Sequence[str]]) -> list[str]:
+    known = {word for words in vocabulary.values() for word in words}
+    return [text for text in EXAMPLES if set(text.replace(",", "").split()) <= known]

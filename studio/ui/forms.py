@@ -1,0 +1,122 @@
+"""From a graph document to the form of Create: its exposed widgets, each with its role, kind and limits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from studio.graph.document import Graph
+
+if TYPE_CHECKING:
+    from studio.graph.registry import Registry
+
+Field = dict[str, object]
+# what the page has a maker for; any other kind is shown as text and keeps its value
+KINDS = {
+    "slider": "slider",
+    "number": "number",
+    "toggle": "bool",
+    "bool": "bool",
+    "choice": "choice",
+    "text": "text",
+    "prompt": "text",
+    "seed": "number",
+    "model": "model",
+    "colour": "text",
+}
+AVOID = ("avoid", "negative")
+RATIOS = ((1, 1), (3, 2), (2, 3), (4, 3), (3, 4))
+
+
+def panel(document: Graph, registry: Registry) -> list[Field]:
+    """The fields of Create in order. `role`: prompt, avoid, seed, width, height, model or "" (More settings).
+
+    A widget that an edge feeds, or whose node is unknown here, is left out: it would have no effect.
+    """
+    fed = {edge.target for edge in document.edges}
+    nodes = {node.id: node for node in document.nodes}
+    fields: list[Field] = []
+    for exposed in sorted(document.exposed, key=lambda entry: entry.order):
+        node = nodes.get(exposed.node)
+        spec = registry.find(node.kind) if node else None
+        if node is None or spec is None or (exposed.node, exposed.widget) in fed:
+            continue
+        widgets: Sequence[Mapping[str, object]] = spec.to_json()["widgets"]  # type: ignore[assignment]
+        widget = next((entry for entry in widgets if entry["name"] == exposed.widget), None)
+        if widget is not None:
+            fields.append(_field(exposed.node, exposed.label, widget))
+    _give_roles(fields)
+    return fields
+
+
+def _field(node: str, label: str, widget: Mapping[str, object]) -> Field:
+    sort = str(widget["kind"])
+    field: Field = {
+        "node": node,
+        "widget": widget["name"],
+        "label": label or widget.get("label") or widget["name"],
+        "help": widget.get("help") or "",
+        "sort": sort,
+        "kind": KINDS.get(sort, "shown"),
+        "role": "",
+        "default": widget.get("default"),
+        "whole": sort == "seed" or widget.get("whole") is True,
+    }
+    for name in ("min", "max", "step", "choices", "lines"):
+        if widget.get(name) is not None:
+            field[name] = widget[name]
+    return field
+
+
+def _give_roles(fields: Sequence[Field]) -> None:
+    """Each role goes to the first field that fits; which node it sits on does not matter."""
+    taken: set[str] = set()
+    for field in fields:
+        role = _role(field)
+        if role == "prompt" and role in taken:
+            role = "avoid"
+        if role and role not in taken:
+            field["role"] = role
+            taken.add(role)
+
+
+def _role(field: Field) -> str:
+    named = f"{field['label']} {field['widget']}".lower()
+    match field["sort"]:
+        case "prompt":
+            return "avoid" if any(word in named for word in AVOID) else "prompt"
+        case "seed":
+            return "seed"
+        case "model":
+            return "model"
+        case "slider" | "number":
+            return str(field["widget"]) if field["widget"] in ("width", "height") else ""
+    return ""
+
+
+def shapes(
+    size: tuple[int, int], *, multiple: int = 16, given: Sequence[Sequence[int]] = ()
+) -> list[dict[str, object]]:
+    """The aspect chips: `given` sizes of a model card, else usual ratios of about the native area.
+
+    size: native width, height in pixels; every side offered is a multiple of `multiple`.
+    """
+    if given:
+        return [{"label": _ratio(w, h), "width": w, "height": h} for w, h in given]
+    area = size[0] * size[1]
+    chips = []
+    for across, down in RATIOS:
+        unit = (area / (across * down)) ** 0.5
+        width, height = (max(64, round(unit * side / multiple) * multiple) for side in (across, down))
+        chips.append({"label": f"{across}:{down}", "width": width, "height": height})
+    return chips
+
+
+def _ratio(width: int, height: int) -> str:
+    """The nearest usual ratio of a size, as text."""
+
+    def off(pair: tuple[int, int]) -> float:
+        return abs(width / height - pair[0] / pair[1])
+
+    across, down = min((*RATIOS, (16, 9), (9, 16)), key=off)
+    return f"{across}:{down}"

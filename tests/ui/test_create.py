@@ -1,0 +1,163 @@
+"""create.py: handlers of the Create tab, called directly; what a browser sends is never trusted."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from studio.graph.document import dumps, to_json
+from studio.policy import Policy
+from studio.ui.create import CreateTab
+from studio.ui.owners import Owners
+from studio.ui.pictures import Pictures
+
+
+def tab_of(studio) -> tuple[CreateTab, Owners]:
+    owners = Owners(studio.settings.home, public=studio.policy.is_public)
+    return CreateTab(studio, owners, Pictures(studio, owners)), owners
+
+
+def value_of(document) -> str:
+    return json.dumps({"document": to_json(document)})
+
+
+def event(**data):
+    return SimpleNamespace(_data=data)
+
+
+def collect(stream) -> list[dict]:
+    async def gather():
+        return [json.loads(message) async for message in stream]
+
+    return asyncio.run(gather())
+
+
+def test_a_run_ends_with_its_picture(fake):
+    tab, _ = tab_of(fake)
+    document = fake.workflow().set("p", "text", "a red star").set("c", "seed", 7)
+    messages = collect(tab.run(value_of(document), ""))
+    last = messages[-1]
+    assert last["job"]["state"] == "done"
+    assert (last["pictures"][0]["prompt"], last["pictures"][0]["seed"]) == ("a red star", 7)
+    assert all(not message["pictures"] for message in messages[:-1])
+
+
+def test_previews_arrive_before_the_end(make_fake):
+    tab, _ = tab_of(studio := make_fake(pace=0.06))
+    messages = collect(tab.run(value_of(studio.workflow()), ""))
+    assert any(
+        message["nodes"].get("s", {}).get("image", "").startswith("data:image/webp")
+        for message in messages[:-1]
+    )
+
+
+JUNK = [
+    None, 7, [], {}, "", "{", "null", "[]", '{"document": null}', '{"document": NaN}',
+    '{"document": {"format": "else"}}', "[" * 100_000,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", JUNK, ids=lambda value: repr(value)[:30])
+def test_junk_instead_of_a_document_is_refused_in_words(fake, value):
+    tab, _ = tab_of(fake)
+    (message,) = collect(tab.run(value, ""))
+    assert message["job"]["state"] == "error" and message["error"]["message"]
+    assert fake.runs == {}
+
+
+def test_a_bad_value_is_named_with_its_field(fake):
+    tab, _ = tab_of(fake)
+    (message,) = collect(tab.run(value_of(fake.workflow().set("s", "steps", 10**9)), ""))
+    assert (message["error"]["node"], message["error"]["socket"]) == ("s", "steps")
+    assert message["error"]["title"] == "Schedule" and message["error"]["hint"]
+
+
+def test_a_reloaded_page_takes_up_the_live_run(make_fake):
+    studio = make_fake(pace=0.03)
+    tab, _ = tab_of(studio)
+    run = studio.submit(studio.workflow())
+    messages = collect(tab.attach(""))
+    assert {message["run"] for message in messages} == {run}
+    assert messages[-1]["job"]["state"] == "done" and messages[-1]["pictures"]
+
+
+def test_nothing_to_take_up_sends_nothing(fake):
+    tab, _ = tab_of(fake)
+    assert collect(tab.attach("")) == []
+
+
+def test_stop_ends_a_run_that_stores_nothing(make_fake):
+    studio = make_fake(pace=0.05)
+    tab, _ = tab_of(studio)
+    run = studio.submit(studio.workflow())
+    tab.stop("", event(run=run))
+    assert collect(tab._follow(run, "local"))[-1]["job"]["state"] == "stopped"
+    assert not studio.history.list("local").items
+
+
+@pytest.mark.parametrize(
+    "data", [{}, {"run": None}, {"run": 7}, {"run": "r_unknown"}, {"run": ["r"]}], ids=repr
+)
+def test_stop_for_nothing_is_harmless(fake, data):
+    tab, _ = tab_of(fake)
+    tab.stop("", event(**data))
+
+
+def test_visitors_of_a_shared_host_are_apart(make_fake):
+    studio = make_fake(Policy.public(), pace=0.03)
+    tab, owners = tab_of(studio)
+    mine, other = owners.issue(), owners.issue()
+    run = studio.submit(studio.workflow(), owner=owners.owner(mine))
+    tab.stop(other, event(run=run))
+    assert collect(tab.attach(other)) == []
+    made = collect(tab.attach(mine))[-1]["pictures"]
+    assert made, "the other visitor's stop must not have ended the run"
+    assert "document" not in json.loads(tab.reuse(other, event(generation=made[0]["id"])))
+    assert "document" in json.loads(tab.reuse(mine, event(generation=made[0]["id"])))
+
+
+def test_a_page_without_a_visitors_token_is_refused_on_a_shared_host(make_fake):
+    studio = make_fake(Policy.public())
+    tab, _ = tab_of(studio)
+    (message,) = collect(tab.run(value_of(studio.workflow()), ""))
+    assert "not signed in" in message["error"]["message"] and studio.runs == {}
+
+
+def test_reuse_brings_back_the_graph_of_a_picture(fake):
+    tab, _ = tab_of(fake)
+    document = fake.workflow().set("p", "text", "a boat").set("s", "steps", 3)
+    made = collect(tab.run(value_of(document), ""))[-1]["pictures"][0]
+    message = json.loads(tab.reuse("", event(generation=made["id"])))
+    assert message["document"] == to_json(document) and message["undo"]
+
+
+def test_an_opened_file_restores_its_graph_and_names_missing_nodes(fake):
+    tab, _ = tab_of(fake)
+    document = to_json(fake.workflow())
+    document["nodes"].append({"id": "x", "kind": "film_grian", "widgets": {"amount": 1}})
+    message = json.loads(tab.open(event(text=json.dumps(document), name="boat.png")))
+    assert "film_grian" in message["says"] and "boat.png" in message["says"]
+    assert message["document"]["nodes"][-1]["widgets"] == {"amount": 1}
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"format": "weft/graph", "version": 99}', 7, None], ids=repr)
+def test_a_file_that_cannot_be_opened_changes_nothing(fake, text):
+    tab, _ = tab_of(fake)
+    message = json.loads(tab.open(event(text=text, name="boat.json")))
+    assert "document" not in message and "boat.json could not be opened" in message["says"]
+
+
+def test_a_broken_document_kept_by_the_browser_is_replaced_quietly(fake):
+    tab, _ = tab_of(fake)
+    message = json.loads(tab.open(event(text='{"format": "old"}', name="")))
+    assert message["document"] == to_json(fake.workflow()) and not message["says"]
+
+
+def test_a_kept_document_comes_back_as_it_was(fake):
+    tab, _ = tab_of(fake)
+    document = fake.workflow().set("p", "text", "</script>${alert(1)}{{x}}")
+    raw = tab.open(event(text=dumps(document), name=""))
+    assert json.loads(raw)["document"] == to_json(document) and "<" not in raw
