@@ -1,4 +1,5 @@
 """The command line of Weft: `python -m studio COMMAND`; exit code 0, 1 (the run failed) or 2 (a bad call)."""
+
 from __future__ import annotations
 
 import sys
@@ -6,7 +7,7 @@ from collections.abc import Sequence
 
 from studio.cli import bench, generate, history, models, nodes, plan, plugin, run, score, shared
 from studio.cli import eval as evaluation
-from studio.errors import Cancelled, StudioError
+from studio.errors import BadDocument, Cancelled, StudioError
 
 COMMANDS = (generate, run, plan, nodes, score, evaluation, bench, history, models, plugin)
 
@@ -15,7 +16,9 @@ def build_parser() -> shared.Parser:
     """The parser of all commands; every command module adds its own part with `add_to(commands)`."""
     parser = shared.Parser(prog="python -m studio", description="Weft: make pictures from words and graphs.")
     shared.add_home(parser)
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=shared.Parser)
+    commands = parser.add_subparsers(
+        dest="command", metavar="COMMAND", required=True, parser_class=shared.Parser
+    )
     for module in COMMANDS:
         module.add_to(commands)
     return parser
@@ -28,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args = build_parser().parse_args(words)
         return int(args.act(args))
-    except shared.BadCall as error:
+    except (shared.BadCall, BadDocument) as error:
         return shared.refuse(error, as_json=as_json)
     except Cancelled as error:
         return shared.fail(error, as_json=as_json, status="cancelled")
@@ -36,10 +39,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return shared.fail(error, as_json=as_json)
     except KeyboardInterrupt:
         return shared.fail(Cancelled(), as_json=as_json, status="cancelled")
+    except BrokenPipeError:
+        return shared.FAILED  # the reader of our output has left; there is nobody to tell
     except OSError as error:
         return shared.fail(shared.from_os_error(error), as_json=as_json)
-    except BrokenPipeError:
-        return 1
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
 """Pictures and arrays: Image <-> float array 0..1 <-> Pillow, resizing, and reading pictures of strangers."""
+
 from __future__ import annotations
 
 import io
@@ -25,7 +26,8 @@ def to_array(image: Image) -> FloatArray:
 
 
 def to_image(array: npt.NDArray[np.floating]) -> Image:
-    """The picture of an array 0..1 (height, width, 1, 3 or 4 channels, or height, width); values outside are cut.
+    """The picture of an array 0..1 (height, width, 1, 3 or 4 channels, or height, width); values outside
+    are cut.
 
     Values are rounded to the nearest of 256 levels. NaN is an error, never black.
     """
@@ -35,7 +37,9 @@ def to_image(array: npt.NDArray[np.floating]) -> Image:
     if array.ndim != 3 or array.shape[2] not in (1, 3, 4) or not array.size:
         raise StudioError(f"A picture is height, width, 1, 3 or 4 channels, not {array.shape}.")
     if not np.issubdtype(array.dtype, np.floating):
-        raise StudioError(f"to_image takes floats 0..1, not {array.dtype}.", hint="Image(pixels) takes uint8 arrays.")
+        raise StudioError(
+            f"to_image takes floats 0..1, not {array.dtype}.", hint="Image(pixels) takes uint8 arrays."
+        )
     if np.isnan(array).any():
         raise StudioError("The picture holds values that are not numbers (NaN).")
     if array.shape[2] == 1:
@@ -57,7 +61,8 @@ def to_pillow(image: Image) -> Pillow.Image:
 
 
 def from_pillow(picture: Pillow.Image) -> Image:
-    """Our picture of a Pillow one of any mode: turned upright by its EXIF note, 16 bit scaled to 8, RGB or RGBA."""
+    """Our picture of a Pillow one of any mode: turned upright by its EXIF note, 16 bit scaled to 8, RGB
+    or RGBA."""
     picture = ImageOps.exif_transpose(picture)
     if picture.mode.startswith("I;16"):
         return _from_16_bit(np.asarray(picture, dtype=np.uint16))
@@ -70,7 +75,8 @@ def from_pillow(picture: Pillow.Image) -> Image:
 
 
 def read_picture(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image:
-    """The picture in a PNG, JPEG or WEBP file given as bytes; its size is checked before any pixel is read."""
+    """The picture in a PNG, JPEG or WEBP file given as bytes; its size is checked before any pixel is
+    read."""
     possible = "Possible: PNG, JPEG or WEBP."
     if not data:
         raise StudioError("The picture file is empty.", hint=possible)
@@ -80,17 +86,26 @@ def read_picture(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image:
             picture = Pillow.open(io.BytesIO(data), formats=FORMATS)
         width, height = picture.size
         if width * height > max_pixels:
-            raise StudioError(f"The picture has {width}x{height} = {width * height:,} pixels; at most "
-                              f"{max_pixels:,} are possible.", hint="Make it smaller first.")
+            raise StudioError(
+                f"The picture has {width}x{height} = {width * height:,} pixels; at most "
+                f"{max_pixels:,} are possible.",
+                hint="Make it smaller first.",
+            )
         picture.load()
     except (Pillow.DecompressionBombError, Pillow.DecompressionBombWarning) as error:
-        raise StudioError(f"The picture is too large to open; at most {max_pixels:,} pixels are possible.",
-                          hint="Make it smaller first.") from error
+        raise StudioError(
+            f"The picture is too large to open; at most {max_pixels:,} pixels are possible.",
+            hint="Make it smaller first.",
+        ) from error
     except UnidentifiedImageError as error:
-        raise StudioError(f"These {len(data):,} bytes are not a picture that can be read.", hint=possible) from error
+        raise StudioError(
+            f"These {len(data):,} bytes are not a picture that can be read.", hint=possible
+        ) from error
     except (OSError, ValueError, SyntaxError, EOFError, IndexError) as error:
-        raise StudioError("The picture file is damaged or cut off: its pixels cannot be read.",
-                          hint="Save or upload it again.") from error
+        raise StudioError(
+            "The picture file is damaged or cut off: its pixels cannot be read.",
+            hint="Save or upload it again.",
+        ) from error
     return from_pillow(picture)
 
 
@@ -138,11 +153,14 @@ def resize(image: Image, width: int, height: int, *, fit: str = "stretch", smoot
 
 
 def shrink(image: Image, side: int = PREVIEW_SIDE) -> Image:
-    """The picture with its longer side at most `side` pixels (previews, thumbnails); a smaller one is itself."""
+    """The picture with its longer side at most `side` pixels (previews, thumbnails); a smaller one is
+    itself."""
     longer = max(image.width, image.height)
     if longer <= side:
         return image
-    return resize(image, max(1, round(image.width * side / longer)), max(1, round(image.height * side / longer)))
+    return resize(
+        image, max(1, round(image.width * side / longer)), max(1, round(image.height * side / longer))
+    )
 
 
 def _from_16_bit(values: npt.NDArray[np.integer]) -> Image:

@@ -9,7 +9,7 @@ import argparse
 import ipaddress
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -44,7 +44,10 @@ class Settings:
             prog="app.py", allow_abbrev=False,
             description="Weft, an image studio. 'setup' only installs, 'test' runs the tests; else it serves",
         )
-        add_home_arguments(parser)
+        parser.add_argument("--home", metavar="DIR", help="folder of history, pictures and cache (~/.weft)")
+        parser.add_argument("--device", help=f"{DEVICES} (auto)")
+        parser.add_argument("--cache-memory", type=int, metavar="MIB", help="memory cache (1024, 0 = off)")
+        parser.add_argument("--cache-disk", type=int, metavar="MIB", help="disk cache (4096, 0 = off)")
         parser.add_argument("--host", help="address to bind (127.0.0.1); another one means the public policy")
         parser.add_argument("--port", type=int, help="port (7860)")
         parser.add_argument("--no-browser", action="store_true", help="do not open the page in a browser")
@@ -98,27 +101,9 @@ class Settings:
             raise ValueError(f"device is {settings.device!r}; possible are {DEVICES}")
         return settings
 
-    def with_home(self, home: Path) -> Settings:
-        """The same settings with data in another folder (tests, tools)."""
-        return replace(self, home=home.resolve())
-
-    @property
-    def database_path(self) -> Path:
-        return self.home / "studio.db"
-
-    @property
-    def pictures_folder(self) -> Path:
-        """Pictures and thumbnails of the history, named by content hash."""
-        return self.home / "images"
-
     @property
     def cache_folder(self) -> Path:
         return self.home / "cache"
-
-    @property
-    def temp_folder(self) -> Path:
-        """Private folders of running nodes; whatever lies there at start is left over and may go."""
-        return self.home / "temp"
 
     @property
     def models_folder(self) -> Path:
@@ -132,19 +117,6 @@ class Settings:
     @property
     def workflows_folder(self) -> Path:
         return self.assets_folder / "workflows"
-
-    @property
-    def lock_path(self) -> Path:
-        """The server's advisory lock; it holds the process id."""
-        return self.home / "server.lock"
-
-
-def add_home_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags that `app.py` and every command of `python -m studio` share."""
-    parser.add_argument("--home", metavar="DIR", help="folder of history, pictures and cache (~/.weft)")
-    parser.add_argument("--device", help=f"{DEVICES} (auto)")
-    parser.add_argument("--cache-memory", type=int, metavar="MIB", help="memory cache in MiB (1024, 0 = off)")
-    parser.add_argument("--cache-disk", type=int, metavar="MIB", help="disk cache in MiB (4096, 0 = off)")
 
 
 def is_loopback(host: str) -> bool:

@@ -1,9 +1,12 @@
 """What travels on edges: small frozen values, named as in the field (architecture 3, sampling 1.1).
 
-Nothing here imports torch; tensors are named only for the type checker. Arrays are read-only, values that carry
-behaviour (`Sampler`, `Guidance`, `Wrap`, `Attachment`) have a name and frozen parameters, so that they compare,
+Nothing here imports torch; tensors are named only for the type checker. Arrays are read-only, values
+that carry
+behaviour (`Sampler`, `Guidance`, `Wrap`, `Attachment`) have a name and frozen parameters, so that they
+compare,
 hash and print, and a callable that takes no part in comparing.
 """
+
 from __future__ import annotations
 
 import math
@@ -35,8 +38,10 @@ class Image:
     def __post_init__(self) -> None:
         pixels = self.pixels
         if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8:
-            raise StudioError(f"An Image holds a uint8 array, not {_describe(pixels)}.",
-                              hint="Use to_image(array) for values in 0..1.")
+            raise StudioError(
+                f"An Image holds a uint8 array, not {_describe(pixels)}.",
+                hint="Use to_image(array) for values in 0..1.",
+            )
         if pixels.ndim != 3 or pixels.shape[2] not in (3, 4) or 0 in pixels.shape:
             raise StudioError(f"An Image is height, width, 3 or 4 channels, not {pixels.shape}.")
         object.__setattr__(self, "pixels", _frozen(pixels))
@@ -71,7 +76,12 @@ class Mask:
 
     def __post_init__(self) -> None:
         values = self.values
-        if not isinstance(values, np.ndarray) or values.dtype != np.float32 or values.ndim != 2 or not values.size:
+        if (
+            not isinstance(values, np.ndarray)
+            or values.dtype != np.float32
+            or values.ndim != 2
+            or not values.size
+        ):
             raise StudioError(f"A Mask holds a float32 array of height, width, not {_describe(values)}.")
         if not (float(values.min()) >= 0.0 and float(values.max()) <= 1.0):
             raise StudioError("A Mask holds values from 0 to 1; these lie outside, or are not numbers.")
@@ -160,7 +170,8 @@ class Conditioning:
 class Latent:
     """A latent, or the canvas that one starts from.
 
-    `tensor`: batch, channel, height, width, fp32 on CPU, unpacked and in the network's scale; None = empty canvas,
+    `tensor`: batch, channel, height, width, fp32 on CPU, unpacked and in the network's scale; None =
+    empty canvas,
     whose start is pure noise. `width` and `height` are pixels. Image k of the batch draws its noise from
     `seed + k`. `source` is the picture that this latent encodes, as long as nothing has changed it: a decoder
     returns that picture itself.
@@ -198,8 +209,10 @@ class Sigmas:
             if not math.isfinite(value) or value < 0:
                 raise StudioError(f"Sigma {index} is {value}; a sigma is a finite number of at least 0.")
             if index and value >= values[index - 1]:
-                raise StudioError(f"Sigma {index} is {value:g}, not below the one before it ({values[index - 1]:g}).",
-                                  hint="Sigmas descend from noise to 0.")
+                raise StudioError(
+                    f"Sigma {index} is {value:g}, not below the one before it ({values[index - 1]:g}).",
+                    hint="Sigmas descend from noise to 0.",
+                )
         if values[-1] != 0:
             raise StudioError(f"The last sigma is {values[-1]:g}; it must be 0.", hint="Add a final 0.")
 
@@ -258,7 +271,8 @@ class Guide(Protocol):
 
 
 class Noise(Protocol):
-    """Counter-based noise of a run: `noise(purpose, index)` has the latent's shape and never the global RNG."""
+    """Counter-based noise of a run: `noise(purpose, index)` has the latent's shape and never the global
+    RNG."""
 
     def __call__(self, purpose: str, index: int) -> torch.Tensor: ...
 
@@ -266,8 +280,15 @@ class Noise(Protocol):
 class SampleFunction(Protocol):
     """A sampler: a generator, one StepResult per step."""
 
-    def __call__(self, denoise: Denoise, latent: torch.Tensor, sigmas: Sigmas, *, noise: Noise,
-                 resume: Resume | None = None) -> Iterator[StepResult]: ...
+    def __call__(
+        self,
+        denoise: Denoise,
+        latent: torch.Tensor,
+        sigmas: Sigmas,
+        *,
+        noise: Noise,
+        resume: Resume | None = None,
+    ) -> Iterator[StepResult]: ...
 
 
 @dataclass(frozen=True)
@@ -322,7 +343,7 @@ def _spell(kind: str, name: str, params: Settings) -> str:
     return f"{kind}({', '.join([name, *(f'{key}={value!r}' for key, value in params)])})"
 
 
-def _frozen(array: npt.NDArray[_Dtype]) -> npt.NDArray[Dtype]:
+def _frozen(array: npt.NDArray[_Dtype]) -> npt.NDArray[_Dtype]:
     """The array itself if nothing can write to it, else a read-only copy."""
     base: object = array
     while isinstance(base, np.ndarray):

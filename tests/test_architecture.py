@@ -32,9 +32,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "api": {"graph.spec", "graph.widgets", "graph.context", "controls.control", "blocks.control"},
     "nodes": {"api", "models", "controls", "blocks", "weights", "sampling", "upscaling", "scenes"},
     "jobs": {"graph", "db"},
-    "outputs": {"graph", "history"},
+    "reports": {"graph"},
+    "outputs": {"graph", "history", "reports"},
     "replay": {"graph", "jobs", "history"},
-    "studio": LOWER | {"replay", "outputs"},
+    "studio": LOWER | {"replay", "outputs", "reports"},
     "ui": {"graph"},
     "training": {"models", "sampling", "scenes"},
     "evaluate": {"models", "controls", "sampling", "upscaling", "scenes"},
@@ -46,7 +47,7 @@ NO_BASE = {"bootstrap", "__init__"}
 WITHOUT_TORCH = ["errors", "values", "settings", "policy", "pixels", "api", "graph", "db", "history", "jobs",
                  "scenes", "ui", "bootstrap", "cli", "__main__"]
 WITHOUT_GRADIO = ["api", "bootstrap", "cli", "db", "evaluate", "graph", "history", "jobs", "models", "nodes",
-                  "outputs", "replay", "sampling", "scenes", "studio", "training", "__main__"]
+                  "outputs", "replay", "reports", "sampling", "scenes", "studio", "training", "__main__"]
 
 FILES = sorted(path for folder in ("studio", "plugins") for path in (ROOT / folder).rglob("*.py"))
 

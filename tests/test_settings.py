@@ -71,11 +71,11 @@ def test_settings_cannot_change_after_the_start() -> None:
         settings.port = 1  # type: ignore[misc]
 
 
-def test_everything_that_is_written_lies_in_the_home(tmp_path: Path) -> None:
-    settings = Settings.from_args([], {}).with_home(tmp_path)
-    for path in (settings.database_path, settings.pictures_folder, settings.cache_folder,
-                 settings.temp_folder, settings.models_folder, settings.lock_path):
-        assert path.is_relative_to(tmp_path)
+def test_cache_and_models_lie_in_the_home(tmp_path: Path) -> None:
+    settings = Settings.from_args(["--home", str(tmp_path)], {})
+    assert settings.cache_folder.is_relative_to(tmp_path)
+    assert settings.models_folder.is_relative_to(tmp_path)
+    assert list(tmp_path.iterdir()) == [tmp_path / "home"], "settings create nothing"
 
 
 @pytest.mark.parametrize(("host", "loopback"), [

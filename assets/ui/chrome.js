@@ -23,6 +23,8 @@
       return parts.join(", ");
     }
     if (warnings?.length) return warnings.join(" ");
+    const states = Object.values(nodes).map((n) => n.state);
+    if (job.state === "done" && states.length && states.every((s) => s === "cached")) return "Nothing changed, so this is the picture you already have.";
     if (job.state === "done") return job.seconds ? `in ${job.seconds.toFixed(1)} s` : "Your picture is in the history.";
     if (job.state === "stopped") return "Nothing was stored.";
     if (job.state === "parked") return "The studio was closed during this run. Press Generate to make it again.";

@@ -16,7 +16,7 @@
     if (hint) input.setAttribute("aria-describedby", id + "h");
     const fault = el("p", { class: "w-fault", hidden: true });
     const box = el("div", { class: "w-field" + (wide ? " w-wide" : ""), "data-node": spec.node, "data-widget": spec.widget },
-      el("div", { class: "w-label" }, el("label", { for: input.id }, spec.label), extra), input.closest(".w-slider, .w-row") || input, hint, fault);
+      el("div", { class: "w-label" }, input.matches("div") ? el("span", {}, spec.label) : el("label", { for: input.id }, spec.label), extra), input.closest(".w-slider, .w-row") || input, hint, fault);
     return box;
   }
 
@@ -38,9 +38,19 @@
       return { input: exact, box: field(spec, exact, { wide: true }), show: (value) => { range.value = value; exact.value = value; } };
     },
     choice(spec) {
+      if (spec.choices.length <= 4) return makers.few(spec);
       const input = el("select", { class: "w-text", onchange: () => doc.set(spec, spec.choices[input.selectedIndex]) },
         ...spec.choices.map((c) => el("option", {}, String(c).replaceAll("_", " "))));
       return { input, box: field(spec, input), show: (value) => { input.selectedIndex = spec.choices.indexOf(value); } };
+    },
+    few(spec) {
+      const name = "w-few" + ++ids;
+      const inputs = spec.choices.map((c) => el("input", { type: "radio", name, onchange: () => doc.set(spec, c) }));
+      const row = el("div", { class: "w-row w-chips" }, ...inputs.map((input, i) => el("label", { class: "w-chip" }, input, String(spec.choices[i]).replaceAll("_", " "))));
+      const box = field(spec, row, { wide: true });
+      row.setAttribute("role", "radiogroup");
+      row.setAttribute("aria-label", spec.label);
+      return { input: inputs[0], box, show: (value) => inputs.forEach((input, i) => { input.checked = spec.choices[i] === value; }) };
     },
     model(spec) {
       const names = weft.facts.models;
@@ -98,11 +108,13 @@
       const frame = el("i", { class: "w-frame", style: `width:${(15 * width) / longest}px;height:${(15 * height) / longest}px` });
       return { width, height, input, chip: el("label", { class: "w-chip", title: `${width} × ${height}` }, input, frame, label) };
     });
-    const size = el("span", { class: "w-help w-number" });
+    const size = el("span", { class: "w-help w-number" }), hint = el("p", { class: "w-help", hidden: true });
     const box = el("fieldset", { class: "w-field" }, el("legend", { class: "w-label", style: "margin-bottom:6px;width:100%" }, "Shape", size),
-      el("div", { class: "w-chips" }, ...inputs.map((i) => i.chip)));
+      el("div", { class: "w-chips" }, ...inputs.map((i) => i.chip)), hint);
     const show = () => {
-      const [width, height] = sizeOf();
+      const [width, height] = sizeOf(), trained = weft.modelOf(doc)?.sizes || [];
+      hint.hidden = !trained.length || trained.some(([w, h]) => w === width && h === height);
+      hint.textContent = `This model was trained at ${trained.map((s) => s.join(" × ")).join(", ")}; other shapes work less well.`;
       size.textContent = `${width} × ${height}`;
       for (const i of inputs) i.input.checked = i.width === width && i.height === height;
     };
@@ -165,6 +177,11 @@
       for (const [spec, part] of shown) part.show(doc.widget(spec));
       weft.last.shape?.show();
     }
+    on("widget", ({ field: changed }) => {
+      if (changed.role !== "width" && changed.role !== "height") return;
+      weft.last.shape?.show();
+      for (const [spec, part] of shown) if (spec === changed || spec.role === changed.role) part.show(doc.widget(spec));
+    });
     function paintGo() {
       go.classList.toggle("w-stop", run.live);
       go.replaceChildren(icon(run.live ? "stop" : "go"), run.live ? "Stop" : "Generate", el("kbd", { "aria-hidden": "true" }, run.live ? "Esc" : "Ctrl ↵"));
@@ -251,8 +268,17 @@
     on("run", (snapshot) => { paintGo(); faults(snapshot.error); });
     on("model", () => { weft.vocabulary = weft.vocabularyOf(doc); show(); });
     paintGo();
-    const kept = remember.get("document");
-    if (kept && kept.length < 1000000) trigger("open", { text: kept, name: "" });
+    restore();
+
+    // What this browser kept comes back at once when the form fits it; any other graph goes through Python first.
+    function restore() {
+      const text = remember.get("document"), kept = text && text.length < 1000000 ? parse(text, null) : null;
+      if (!kept) return;
+      const shape = (d) => JSON.stringify([d.nodes?.map((n) => [n.id, n.kind, n.mode]), d.edges, d.exposed]);
+      if (shape(kept) !== shape(doc.current)) return void trigger("open", { text, name: "" });
+      doc.load(kept, doc.panel);
+      build();
+    }
   };
 
   weft.modelOf = (document) => {

@@ -18,9 +18,9 @@
 
     function detail(p) {
       const use = (label, what) => el("button", { type: "button", class: "w-btn", onclick: () => { box.close(); weft.openTab("Create"); weft.reuse(p, what); } }, label);
-      const rows = [["Prompt", p.prompt], ["Avoid", p.negative], ["Seed", p.seed], ["Size", `${p.width} × ${p.height}`], ["Model", p.model],
+      const rows = [["Prompt", p.prompt], ["Name", p.title], ["Avoid", p.negative], ["Seed", p.seed], ["Size", `${p.width} × ${p.height}`], ["Model", p.model],
         ["Time", p.seconds ? `${p.seconds.toFixed(1)} s` : ""], ["Made", weft.when(p)], ["Id", p.id]].filter(([, value]) => value !== "" && value !== null && value !== undefined);
-      const box = dialog(p.title || "Picture", el("div", { class: "w-detail" },
+      const box = dialog("Picture", el("div", { class: "w-detail" },
         p.missing ? el("p", { class: "w-unknown" }, "The file of this picture is missing. Reuse its settings to make it again.") : el("img", { src: p.url, alt: weft.named(p), width: p.width, height: p.height }),
         el("div", { style: "display:grid;gap:16px" }, el("dl", {}, ...rows.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, String(value))])),
           el("div", { class: "w-actions" }, use("Reuse settings", "all"), use("Only prompt", "prompt"), p.seed === null ? null : use("Only seed", "seed"), p.missing ? null : weft.saveLink(p)))));

@@ -6,7 +6,7 @@
 
   weft.facts_of = (p) => [`${p.width} × ${p.height}`, p.seed === null ? null : `seed ${p.seed}`, p.seconds ? `${p.seconds.toFixed(1)} s` : null].filter(Boolean).join("  ·  ");
   weft.when = (p) => new Date(p.created * 1000).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
-  weft.named = (p) => p.title || p.prompt || "Picture without a prompt";
+  weft.named = (p) => p.prompt || p.title || "Picture without a prompt";
   weft.saveLink = (p) => el("a", { class: "w-btn", href: p.save, download: p.file }, icon("save"), "Save PNG");
 
   weft.knows = () => {
@@ -18,7 +18,7 @@
       el("p", {}, model.limits || "A small model trained on paper-cut scenes. It paints up to four things, each with a colour, a size, a pattern and a place."),
       model.examples.length ? el("section", { class: "w-group" }, el("h3", {}, "Try one of these"),
         el("div", { class: "w-chips" }, ...model.examples.map((text) => el("button", { type: "button", class: "w-chip", onclick: () => { box.close(); weft.setPrompt(text); } }, text)))) : null,
-      ...Object.entries(model.vocabulary).filter(([group]) => group !== "words").map(([group, words]) => el("section", { class: "w-group" }, el("h3", {}, names[group] || group),
+      ...Object.entries(model.vocabulary).filter(([group]) => !["words", "other"].includes(group)).map(([group, words]) => el("section", { class: "w-group" }, el("h3", {}, names[group] || group),
         el("div", { class: "w-chips" }, ...words.map((word) => el("button", { type: "button", class: "w-word", "aria-label": `Add ${word} to the prompt`, onclick: () => weft.addWord(word) },
           group === "colour" && colours[word] ? el("i", { class: "w-dot", style: `background:${colours[word]}` }) : null, word))))),
       el("p", { class: "w-help" }, "Pressing a word adds it to the prompt. Other words are allowed, but the model cannot see them."));

@@ -1,4 +1,5 @@
 """`bench plain`: our sampling against the stock pipeline on the same weights, in the same run."""
+
 from __future__ import annotations
 
 import argparse

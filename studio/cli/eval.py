@@ -1,4 +1,5 @@
 """`eval prompts`: how many held-out prompts the embedded model draws all right, judged exactly."""
+
 from __future__ import annotations
 
 import argparse

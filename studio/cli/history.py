@@ -1,4 +1,5 @@
 """`history list|search|show|replay|export|star|delete`: the pictures made here and how they were made."""
+
 from __future__ import annotations
 
 import argparse
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from studio.cli import shared
 from studio.cli.eval import whole
+from studio.errors import StudioError
 
 if TYPE_CHECKING:
     from studio.history.store import Generation
@@ -19,8 +21,12 @@ OWNER = "local"
 
 def add_to(commands: argparse._SubParsersAction[shared.Parser]) -> None:
     """Add the command and its actions."""
-    parser = commands.add_parser("history", help="pictures made here: list, search, show, replay, export, star, delete")
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=shared.Parser)
+    parser = commands.add_parser(
+        "history", help="pictures made here: list, search, show, replay, export, star, delete"
+    )
+    actions = parser.add_subparsers(
+        dest="action", metavar="ACTION", required=True, parser_class=shared.Parser
+    )
 
     def action(name: str, act: Callable[[Studio, argparse.Namespace], int], text: str) -> shared.Parser:
         part = actions.add_parser(name, help=text)
@@ -74,12 +80,14 @@ def search(studio: Studio, args: argparse.Namespace) -> int:
 
 def show_one(studio: Studio, args: argparse.Namespace) -> int:
     """One picture with its record; with `--graph` its workflow as JSON."""
-    found = studio.history.show(OWNER, args.id)
+    found = _find(studio, args.id)
     if args.graph:
         print(studio.history.document(OWNER, found.id))
         return shared.FINISHED
     if args.json:
-        shared.show(found.as_json() | {"record": found.record, "parents": [list(pair) for pair in found.parents]})
+        shared.show(
+            found.as_json() | {"record": found.record, "parents": [list(pair) for pair in found.parents]}
+        )
         return shared.FINISHED
     print(_line(found))
     for name in ("title", "negative", "seed", "model", "run", "graph", "pixels", "note"):
@@ -93,9 +101,9 @@ def show_one(studio: Studio, args: argparse.Namespace) -> int:
 
 def replay(studio: Studio, args: argparse.Namespace) -> int:
     """Run the stored graph again, without the cache, and compare pixels. Exit code 1 when they differ."""
-    found = studio.history.show(OWNER, args.id)
+    found = _find(studio, args.id)
     cancelled = shared.Interrupt()
-    with shared.progress_bar(studio) as bar, cancelled.guard():
+    with shared.progress_bar() as bar, cancelled.guard():
         result = studio.replay(found.id, OWNER, on_event=bar, should_stop=cancelled.is_set)
     if args.json:
         shared.show(result.as_json())
@@ -106,7 +114,7 @@ def replay(studio: Studio, args: argparse.Namespace) -> int:
 
 def export(studio: Studio, args: argparse.Namespace) -> int:
     """Write a zip of pictures, workflows and a list."""
-    ids = [studio.history.show(OWNER, given).id for given in args.ids]
+    ids = [_find(studio, given).id for given in args.ids]
     target = Path(args.out)
     if not target.parent.is_dir():
         raise shared.BadCall(f"There is no folder '{target.parent}'.", hint="Make it first.")
@@ -120,7 +128,7 @@ def export(studio: Studio, args: argparse.Namespace) -> int:
 
 def star(studio: Studio, args: argparse.Namespace) -> int:
     """Set or take away the star."""
-    found = studio.history.star(OWNER, studio.history.show(OWNER, args.id).id, not args.off)
+    found = studio.history.star(OWNER, _find(studio, args.id).id, not args.off)
     if args.json:
         shared.show({"id": found.id, "starred": found.starred})
     else:
@@ -130,13 +138,21 @@ def star(studio: Studio, args: argparse.Namespace) -> int:
 
 def delete(studio: Studio, args: argparse.Namespace) -> int:
     """Delete pictures; every id must be known, else nothing is deleted."""
-    ids = [studio.history.show(OWNER, given).id for given in args.ids]
+    ids = [_find(studio, given).id for given in args.ids]
     count = studio.history.delete(OWNER, *ids)
     if args.json:
         shared.show({"status": "finished", "deleted": ids})
     else:
         print(f"{count} deleted")
     return shared.FINISHED
+
+
+def _find(studio: Studio, given: str) -> Generation:
+    """The picture of an id or of the beginning of one; an unknown id is a bad call."""
+    try:
+        return studio.history.show(OWNER, given)
+    except StudioError as error:
+        raise shared.BadCall(error.message, hint=error.hint) from None
 
 
 def _page(items: tuple[Generation, ...], cursor: str | None, args: argparse.Namespace) -> int:
@@ -154,4 +170,5 @@ def _page(items: tuple[Generation, ...], cursor: str | None, args: argparse.Name
 
 def _line(item: Generation) -> str:
     day = datetime.datetime.fromtimestamp(item.created).strftime("%Y-%m-%d %H:%M")
-    return f"{'*' if item.starred else ' '} {item.id}  {day}  {item.width}x{item.height}  {item.prompt or item.title}"
+    mark = "*" if item.starred else " "
+    return f"{mark} {item.id}  {day}  {item.width}x{item.height}  {item.prompt or item.title}"

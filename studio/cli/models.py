@@ -1,4 +1,5 @@
 """`models`: the models found here, and what they know."""
+
 from __future__ import annotations
 
 import argparse
@@ -17,13 +18,22 @@ def add_to(commands: argparse._SubParsersAction[shared.Parser]) -> None:
 def act(args: argparse.Namespace) -> int:
     """List the embedded models and those in the models folder of the home; loads no weights."""
     with shared.open_studio(args) as studio:
-        found = [{"ref": m.ref, "name": m.name, "title": m.title, "family": m.family,
-                  "bytes": m.bytes, "card": m.card} for m in studio.models.list()]
+        found = [
+            {
+                "ref": m.ref,
+                "name": m.name,
+                "title": m.title,
+                "family": m.family,
+                "bytes": m.bytes,
+                "card": m.card,
+            }
+            for m in studio.models.list()
+        ]
         folder = studio.settings.models_folder
     if args.json:
         shared.show({"models": found})
         return shared.FINISHED
     for model in found:
-        print(f"{model['ref']}  {model['title']}  {model['family']}  {model['bytes'] / 1e6:.1f} MB")
+        print(f"{model['ref']}  {model['title']}  {model['family']}  {int(str(model['bytes'])) / 1e6:.1f} MB")
     shared.say(f"Use a diffusers folder of your own with --model FOLDER, or put it into {folder}")
     return shared.FINISHED

@@ -38,7 +38,7 @@ def _node(spec: NodeSpec) -> str:
         text.append(f"\nFrom {spec.origin}.\n")
     text.append(f"\n{_help(spec.help, own)}\n")
     if rows:
-        text.append("\n| takes | what | default | |\n|---|---|---|---|\n")
+        text.append("\n| takes | what | default | meaning |\n|---|---|---|---|\n")
         text += [f"| {' | '.join(row)} |\n" for row in rows]
     gives = ", ".join(f"`{out.name}` ({_type(out)})" for out in spec.outputs)
     text.append(f"\nGives {gives or 'nothing'}.{_traits(spec)}\n")

@@ -1,4 +1,5 @@
 """`score IMAGE [--prompt TEXT]`: what the exact judge of the scene world sees in a picture."""
+
 from __future__ import annotations
 
 import argparse
@@ -24,7 +25,9 @@ def act(args: argparse.Namespace) -> int:
 
     path = Path(args.image)
     if not path.is_file():
-        raise shared.BadCall(f"There is no picture at '{args.image}'.", hint="Give the path of a PNG, JPEG or WEBP.")
+        raise shared.BadCall(
+            f"There is no picture at '{args.image}'.", hint="Give the path of a PNG, JPEG or WEBP."
+        )
     found = report(read_picture(path.read_bytes()).pixels[..., :3], args.prompt)
     if args.json:
         shared.show(found)
@@ -34,6 +37,8 @@ def act(args: argparse.Namespace) -> int:
     print(f"background: {found['background']}")
     if args.prompt is not None:
         judged = found["prompt_score"]
-        print(f"prompt: {judged['found']} of {judged['wanted']} right"
-              f"{', all right' if judged['all_right'] else ''}")
+        print(
+            f"prompt: {judged['found']} of {judged['wanted']} right"
+            f"{', all right' if judged['all_right'] else ''}"
+        )
     return shared.FINISHED

@@ -1,20 +1,23 @@
-"""What the commands share: the parser, opening a Studio, progress on a terminal, one JSON object, exit codes."""
+"""What the commands share: parser, opening a Studio, progress on a terminal, JSON, exit codes."""
+
 from __future__ import annotations
 
 import argparse
 import errno
 import json
 import os
+import re
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from studio.errors import StudioError
 
 if TYPE_CHECKING:
+    from studio.graph.events import Event
     from studio.settings import Settings
     from studio.studio import Studio
 
@@ -26,7 +29,14 @@ class BadCall(StudioError):  # noqa: N818 - a wrong call, not a fault of the pro
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that raises `BadCall` instead of ending the process."""
+    """An argument parser that raises `BadCall` instead of ending the process.
+
+    It takes `-64x64` as a value, so that the message can name it, not as an option that nobody knows.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, allow_abbrev=False, **kwargs)
+        self._negative_number_matcher = re.compile(r"-\d")
 
     def error(self, message: str) -> NoReturn:
         """Raise the message with the way to the help text."""
@@ -35,8 +45,12 @@ class Parser(argparse.ArgumentParser):
 
 def add_home(parser: argparse.ArgumentParser) -> None:
     """Add `--home DIR` and `--device`; both are taken before or after the command's name."""
-    parser.add_argument("--home", metavar="DIR", default=argparse.SUPPRESS,
-                        help="folder of history, pictures and cache (default: STUDIO_HOME or ~/.weft)")
+    parser.add_argument(
+        "--home",
+        metavar="DIR",
+        default=argparse.SUPPRESS,
+        help="folder of history, pictures and cache (default: STUDIO_HOME or ~/.weft)",
+    )
     parser.add_argument("--device", default=argparse.SUPPRESS, help="auto, cpu, cuda, cuda:N or mps (auto)")
 
 
@@ -50,10 +64,13 @@ def settings_of(args: argparse.Namespace) -> Settings:
     from studio.settings import Settings
 
     try:
-        return Settings.from_environ(os.environ, home=getattr(args, "home", None),
-                                     device=getattr(args, "device", None))
+        return Settings.from_environ(
+            os.environ, home=getattr(args, "home", None), device=getattr(args, "device", None)
+        )
     except ValueError as error:
-        raise BadCall(f"{error}.", hint="Flags win over the environment (STUDIO_HOME, STUDIO_DEVICE).") from None
+        raise BadCall(
+            f"{error}.", hint="Flags win over the environment (STUDIO_HOME, STUDIO_DEVICE)."
+        ) from None
 
 
 @contextmanager
@@ -81,38 +98,53 @@ def show(result: object) -> None:
 
 def error_json(error: StudioError) -> dict[str, str]:
     """The error as a plain object: message, hint, node, socket."""
-    return {"type": type(error).__name__, "message": error.message, "hint": error.hint, "node": error.node,
-            "title": "", "socket": error.socket}
+    return {
+        "type": type(error).__name__,
+        "message": error.message,
+        "hint": error.hint,
+        "node": error.node,
+        "title": str(getattr(error, "title", "")),
+        "socket": error.socket,
+    }
 
 
-def problems_json(error: StudioError) -> list[dict[str, str]]:
+def problems_json(error: StudioError) -> list[dict[str, Any]]:
     """All problems of a refused document, or an empty list."""
-    return [{"message": p.message, "hint": p.hint, "node": p.node, "socket": p.socket}
-            for p in getattr(error, "problems", ())]
+    return [problem.to_json() for problem in getattr(error, "problems", ())]
 
 
 def refuse(error: StudioError, *, as_json: bool) -> int:
     """Report a bad call; nothing ran. Exit code 2."""
-    return _report(error, "refused", BAD_CALL, as_json)
+    return _report(error, "failed", BAD_CALL, as_json)
 
 
 def fail(error: StudioError, *, as_json: bool, status: str = "failed") -> int:
-    """Report a failure; exit code 1, or 2 when the document was refused before anything ran."""
-    if getattr(error, "bad_call", False):
-        return refuse(error, as_json=as_json)
+    """Report a failure; exit code 1."""
     return _report(error, status, FAILED, as_json)
 
 
 def _report(error: StudioError, status: str, code: int, as_json: bool) -> int:
     problems = problems_json(error)
     if as_json:
-        show({"status": status, "outputs": [], "generations": [], "nodes": {}, "warnings": [],
-              "error": error_json(error), "problems": problems})
+        nodes = {name: node.as_json() for name, node in getattr(error, "nodes", {}).items()}
+        show(
+            {
+                "status": status,
+                "outputs": [],
+                "generations": [],
+                "nodes": nodes,
+                "seconds": 0.0,
+                "warnings": [],
+                "error": error_json(error),
+                "problems": problems,
+            }
+        )
     if len(problems) > 1:
         for problem in problems[:20]:
             where = ".".join(part for part in (problem["node"], problem["socket"]) if part)
             say(f"  {where + ': ' if where else ''}{problem['message']} {problem['hint']}".rstrip())
-    say(f"{'Stopped' if status == 'cancelled' else 'Error'}: {error}")
+    place = f"{error.node}{'.' if error.socket else ''}{error.socket}: " if error.node else ""
+    say(f"{'Stopped' if status == 'cancelled' else 'Error'}: {place}{error}")
     return code
 
 
@@ -120,8 +152,10 @@ def from_os_error(error: OSError) -> StudioError:
     """A file error in words: which file, what is wrong, what to do."""
     name = f" {error.filename!r}" if error.filename else ""
     if error.errno == errno.ENOSPC:
-        return StudioError(f"The disk is full; cannot write{name}.", hint="Free some space and run again; "
-                           "nothing that was finished is lost.")
+        return StudioError(
+            f"The disk is full; cannot write{name}.",
+            hint="Free some space and run again; nothing that was finished is lost.",
+        )
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         return StudioError(f"Not allowed to write{name}.", hint="Choose another place with --out or --home.")
     return StudioError(f"{error.strerror or error}{name and ':' + name}.", hint="Check the path.")
@@ -139,7 +173,7 @@ class Interrupt:
 
     @contextmanager
     def guard(self) -> Iterator[None]:
-        """Take SIGINT while a run goes on; outside the main thread signals cannot be taken, so nothing changes."""
+        """Take SIGINT while a run goes on; outside the main thread nothing changes."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -156,18 +190,43 @@ class Interrupt:
             signal.signal(signal.SIGINT, old)
 
 
-@contextmanager
-def progress_line(label: str) -> Iterator[Callable[[int, int], None]]:
-    """A callable `(done, total)` that rewrites one line on a terminal and is silent elsewhere."""
-    terminal = sys.stderr.isatty()
+class Tick(Protocol):
+    """Draws progress: `done` of `total`, perhaps under another label."""
 
-    def tick(done: int, total: int) -> None:
+    def __call__(self, done: int, total: int, label: str = "") -> None: ...
+
+
+@contextmanager
+def progress_line(label: str) -> Iterator[Tick]:
+    """A `Tick` that rewrites one line on a terminal and is silent elsewhere."""
+    terminal = sys.stderr.isatty()
+    width = 24
+
+    def tick(done: int, total: int, label: str = label) -> None:
         if terminal:
-            width = 24 * done // max(total, 1)
-            print(f"\r{label} [{'#' * width}{'.' * (24 - width)}] {done}/{total} ", end="", file=sys.stderr, flush=True)
+            full = min(width, width * done // max(total, 1))
+            bar = "#" * full + "." * (width - full)
+            print(f"\r\x1b[K{label} [{bar}] {done}/{total} ", end="", file=sys.stderr, flush=True)
 
     try:
         yield tick
     finally:
         if terminal:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[Event], None]]:
+    """A callable for the events of a run that draws one line on a terminal and is silent elsewhere."""
+    with progress_line("") as tick:
+        titles: dict[str, str] = {}
+
+        def on_event(event: Event) -> None:
+            if event.kind == "planned":
+                titles.update({node["id"]: node["title"] for node in event.payload.get("nodes", ())})
+            elif event.kind == "started":
+                tick(0, 1, titles.get(event.node, event.node))
+            elif event.kind == "progress":
+                tick(event.payload["step"], event.payload["total"], titles.get(event.node, event.node))
+
+        yield on_event

@@ -77,7 +77,7 @@ class Db:
         """All rows of a query."""
         with self._lock:
             try:
-                return self._connection.execute(sql, parameters).fetchall()
+                return self._run(sql, parameters).fetchall()
             except sqlite3.Error as error:
                 raise self._words(error) from error
 
@@ -113,9 +113,17 @@ class Db:
 
     def _execute(self, sql: str, parameters: Parameters = ()) -> sqlite3.Cursor:
         try:
-            return self._connection.execute(sql, parameters)
+            return self._run(sql, parameters)
         except sqlite3.Error as error:
             raise self._words(error) from error
+
+    def _run(self, sql: str, parameters: Parameters) -> sqlite3.Cursor:
+        if self._closed:
+            raise StudioError("The studio is closed.")
+        try:
+            return self._connection.execute(sql, parameters)
+        except UnicodeEncodeError:  # half a surrogate pair: kept and looked for with '?' in its place
+            return self._connection.execute(sql, _encodable(parameters))
 
     def _roll_back(self) -> None:
         if self._connection.in_transaction:
@@ -123,6 +131,15 @@ class Db:
 
     def _words(self, error: sqlite3.Error) -> Exception:
         return database_error(error, self.disk, self.home)
+
+
+def _encodable(parameters: Parameters) -> Parameters:
+    def clean(value: Value) -> Value:
+        return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+
+    if isinstance(parameters, Mapping):
+        return {name: clean(value) for name, value in parameters.items()}
+    return [clean(value) for value in parameters]
 
 
 def database_error(error: sqlite3.Error, disk: Disk, home: Path) -> Exception:

@@ -61,6 +61,7 @@ CREATE TABLE generations (
 );
 CREATE INDEX generations_by_time ON generations (owner, created DESC, id DESC) WHERE deleted IS NULL;
 CREATE INDEX generations_by_key ON generations (owner, key, created DESC) WHERE key != '';
+CREATE INDEX generations_by_seed ON generations (owner, seed) WHERE deleted IS NULL;
 CREATE INDEX generations_by_file ON generations (file);
 CREATE INDEX generations_by_graph ON generations (graph);
 CREATE INDEX generations_by_run ON generations (run);

@@ -15,7 +15,7 @@ from typing import IO
 from studio.db.disk import Disk, write_with
 
 BACKUPS = "backups"
-KEEP = 5
+KEEP = 3
 
 
 def quick_check(connection: sqlite3.Connection) -> str:
@@ -80,7 +80,7 @@ def open_unwritable(path: Path) -> sqlite3.Connection | None:
     """A connection to a database in a folder that cannot be written, or None if there is none to be read."""
     if not path.exists():
         return None
-    # A database closed in order needs no file beside it; one with a write-ahead log is read with it if possible.
+    # A database closed in order needs no file beside it; a write-ahead log is read too, if possible.
     log = path.with_name(path.name + "-wal")
     closed = not log.exists() or log.stat().st_size == 0
     for mode in ("mode=ro&immutable=1",) if closed else ("mode=ro", "mode=ro&immutable=1"):

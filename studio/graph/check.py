@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from studio.errors import StudioError, did_you_mean
 from studio.graph.document import Edge, Graph, Limits, Node
 from studio.graph.spec import NodeSpec, Param, Socket
-from studio.graph.topology import ancestors, find_cycle
+from studio.graph.topology import ancestors, find_cycle, title_of
 from studio.graph.types import ANY, misfit
 from studio.graph.widgets import shown
 
@@ -87,11 +87,6 @@ def choose_targets(graph: Graph, specs: Specs, targets: Sequence[str] | None) ->
             hint="Name at least one node, or give none for all outputs.",
         )
     return tuple(dict.fromkeys(graph.node(t).id for t in targets))
-
-
-def title_of(node: Node, spec: NodeSpec | None) -> str:
-    """What a person calls the node."""
-    return node.title or (spec.title if spec else node.kind)
 
 
 def check(
@@ -207,7 +202,7 @@ class Checker:
                     "kinds",
                     node.id,
                     "",
-                    f"Saved with version {node.kind_version} of {node.kind!r}; this is version {spec.version}.",
+                    f"Saved with version {node.kind_version} of {node.kind!r}; now it is {spec.version}.",
                     "Look whether its settings still mean the same.",
                     node.kind_version,
                     "warning",
@@ -225,16 +220,11 @@ class Checker:
     def _sockets_and_types(self) -> None:
         for edge in self.graph.edges:
             (source, out_name), (target, in_name) = edge.source, edge.target
-            missing = next((id for id in (source, target) if id not in self.graph.by_id), None)
-            if missing is not None:
-                self._add(
-                    "sockets",
-                    target if missing == source else source,
-                    in_name if missing == source else out_name,
-                    f"An edge leads {'from' if missing == source else 'to'} {missing!r}, which is not in the workflow.",
-                    did_you_mean(missing, self.graph.by_id),
-                    missing,
-                )
+            if source not in self.graph.by_id:
+                self._loose(target, in_name, "from", source)
+                continue
+            if target not in self.graph.by_id:
+                self._loose(source, out_name, "to", target)
                 continue
             fed = self.fed[target]
             if in_name in fed:
@@ -250,6 +240,11 @@ class Checker:
                 continue
             fed[in_name] = edge
             self._fit(edge)
+
+    def _loose(self, node: str, socket: str, way: str, missing: str) -> None:
+        hint = did_you_mean(missing, self.graph.by_id)
+        message = f"An edge leads {way} {missing!r}, which is not in the workflow."
+        self._add("sockets", node if node in self.graph.by_id else "", socket, message, hint, missing)
 
     def _fit(self, edge: Edge) -> None:
         (source, out_name), (target, in_name) = edge.source, edge.target
@@ -392,16 +387,11 @@ class Checker:
             )
 
     def _limits(self) -> None:
-        for what, given, most in (
+        counts = (
             ("nodes", len(self.graph.nodes), self.limits.nodes),
             ("edges", len(self.graph.edges), self.limits.edges),
-        ):
+        )
+        for what, given, most in counts:
             if given > most:
-                self._add(
-                    "limits",
-                    "",
-                    "",
-                    f"The workflow has {given:,} {what}; at most {most:,} are allowed.",
-                    "Split it into smaller workflows.",
-                    given,
-                )
+                message = f"The workflow has {given:,} {what}; at most {most:,} are allowed."
+                self._add("limits", "", "", message, "Split it into smaller workflows.", given)

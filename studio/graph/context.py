@@ -88,9 +88,9 @@ class CancelToken:
 
 
 def seed_of(*parts: object) -> int:
-    """A 63-bit seed from run seed, path and item: SHA-256, so independent of process and order (E28)."""
+    """A 53-bit seed from run seed, path and item: SHA-256, so independent of process and order (E28)."""
     text = "\x1f".join(f"{type(p).__name__}:{p}" for p in parts)
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 11
 
 
 class Context:

@@ -64,7 +64,7 @@ class Demand:
         if node.entry is None:
             self._resolve(node)
         elif node.need == VALUE:
-            self._take(node, "unchanged")
+            self._take(node, node.found or "unchanged")
 
     def _take(self, node: NodeRun, reason: str) -> None:
         """Use what the cache holds, or make it again."""
@@ -135,8 +135,9 @@ class Demand:
             self.fetch(node)
             return
         self.cache.store([node.task.key], node.entry, {}) if self.cache else None
+        node.found = "inputs came out equal"
         if node.need == VALUE:
-            self._take(node, "inputs came out equal")
+            self._take(node, node.found)
         else:
             node.phase = IDLE
             self.tell(node)

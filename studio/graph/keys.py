@@ -8,6 +8,7 @@ import struct
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,7 +18,7 @@ from studio.errors import StudioError
 def canonical(value: object) -> bytes:
     """One byte string per value and type: 1, 1.0, True and "1" differ, -0.0 and 0.0 differ, dict order does
     not matter, list and tuple are equal. Raises TypeError for what is not JSON-like. Not recursive."""
-    simple = _scalar(value)
+    simple = _scalar(value) or _flat(value)
     if simple is not None:
         return simple
     out: list[bytes] = []
@@ -47,6 +48,19 @@ def canonical(value: object) -> bytes:
 @dataclass(frozen=True)
 class _Raw:
     data: bytes
+
+
+def _flat(value: object) -> bytes | None:
+    """The usual settings of a node, a dict of scalars, without the work list; None for anything else."""
+    if type(value) is not dict:
+        return None
+    parts = [b"d%d:" % len(value)]
+    for key in sorted(value) if all(type(k) is str for k in value) else ():
+        item = _scalar(value[key])
+        if item is None:
+            return None
+        parts += (_scalar(key) or b"", item)
+    return b"".join(parts) if len(parts) == 2 * len(value) + 1 else None
 
 
 def _scalar(value: object) -> bytes | None:
@@ -100,19 +114,18 @@ def node_prefix(
     """The part of a key that is the node's own. `owner` is empty for shared nodes (E18); `draw` = (run seed,
     path) for nodes that draw random numbers (E28); `nonce` is fresh for nodes that always run, so nothing
     below them is found by its ahead key."""
-    return b"weft-key/1" + canonical(
-        [
-            kind,
-            version,
-            code,
-            dict(params),
-            owner,
-            numerics,
-            list(draw) if draw else None,
-            fingerprint,
-            nonce,
-        ],
+    # Every canonical form says where it ends, so that strung together they stay apart.
+    rest = [list(draw) if draw else None, fingerprint, nonce]
+    return (
+        _of_kind(kind, version, code, owner, numerics)
+        + canonical(dict(params))
+        + b"".join(map(canonical, rest))
     )
+
+
+@lru_cache(maxsize=1000)
+def _of_kind(kind: str, version: int, code: str, owner: str, numerics: str) -> bytes:
+    return b"weft-key/2" + canonical([kind, version, code, owner, numerics])
 
 
 @dataclass(frozen=True)

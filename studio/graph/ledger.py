@@ -46,13 +46,20 @@ class Ledger:
                     and not consumer.task.problems
                     and not consumer.task.muted
                 ):
-                    self.write(consumer, "skipped", reason=f"{at.task.title} has no result")
+                    self._follow(consumer, state, at)
                     stack.append(consumer)
             for source in {s for _, s, _ in at.task.inputs}:
                 above = self.nodes[source]
                 above.unsettled -= 1
                 if above.unsettled == 0:
                     self._unneeded(above, stack)
+
+    def _follow(self, consumer: NodeRun, state: str, source: NodeRun) -> None:
+        """What becomes of a node whose source has no result: stopped with it, or skipped."""
+        if state == "cancelled":
+            self.write(consumer, "cancelled")
+        else:
+            self.write(consumer, "skipped", reason=f"{source.task.title} has no result")
 
     def _unneeded(self, node: NodeRun, stack: list[NodeRun]) -> None:
         """Everybody who might have used it is settled."""
@@ -65,7 +72,7 @@ class Ledger:
                 for i in self.resolved.consumers[node.task.index]
             )
             if alive:
-                self.write(node, "cached", reason="not needed")
+                self.write(node, "cached", reason=node.found or "not needed")
             else:
                 self.write(node, "skipped", reason="nothing needs it any more")
             stack.append(node)

@@ -20,21 +20,15 @@ from studio.graph.worker import restored
 def specs_of(module: object) -> list[NodeSpec]:
     """Specs of the functions that a module defines; what it merely imports belongs to others."""
     name = getattr(module, "__name__", "")
-    found = []
+    package = hasattr(module, "__path__")
+    found: list[NodeSpec] = []
     for value in vars(module).values():
         spec = getattr(value, "spec", None)
-        if (
-            isinstance(spec, NodeSpec)
-            and spec.function is value
-            and (value.__module__ + ".").startswith(name + ".")
-        ) or (
-            isinstance(spec, NodeSpec)
-            and spec.function is value
-            and hasattr(module, "__path__")
-            and value.__module__.startswith(name)
-        ):
+        if not isinstance(spec, NodeSpec) or spec.function is not value or any(s is spec for s in found):
+            continue
+        if value.__module__ == name or (package and value.__module__.startswith(f"{name}.")):
             found.append(spec)
-    return list(dict.fromkeys(found))
+    return found
 
 
 def with_code(spec: NodeSpec, origin: str, digest: str) -> NodeSpec:
@@ -59,9 +53,13 @@ def import_file(name: str, path: Path) -> ModuleType:
         raise ImportError(f"{path.name} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    # Compiled here, not by the loader: its bytecode file is chosen by mtime and size, and would miss a quick
+    # Compiled here and without bytecode files: those are chosen by mtime and size, and would miss a quick
     # second save.
-    exec(compile(path.read_bytes(), str(path), "exec", dont_inherit=True), module.__dict__)  # noqa: S102
+    wrote, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        exec(compile(path.read_bytes(), str(path), "exec", dont_inherit=True), module.__dict__)  # noqa: S102
+    finally:
+        sys.dont_write_bytecode = wrote
     return module
 
 

@@ -32,6 +32,7 @@ class PlannedNode:
             "action": self.action,
             "reason": self.reason,
             "seconds": self.seconds,
+            "key": self.key,
         }
 
 

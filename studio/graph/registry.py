@@ -178,7 +178,7 @@ class Registry:
         load leaves its old version in place; runs under way keep the functions they have."""
         with self._lock:
             before, broken_before = self._specs, {b.file for b in self._broken}
-            found = {path: data for path, data in self._plugin_files()}
+            found = dict(self._plugin_files())
             for path in [p for p in self._files if p not in found]:
                 forget(self._files.pop(path).module)
             for path, data in found.items():

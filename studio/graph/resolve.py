@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from studio.errors import StudioError
-from studio.graph.check import Problem, Specs, choose_targets, title_of
+from studio.graph.check import Problem, Specs, choose_targets
 from studio.graph.document import Graph, Node
 from studio.graph.keys import canonical, node_key, node_prefix, short
 from studio.graph.spec import NodeSpec
+from studio.graph.topology import title_of
 
 STICKY_TYPES = ("Model",)
 """Nodes fed by the same output of these types run together, so that what it stands for is loaded once
@@ -217,7 +218,7 @@ def _task(
     if spec is not None and not problems:
         for param in spec.params:
             if param.name not in fed:
-                value = node.widgets[param.name] if param.name in node.widgets else param.default
+                value = node.widgets.get(param.name, param.default)
                 task.params[param.name] = (
                     value if isinstance(value, (str, int, float, bool, type(None))) else copy.deepcopy(value)
                 )

@@ -162,7 +162,7 @@ class Run:
             node.entry = self.cache.entry(node.content_key)  # another run may just have finished it
             if node.entry is not None and self.demand.usable(node):
                 self._land(node, Landed(node.entry, node.values))
-                self._cached(node, "just made by another run")
+                self._cached(node, "found when it was its turn")
                 self.demand.drain()
                 return
             node.entry = None
@@ -331,7 +331,7 @@ class Run:
         if not node.is_async:
             self.engine.workers.replace()
         self.running.discard(node.task.index)
-        hint = "A node must call ctx.step() or ctx.check() in its loop. Its thread was left behind; a restart frees it."
+        hint = "A node calls ctx.step() in its loop. Its thread was left behind; a restart frees it."
         seconds = time.perf_counter() - (node.job.begun or time.perf_counter())
         error = NodeError(
             "Stuck", f"{why} It is stuck: it never asks whether to stop.", hint, node.task.id, node.task.title

@@ -42,6 +42,8 @@ class NodeRun:
     reporter: NodeReporter | None = None
     deadline: float | None = None
     overtime: str = ""
+    found: str = ""
+    """Why a result turned out to be there although the plan did not say so."""
 
     @property
     def is_async(self) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from studio.graph.document import Edge, Graph
+from studio.graph.document import Edge, Graph, Node
+from studio.graph.spec import NodeSpec
 
 
 def incoming(graph: Graph) -> dict[str, list[Edge]]:
@@ -55,3 +56,8 @@ def find_cycle(sources: Mapping[str, Sequence[str]]) -> list[str]:
         at = next(s for s in sources[at] if s in left)
     circle = path[place[at] :][::-1]
     return [*circle, circle[0]]
+
+
+def title_of(node: Node, spec: NodeSpec | None) -> str:
+    """What a person calls the node."""
+    return node.title or (spec.title if spec else node.kind)

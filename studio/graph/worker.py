@@ -11,6 +11,7 @@ import asyncio
 import os
 import queue
 import random
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -58,12 +59,16 @@ class Job:
 
 @contextmanager
 def restored(complain: Callable[[str], None]) -> Iterator[None]:
-    """Puts back Python's random state, working folder and environment, and names what a node has changed."""
+    """Puts back random state (Python, numpy), working folder and environment; says what was changed."""
     state, folder, environment = random.getstate(), _folder(), dict(os.environ)
+    numpy = sys.modules.get("numpy")  # only if somebody uses it already
+    numpy_state = numpy.random.get_state() if numpy is not None else None
     try:
         yield
     finally:
         random.setstate(state)
+        if numpy is not None and numpy_state is not None:
+            numpy.random.set_state(numpy_state)
         if folder and _folder() != folder:
             os.chdir(folder)
             complain("changed the working folder; it was put back.")

@@ -29,7 +29,7 @@ RECORD_FORMAT, RECORD_VERSION = "weft/record", 1
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _TEXT_KINDS = (b"tEXt", b"zTXt", b"iTXt")
-_MAX_CHUNKS = 200_000
+_MAX_CHUNKS = 65_536
 _FOREIGN = {b"parameters": "Stable Diffusion web UI", b"prompt": "ComfyUI", b"workflow": "ComfyUI",
             b"invokeai_metadata": "InvokeAI", b"invokeai_graph": "InvokeAI"}
 

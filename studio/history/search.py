@@ -4,6 +4,7 @@ What a person types is never FTS syntax: each word becomes a quoted string, word
 """
 from __future__ import annotations
 
+import math
 import re
 import sqlite3
 import unicodedata
@@ -65,7 +66,9 @@ def find(db: Db, owner: str, query: Query, *, limit: int = 50, before: str | Non
         values["before_time"], values["before_id"] = _position(before)
         where += " AND (g.created, g.id) < (:before_time, :before_id)"
     values["limit"] = limit + 1
-    rows = db.rows(f"{SELECT} WHERE {where} ORDER BY g.created DESC, g.id DESC LIMIT :limit", values)
+    # The plus keeps SQLite from walking through time when the index of seeds finds the few rows at once.
+    order = "+g.created" if query.seed is not None else "g.created"
+    rows = db.rows(f"{SELECT} WHERE {where} ORDER BY {order} DESC, g.id DESC LIMIT :limit", values)
     items = complete(db, rows[:limit])
     more = len(rows) > limit
     return Page(items, f"{items[-1].created!r}~{items[-1].id}" if more else None)
@@ -74,8 +77,9 @@ def find(db: Db, owner: str, query: Query, *, limit: int = 50, before: str | Non
 def count(db: Db, owner: str, query: Query) -> int:
     """How many rows of `owner` fit."""
     where, values = _conditions(owner, query)
-    row = db.one("SELECT count(*) AS n FROM generations g LEFT JOIN files f ON f.hash = g.file "
-                 f"WHERE {where}", values)
+    # Joined only if needed: counting alone then reads nothing but an index.
+    files = "LEFT JOIN files f ON f.hash = g.file" if query.missing is not None else ""
+    row = db.one(f"SELECT count(*) AS n FROM generations g {files} WHERE {where}", values)
     return int(row["n"]) if row else 0
 
 
@@ -165,7 +169,10 @@ def _text_conditions(query: Query, values: dict[str, Value]) -> list[str]:
 def _position(before: str) -> tuple[float, str]:
     created, _, identity = before.partition("~")
     try:
-        return float(created), clean(identity, 64)
+        moment = float(created)
+        if not math.isfinite(moment):
+            raise ValueError(created)
+        return moment, clean(identity, 64)
     except ValueError as error:
         raise StudioError("That is not a place in the list of pictures.",
                           hint="Start again from the first page.") from error

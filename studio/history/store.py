@@ -25,8 +25,7 @@ from studio.history.search import Page, Query
 from studio.history.sweep import SweepReport
 
 __all__ = ["Generation", "History", "NewGeneration", "Page", "Query", "SweepReport", "UNDO_SECONDS",
-           "new_record",
-           "pixels_digest"]
+           "new_record", "pixels_digest"]
 
 MAX_TAG, MAX_NOTE = 64, 10_000
 
@@ -34,10 +33,8 @@ MAX_TAG, MAX_NOTE = 64, 10_000
 class History:
     """The finished pictures of a home.
 
-    Every method works for one owner; what belongs to others does not exist.
-
-    `adopt_owner` gets pictures that the sweep finds without a row: "local", or nobody's name on a public
-    host.
+    Every method works for one owner; what belongs to others does not exist. `adopt_owner` gets pictures that
+    the sweep finds without a row: "local", or nobody's name on a public host.
     """
 
     def __init__(self, db: Db, *, adopt_owner: str = "local") -> None:
@@ -132,10 +129,7 @@ class History:
                 "AND purged = 0", (owner, identity)) for identity in dict.fromkeys(identities))
 
     def delete_all(self, owner: str) -> int:
-        """Delete everything of an owner: pictures, and the finished runs with their prompts.
-
-        How many pictures.
-        """
+        """Delete all pictures of an owner and the finished runs with their prompts. How many pictures."""
         ids = [row["id"] for row in self.db.rows(
             "SELECT id FROM generations WHERE owner = ? AND deleted IS NULL", (owner,))]
         count = self.delete(owner, *ids)
@@ -147,8 +141,7 @@ class History:
         return count
 
     def sweep(self) -> SweepReport:
-        """Repair what a crash left: rows without files, files without rows, temp files, deletions half done.
-        """
+        """Repair what a crash left: rows without files, files without rows, temp files, half deletions."""
         if self.db.read_only:
             return SweepReport()
         return sweep.sweep(self.db, self.files, self._adopt_owner)

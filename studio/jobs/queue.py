@@ -72,8 +72,7 @@ class Queue:
 
     def add(self, document: str, *, owner: str = "local", targets: Sequence[str] | None = None,
             params: Mapping[str, object] | None = None, priority: int = 0, batch: str = "",
-            retried_from: str = "",
-            crashes: int = 0) -> Job:
+            retried_from: str = "", crashes: int = 0) -> Job:
         """Put a snapshot of a graph into the queue. Refused when the owner's or the whole queue is full."""
         identity = f"r_{secrets.token_hex(16)}"
         with self.db.transaction():
@@ -83,8 +82,7 @@ class Queue:
                 "retried_from, crashes, created) VALUES (?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (identity, owner, self.db.process, priority, add_graph(self.db, document),
                  None if targets is None else json.dumps(list(targets)), json.dumps(dict(params or {})),
-                 batch,
-                 retried_from, crashes, time.time()))
+                 batch, retried_from, crashes, time.time()))
         return self._known(identity)
 
     def claim(self) -> Job | None:
@@ -115,10 +113,7 @@ class Queue:
             (status, json.dumps(dict(error), default=str) if error else "", time.time(), run)) > 0
 
     def ask_cancel(self, run: str, owner: str) -> str:
-        """Cancel a queued run, or leave the wish for a running one.
-
-        The status it had; "" if it is not to be had.
-        """
+        """Cancel a queued run, or leave the wish for a running one. The status it had, "" if none of these."""
         with self.db.transaction():
             row = self.db.one("SELECT status FROM runs WHERE id = ? AND owner = ?", (run, owner))
             status = str(row["status"]) if row else ""

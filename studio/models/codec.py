@@ -1,7 +1,9 @@
-"""ValueCodec for everything that travels on edges: digest, size, read-only hand-out, and bytes without pickle.
+"""ValueCodec for everything that travels on edges: digest, size, read-only hand-out, and bytes without
+pickle.
 
 On disk a value is a safetensors container whose metadata names the class and its plain fields.
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -23,7 +25,8 @@ Fields = tuple[dict[str, Any], dict[str, torch.Tensor]]
 
 
 class TensorCodec:
-    """Images, masks, latents, conditionings, sigmas, tensors and model handles; see `graph.digest.ValueCodec`."""
+    """Images, masks, latents, conditionings, sigmas, tensors and model handles; see
+    `graph.digest.ValueCodec`."""
 
     name = "weft"
 
@@ -38,7 +41,7 @@ class TensorCodec:
         for name in sorted(heavy):
             tensor = heavy[name].detach().cpu().contiguous()
             total.update(f"\0{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
-            total.update(tensor.reshape(-1).view(torch.uint8).numpy() if tensor.numel() else b"")
+            total.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes() if tensor.numel() else b"")
         return total.hexdigest()
 
     def nbytes(self, value: object) -> int:
@@ -67,7 +70,7 @@ class TensorCodec:
 
     def load(self, data: bytes) -> object:
         try:
-            head = json.loads(data[8:8 + int.from_bytes(data[:8], "little")])
+            head = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
             name, plain = json.loads(head["__metadata__"]["weft"])
             kind = {kind.__name__: kind for kind in _SPLIT}[name]
             return _SPLIT[kind][1](plain, load(data))
@@ -97,8 +100,13 @@ def _from_latent(value: Any) -> Fields:
     heavy = {} if value.tensor is None else {"tensor": value.tensor}
     if value.source is not None:
         heavy["source"] = _tensor(value.source.pixels)
-    return {"width": value.width, "height": value.height, "batch": value.batch, "seed": value.seed,
-            "family": value.family}, heavy
+    return {
+        "width": value.width,
+        "height": value.height,
+        "batch": value.batch,
+        "seed": value.seed,
+        "family": value.family,
+    }, heavy
 
 
 def _to_latent(plain: Mapping[str, Any], heavy: Mapping[str, torch.Tensor]) -> Latent:
@@ -113,16 +121,25 @@ def _from_conditioning(value: Any) -> Fields:
 
 def _tensor(array: np.ndarray[Any, Any]) -> torch.Tensor:
     # from_numpy warns about read-only arrays; nobody writes to this tensor
-    return torch.frombuffer(bytearray(array.tobytes()), dtype=_TORCH[array.dtype.str[1:]]).reshape(array.shape)
+    return torch.frombuffer(bytearray(array.tobytes()), dtype=_TORCH[array.dtype.str[1:]]).reshape(
+        array.shape
+    )
 
 
 _TORCH = {"u1": torch.uint8, "f4": torch.float32}
-_SPLIT: dict[type, tuple[Callable[[Any], Fields], Callable[[Mapping[str, Any], Mapping[str, torch.Tensor]], object]]] = {
+_SPLIT: dict[
+    type, tuple[Callable[[Any], Fields], Callable[[Mapping[str, Any], Mapping[str, torch.Tensor]], object]]
+] = {
     Image: (lambda v: ({}, {"pixels": _tensor(v.pixels)}), lambda p, h: Image(h["pixels"].numpy())),
     Mask: (lambda v: ({}, {"values": _tensor(v.values)}), lambda p, h: Mask(h["values"].numpy())),
     Latent: (_from_latent, _to_latent),
-    Conditioning: (_from_conditioning, lambda p, h: Conditioning(**p, embeds=h["embeds"], pooled=h.get("pooled"))),
-    Sigmas: (lambda v: ({"values": list(v.values), "name": v.name}, {}),
-             lambda p, h: Sigmas(tuple(p["values"]), p["name"])),
+    Conditioning: (
+        _from_conditioning,
+        lambda p, h: Conditioning(**p, embeds=h["embeds"], pooled=h.get("pooled")),
+    ),
+    Sigmas: (
+        lambda v: ({"values": list(v.values), "name": v.name}, {}),
+        lambda p, h: Sigmas(tuple(p["values"]), p["name"]),
+    ),
     torch.Tensor: (lambda v: ({}, {"tensor": v}), lambda p, h: h["tensor"]),
 }

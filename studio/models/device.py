@@ -1,4 +1,5 @@
 """Device and dtype policy, CPU generators from a seed, and the guard around work on tensors."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -32,10 +33,14 @@ def place(device: str = "auto") -> Placement:
         return Placement(torch.device("cpu"), torch.float32)
     if kind == "cuda":
         if not torch.cuda.is_available():
-            raise StudioError("No CUDA device was found.", hint="Use --device cpu, or install torch for your GPU.")
+            raise StudioError(
+                "No CUDA device was found.", hint="Use --device cpu, or install torch for your GPU."
+            )
         chosen = torch.device(device)
         if chosen.index is not None and chosen.index >= torch.cuda.device_count():
-            raise StudioError(f"There is no {device}; this machine has {torch.cuda.device_count()} CUDA device(s).")
+            raise StudioError(
+                f"There is no {device}; this machine has {torch.cuda.device_count()} CUDA device(s)."
+            )
         return Placement(chosen, torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16)
     if kind == "mps":
         if not torch.backends.mps.is_available():
@@ -45,7 +50,8 @@ def place(device: str = "auto") -> Placement:
 
 
 def start_noise(shape: tuple[int, int, int, int], seed: int) -> torch.Tensor:
-    """Noise of a run, batch, channel, height, width: fp32 on CPU; image k from a fresh generator of `seed + k`."""
+    """Noise of a run, batch, channel, height, width: fp32 on CPU; image k from a fresh generator of
+    `seed + k`."""
     rows = [torch.randn((1, *shape[1:]), generator=generator(seed + k)) for k in range(shape[0])]
     return rows[0] if len(rows) == 1 else torch.cat(rows)
 
@@ -64,7 +70,7 @@ def guard() -> Iterator[None]:
     Studio hands this to the engine, which puts it around every node.
     """
     cpu = torch.get_rng_state()
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() and torch.cuda.is_initialized() else None
+    cuda = torch.cuda.get_rng_state_all() if _on_gpu() else None
     try:
         with torch.inference_mode():
             yield
@@ -72,3 +78,7 @@ def guard() -> Iterator[None]:
         torch.set_rng_state(cpu)
         if cuda is not None:
             torch.cuda.set_rng_state_all(cuda)
+
+
+def _on_gpu() -> bool:
+    return torch.cuda.is_available() and bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]

@@ -1,4 +1,6 @@
-"""The models that ship with Weft, in assets/models: list them and read their cards. Loads no weights, no torch."""
+"""The models that ship with Weft, in assets/models: list them and read their cards. Loads no weights, no
+torch."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -34,8 +36,11 @@ def list_embedded(folder: Path = FOLDER) -> tuple[EmbeddedModel, ...]:
     """Every complete model folder, by name."""
     if not folder.is_dir():
         return ()
-    return tuple(EmbeddedModel(path.name, path, read_card(path)) for path in sorted(folder.iterdir())
-                 if (path / "model_index.json").is_file())
+    return tuple(
+        EmbeddedModel(path.name, path, read_card(path))
+        for path in sorted(folder.iterdir())
+        if (path / "model_index.json").is_file()
+    )
 
 
 def find_embedded(ref: str, folder: Path = FOLDER) -> EmbeddedModel:
@@ -43,7 +48,9 @@ def find_embedded(ref: str, folder: Path = FOLDER) -> EmbeddedModel:
     name = ref.removeprefix(PREFIX)
     known = {model.name: model for model in list_embedded(folder)}
     if name not in known:
-        possible = f"Possible: {', '.join(PREFIX + n for n in known)}." if known else f"There is none in {folder}."
+        possible = (
+            f"Possible: {', '.join(PREFIX + n for n in known)}." if known else f"There is none in {folder}."
+        )
         raise BadModel(f"There is no embedded model {name!r}.", hint=did_you_mean(name, known) or possible)
     return known[name]
 
@@ -58,5 +65,7 @@ def vocabulary(card: Mapping[str, object]) -> tuple[str, ...]:
     """The words that a model knows, from its card: a list, or an object of lists by group; may be empty."""
     words = card.get("vocabulary")
     groups = words.values() if isinstance(words, Mapping) else [words]
-    found = [word for group in groups if isinstance(group, list | tuple) for word in group if isinstance(word, str)]
+    found = [
+        word for group in groups if isinstance(group, list | tuple) for word in group if isinstance(word, str)
+    ]
     return tuple(dict.fromkeys(found))

@@ -2,6 +2,7 @@
 
 Tensors are named only for the type checker, so that attention controls can read this without torch.
 """
+
 from __future__ import annotations
 
 import importlib
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Component:
-    """A part of a diffusers folder: its name in model_index.json, its possible classes as (library, class)."""
+    """A part of a diffusers folder: its name in model_index.json, its possible classes as (library,
+    class)."""
 
     name: str
     classes: tuple[tuple[str, str], ...]
@@ -86,11 +88,14 @@ class Family(Protocol):
     def order(self, rows: Sequence[Row]) -> tuple[Row, ...]:
         """The rows in the order in which the stock pipeline batches them."""
 
-    def text_inputs(self, parts: Parts, conditionings: Sequence[Conditioning], batch: int) -> dict[str, torch.Tensor]:
+    def text_inputs(
+        self, parts: Parts, conditionings: Sequence[Conditioning], batch: int
+    ) -> dict[str, torch.Tensor]:
         """Keyword arguments of the network that come from the text: row by row, each for `batch` latents."""
 
-    def velocity(self, parts: Parts, latent: torch.Tensor, step: Step, text: dict[str, torch.Tensor],
-                 rows: int) -> torch.Tensor:
+    def velocity(
+        self, parts: Parts, latent: torch.Tensor, step: Step, text: dict[str, torch.Tensor], rows: int
+    ) -> torch.Tensor:
         """One call of the network on `rows` copies of the latent: its velocity (noise - data), fp32."""
 
     def encode_text(self, parts: Parts, text: str) -> tuple[Conditioning, TextReport]:
@@ -130,6 +135,9 @@ def check_size(parts: Parts, width: int, height: int) -> None:
     for name, given in (("width", width), ("height", height)):
         if given < step or given > limit or given % step:
             near = min(max(round(given / step), 1) * step, limit // step * step)
-            raise StudioError(f"A {name} of {given} pixels is not possible with this model.", socket=name,
-                              hint=f"Possible: multiples of {step} from {step} to {limit // step * step}; "
-                                   f"the nearest is {near}.")
+            raise StudioError(
+                f"A {name} of {given} pixels is not possible with this model.",
+                socket=name,
+                hint=f"Possible: multiples of {step} from {step} to {limit // step * step}; "
+                f"the nearest is {near}.",
+            )

@@ -1,4 +1,5 @@
 """Load, place, keep and release stock diffusers components: embedded models, folders, Hub ids, miniatures."""
+
 from __future__ import annotations
 
 import hashlib
@@ -15,11 +16,12 @@ from typing import Any, Protocol
 
 import torch
 
-from studio.errors import BadModel, StudioError, did_you_mean
+from studio.errors import BadModel, StudioError
 from studio.models.device import Placement, place
-from studio.models.embedded import FOLDER, PREFIX, find_embedded, list_embedded, read_card
-from studio.models.family import Component, Family, Parts, families
-from studio.models.weight_files import WeightFiles, find_weights, read_json, stamp
+from studio.models.embedded import FOLDER, PREFIX, find_embedded, list_embedded
+from studio.models.family import Component, Parts
+from studio.models.folders import Folder, check_folder
+from studio.models.weight_files import stamp
 from studio.policy import Policy
 from studio.values import Model
 
@@ -40,35 +42,24 @@ class ModelInfo:
     bytes: int
 
 
-@dataclass(frozen=True)
-class Folder:
-    """A checked model folder: everything is known but no tensor has been read."""
-
-    path: Path
-    family: Family
-    classes: Mapping[str, tuple[str, str]]
-    weights: Mapping[str, WeightFiles]
-    card: Mapping[str, object]
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """Everything that a picture depends on: weights, configurations, tokenizer tables; not the card."""
-        found = {path for group in self.weights.values() for path in group.files}
-        for name in self.classes:
-            found.update(path for path in (self.path / name).iterdir()
-                         if path.is_file() and path.suffix in (".json", ".txt", ".model"))
-        return tuple(sorted(found))
-
-
 class ModelStore:
-    """Loads models by reference and keeps at most `keep` of them; handles load theirs again when it was released.
+    """Loads models by reference and keeps at most `keep` of them; handles load theirs again when it was
+    released.
 
-    `file_digest(path)`: the memoised SHA-256 of a file, as `FileHashes.sha256`; without it files are hashed here
+    `file_digest(path)`: the memoised SHA-256 of a file, as `FileHashes.sha256`; without it files are
+    hashed here
     and remembered by their stamp. Miniatures (tiny:sd3) are written to a temporary folder.
     """
 
-    def __init__(self, *, policy: Policy | None = None, device: str = "auto",
-                 keep: int = 2, file_digest: Callable[[Path], str] | None = None, embedded: Path = FOLDER) -> None:
+    def __init__(
+        self,
+        *,
+        policy: Policy | None = None,
+        device: str = "auto",
+        keep: int = 2,
+        file_digest: Callable[[Path], str] | None = None,
+        embedded: Path = FOLDER,
+    ) -> None:
         if keep < 1:
             raise StudioError(f"At least one model must be kept, not {keep}.")
         self.policy = policy or Policy.local()
@@ -101,7 +92,8 @@ class ModelStore:
     def load(self, ref: str) -> Model:
         """The model of a reference: embedded:name, a folder, hub:owner/name, or tiny:sd3.
 
-        Raises Refused where the policy forbids it, BadModel if it is missing, incomplete, a pickle or of a class
+        Raises Refused where the policy forbids it, BadModel if it is missing, incomplete, a pickle or of
+        a class
         without a family; every file is checked before a tensor is read.
         """
         with self._lock:
@@ -117,14 +109,28 @@ class ModelStore:
         with self._lock:
             return self._digest(self._open(ref))
 
+    def device_label(self) -> str:
+        """The device in words: "CPU", or "GPU" with its name."""
+        device = self.placement.device
+        if device.type == "cuda":
+            return f"GPU {torch.cuda.get_device_name(device)}"
+        return "CPU" if device.type == "cpu" else "Apple GPU"
+
+    def family(self, ref: str) -> str:
+        """The name of a model's family, without loading it."""
+        with self._lock:
+            return self._open(ref).family.name
+
     def parts(self, model: Model) -> Parts:
         """The loaded components behind a handle."""
         with self._lock:
             if model.digest not in self._loaded:
                 folder = self._open(model.ref)
                 if self._digest(folder) != model.digest:
-                    raise BadModel(f"The files of model {model.ref!r} have changed since it was loaded.",
-                                   hint="Run again to load the new files.")
+                    raise BadModel(
+                        f"The files of model {model.ref!r} have changed since it was loaded.",
+                        hint="Run again to load the new files.",
+                    )
                 self._keep(model.digest, load_folder(folder, self.placement))
             self._loaded.move_to_end(model.digest)
             return self._loaded[model.digest]
@@ -136,7 +142,7 @@ class ModelStore:
                 self._loaded.clear()
             else:
                 self._loaded.pop(self._digest(self._open(ref)), None)
-            if torch.cuda.is_available() and torch.cuda.is_initialized():
+            if torch.cuda.is_available():
                 torch.cuda.empty_cache()
 
     def list(self) -> tuple[ModelInfo, ...]:
@@ -145,8 +151,11 @@ class ModelStore:
         for model in list_embedded(self._embedded):
             folder = check_folder(model.folder, model.card)
             size = sum(path.stat().st_size for group in folder.weights.values() for path in group.files)
-            found.append(ModelInfo(model.ref, model.name, model.title, folder.family.name, model.card, model.folder,
-                                   size))
+            found.append(
+                ModelInfo(
+                    model.ref, model.name, model.title, folder.family.name, model.card, model.folder, size
+                )
+            )
         return tuple(found)
 
     def close(self) -> None:
@@ -158,7 +167,9 @@ class ModelStore:
 
     def _open(self, ref: str) -> Folder:
         if not isinstance(ref, str) or not ref.strip() or "\0" in ref:
-            raise BadModel("No model is named.", hint="For example embedded:scenes-sd3, or a diffusers folder.")
+            raise BadModel(
+                "No model is named.", hint="For example embedded:scenes-sd3, or a diffusers folder."
+            )
         self.policy.check_model_ref(ref)
         if ref.startswith(PREFIX):
             model = find_embedded(ref, self._embedded)
@@ -195,65 +206,16 @@ class ModelStore:
             self._loaded.popitem(last=False)
 
 
-def check_folder(path: Path, card: Mapping[str, object] | None = None) -> Folder:
-    """A diffusers folder whose class has a family and whose weight files are whole; reads no tensor."""
-    if not path.is_dir():
-        what = "is a single file" if path.exists() else "does not exist"
-        raise BadModel(f"The model {str(path)!r} {what}.",
-                       hint="Give a diffusers folder with a model_index.json, or embedded:scenes-sd3.")
-    index_file = path / "model_index.json"
-    if not index_file.is_file():
-        raise BadModel(f"{path} is not a diffusers model: it has no model_index.json.",
-                       hint="A folder written by pipeline.save_pretrained(folder) has one.")
-    index = read_json(index_file)
-    known = families()
-    wanted = str(index.get("_class_name"))
-    if wanted not in known:
-        raise BadModel(f"{path} is a {wanted}; Weft has no family for it.",
-                       hint=did_you_mean(wanted, known) or f"Possible: {', '.join(known)}.")
-    family = known[wanted]
-    classes: dict[str, tuple[str, str]] = {}
-    weights: dict[str, WeightFiles] = {}
-    for component in family.components:
-        chosen = _component_class(path, component, index.get(component.name))
-        if chosen is None:
-            continue
-        classes[component.name] = chosen
-        if component.weights:
-            weights[component.name] = find_weights(path / component.name)
-        elif not (path / component.name).is_dir():
-            raise BadModel(f"The model folder is incomplete: {path / component.name} is missing.",
-                           hint="Download or copy the whole model again.")
-    return Folder(path, family, classes, weights, read_card(path) if card is None else card)
-
-
 def load_folder(folder: Folder, placement: Placement) -> Parts:
     """Read the tensors of a checked folder; every component in eval mode, on one device, in one dtype."""
     with torch.random.fork_rng(devices=[]):
         components = {
             component.name: _load(folder, component, placement) if component.name in folder.classes else None
-            for component in folder.family.components}
+            for component in folder.family.components
+        }
     parts = Parts(folder.family, components, placement.device, placement.dtype, folder.card)
     folder.family.check(parts)
     return parts
-
-
-def _component_class(path: Path, component: Component, entry: object) -> tuple[str, str] | None:
-    names = entry if isinstance(entry, list | tuple) else (None, None)
-    chosen = tuple(names) if len(names) == 2 else (None, None)
-    if chosen == (None, None):
-        if component.optional:
-            return None
-        raise BadModel(f"The model in {path} has no component {component.name!r}.",
-                       hint=f"It should be a {_spell(component)}.")
-    if chosen not in component.classes:
-        raise BadModel(f"Component {component.name!r} of {path} is a {chosen[1]!r} of {chosen[0]!r}.",
-                       hint=f"Possible: {_spell(component)}.")
-    return str(chosen[0]), str(chosen[1])
-
-
-def _spell(component: Component) -> str:
-    return " or ".join(dict.fromkeys(f"{library} {name}" for library, name in component.classes))
 
 
 def _load(folder: Folder, component: Component, placement: Placement) -> Any:
@@ -264,20 +226,30 @@ def _load(folder: Folder, component: Component, placement: Placement) -> Any:
         if not component.weights:
             return kind.from_pretrained(where, local_files_only=True)
         files = folder.weights[component.name]
-        dtype = {"torch_dtype": placement.dtype} if library == "diffusers" else {"dtype": placement.dtype}
         loaded, report = kind.from_pretrained(
-            where, use_safetensors=True, local_files_only=True, output_loading_info=True,
-            variant=files.variant or None, **dtype, **_memory_mode(library))
+            where,
+            use_safetensors=True,
+            local_files_only=True,
+            output_loading_info=True,
+            variant=files.variant or None,
+            dtype=placement.dtype,
+            **_memory_mode(library),
+        )
     except StudioError:
         raise
     except Exception as error:
         # the libraries raise a dozen types here; all mean that this folder cannot be loaded
-        raise BadModel(f"Component {component.name!r} of {folder.path} cannot be loaded: {_first_line(error)}",
-                       hint="Its config and its weights must belong together.") from error
+        raise BadModel(
+            f"Component {component.name!r} of {folder.path} cannot be loaded: {_first_line(error)}",
+            hint="Its config and its weights must belong together.",
+        ) from error
     missing = sorted(report.get("missing_keys", ()))
     if missing:
-        raise BadModel(f"Component {component.name!r} of {folder.path} lacks {len(missing)} tensor(s), "
-                       f"first {missing[0]!r}.", hint="Its config and its weights must belong together.")
+        raise BadModel(
+            f"Component {component.name!r} of {folder.path} lacks {len(missing)} tensor(s), "
+            f"first {missing[0]!r}.",
+            hint="Its config and its weights must belong together.",
+        )
     return loaded.to(placement.device).eval().requires_grad_(False)
 
 
@@ -307,15 +279,21 @@ def _download(repo: str, *, fetch: bool = True) -> Path:
     try:
         return Path(snapshot_download(repo, allow_patterns=HUB_FILES, local_files_only=not fetch))
     except RepositoryNotFoundError as error:
-        raise BadModel(f"There is no model {repo!r} on the Hub, or it is not open to you.",
-                       hint="Check owner and name; for a gated model log in with `hf auth login`.") from error
+        raise BadModel(
+            f"There is no model {repo!r} on the Hub, or it is not open to you.",
+            hint="Check owner and name; for a gated model log in with `hf auth login`.",
+        ) from error
     except (LocalEntryNotFoundError, OSError) as error:
         offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON")
         why = "HF_HUB_OFFLINE is set" if offline else "the Hub cannot be reached"
-        raise BadModel(f"The model {repo!r} is not on this computer, and {why}.",
-                       hint="Unset HF_HUB_OFFLINE, or download it elsewhere and give its folder.") from error
+        raise BadModel(
+            f"The model {repo!r} is not on this computer, and {why}.",
+            hint="Unset HF_HUB_OFFLINE, or download it elsewhere and give its folder.",
+        ) from error
     except ValueError as error:
-        raise BadModel(f"{repo!r} is not a Hub id: {_first_line(error)}", hint="Write hub:owner/name.") from error
+        raise BadModel(
+            f"{repo!r} is not a Hub id: {_first_line(error)}", hint="Write hub:owner/name."
+        ) from error
 
 
 def _first_line(error: Exception) -> str:
@@ -343,19 +321,23 @@ class FileDigest(Protocol):
         """SHA-256 of a file in hex."""
 
 
+def ref_folder(ref: str) -> Path:
+    """The folder of a reference on this computer; a miniature has none. Nothing is loaded or fetched."""
+    if ref.startswith(PREFIX):
+        return find_embedded(ref).folder
+    if ref.startswith(HUB):
+        return _download(ref.removeprefix(HUB), fetch=False)
+    return Path(ref).expanduser()
+
+
 def ref_files(ref: str) -> list[tuple[str, Path]]:
-    """The files behind a reference as (relative name, path), for keys; nothing is loaded or fetched.
+    """The files behind a reference as (relative name, path), for keys.
 
     A miniature has none: its reference says all. The card counts, because it names the number of text tokens.
     """
     if ref.startswith(TINY):
         return []
-    if ref.startswith(PREFIX):
-        path = find_embedded(ref).folder
-    elif ref.startswith(HUB):
-        path = _download(ref.removeprefix(HUB), fetch=False)
-    else:
-        path = Path(ref).expanduser()
+    path = ref_folder(ref)
     card = path / "card.json"
     files = (*check_folder(path).files, *([card] if card.is_file() else []))
     return [(file.relative_to(path).as_posix(), file) for file in files]

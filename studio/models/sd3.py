@@ -3,6 +3,7 @@
 Conventions of diffusers' StableDiffusion3Pipeline: one batch with rows negative then positive, timestep
 1000 sigma, text = both CLIP encoders side by side, padded to T5's width, then the T5 tokens.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -17,8 +18,10 @@ from studio.models.text import read_prompt
 from studio.values import Conditioning, Row, Step
 
 CLIP = (("transformers", "CLIPTextModelWithProjection"),)
-TOKENIZER = tuple(("transformers", name) for name in
-                  ("CLIPTokenizer", "CLIPTokenizerFast", "PreTrainedTokenizerFast", "TokenizersBackend"))
+TOKENIZER = tuple(
+    ("transformers", name)
+    for name in ("CLIPTokenizer", "CLIPTokenizerFast", "PreTrainedTokenizerFast", "TokenizersBackend")
+)
 T5_TOKENIZER = (*TOKENIZER, ("transformers", "T5Tokenizer"), ("transformers", "T5TokenizerFast"))
 
 
@@ -43,23 +46,39 @@ class SD3:
     def check(self, parts: Parts) -> None:
         config = parts.transformer.config
         clip = [parts.components[name].config for name in ("text_encoder", "text_encoder_2")]
-        self._agree("transformer.pooled_projection_dim", config.pooled_projection_dim,
-                    "both text encoders' projection_dim together", sum(c.projection_dim for c in clip))
+        self._agree(
+            "transformer.pooled_projection_dim",
+            config.pooled_projection_dim,
+            "both text encoders' projection_dim together",
+            sum(c.projection_dim for c in clip),
+        )
         if sum(c.hidden_size for c in clip) > config.joint_attention_dim:
-            raise BadModel(f"The text encoders give {sum(c.hidden_size for c in clip)} channels, but the transformer "
-                           f"takes at most {config.joint_attention_dim} (joint_attention_dim).")
-        self._agree("transformer.in_channels", config.in_channels,
-                    "vae.latent_channels", parts.vae.config.latent_channels)
+            raise BadModel(
+                f"The text encoders give {sum(c.hidden_size for c in clip)} channels, but the transformer "
+                f"takes at most {config.joint_attention_dim} (joint_attention_dim)."
+            )
+        self._agree(
+            "transformer.in_channels",
+            config.in_channels,
+            "vae.latent_channels",
+            parts.vae.config.latent_channels,
+        )
         if parts.components.get("text_encoder_3") is not None:
             if parts.components.get("tokenizer_3") is None:
                 raise BadModel("The model has a text_encoder_3 but no tokenizer_3.")
-            self._agree("transformer.joint_attention_dim", config.joint_attention_dim,
-                        "text_encoder_3.d_model", parts.components["text_encoder_3"].config.d_model)
+            self._agree(
+                "transformer.joint_attention_dim",
+                config.joint_attention_dim,
+                "text_encoder_3.d_model",
+                parts.components["text_encoder_3"].config.d_model,
+            )
         for index in ("tokenizer", "tokenizer_2"):
             room = parts.components[index.replace("tokenizer", "text_encoder")].config.max_position_embeddings
             if self._length(parts) > room:
-                raise BadModel(f"{index} makes {self._length(parts)} tokens, but its encoder has {room} positions.",
-                               hint="Set model_max_length in tokenizer_config.json.")
+                raise BadModel(
+                    f"{index} makes {self._length(parts)} tokens, but its encoder has {room} positions.",
+                    hint="Set model_max_length in tokenizer_config.json.",
+                )
 
     def size_step(self, parts: Parts) -> int:
         return int(self._pixels(parts) * parts.transformer.config.patch_size)
@@ -74,31 +93,43 @@ class SD3:
     def order(self, rows: Sequence[Row]) -> tuple[Row, ...]:
         return tuple(sorted(rows, key=lambda row: "uncond" not in row.role))
 
-    def text_inputs(self, parts: Parts, conditionings: Sequence[Conditioning], batch: int) -> dict[str, torch.Tensor]:
+    def text_inputs(
+        self, parts: Parts, conditionings: Sequence[Conditioning], batch: int
+    ) -> dict[str, torch.Tensor]:
         lengths = {c.embeds.shape[1] for c in conditionings}
         if len(lengths) > 1:
-            raise StudioError(f"The prompts have {' and '.join(map(str, sorted(lengths)))} text tokens; rows of one "
-                              "batch need the same number.", hint="Encode both prompts with the same model.")
+            raise StudioError(
+                f"The prompts have {' and '.join(map(str, sorted(lengths)))} text tokens; rows of one "
+                "batch need the same number.",
+                hint="Encode both prompts with the same model.",
+            )
         embeds, pooled = [], []
         wide = parts.transformer.config.joint_attention_dim
         for c in conditionings:
             if c.pooled is None or c.embeds.shape[-1] != wide:
-                raise StudioError(f"The conditioning of {c.text!r} has {c.embeds.shape[-1]} channels; this model "
-                                  f"takes {wide}.", hint="Encode the prompt with the same model that samples.")
+                raise StudioError(
+                    f"The conditioning of {c.text!r} has {c.embeds.shape[-1]} channels; this model "
+                    f"takes {wide}.",
+                    hint="Encode the prompt with the same model that samples.",
+                )
             embeds.append(c.embeds.expand(batch, -1, -1))
             pooled.append(c.pooled.expand(batch, -1))
-        where = {"device": parts.device, "dtype": parts.dtype}
-        return {"encoder_hidden_states": torch.cat(embeds).to(**where),
-                "pooled_projections": torch.cat(pooled).to(**where)}
+        text = {"encoder_hidden_states": torch.cat(embeds), "pooled_projections": torch.cat(pooled)}
+        return {name: tensor.to(parts.device, parts.dtype) for name, tensor in text.items()}
 
-    def velocity(self, parts: Parts, latent: torch.Tensor, step: Step, text: dict[str, torch.Tensor],
-                 rows: int) -> torch.Tensor:
+    def velocity(
+        self, parts: Parts, latent: torch.Tensor, step: Step, text: dict[str, torch.Tensor], rows: int
+    ) -> torch.Tensor:
         stacked = latent if rows == 1 else torch.cat([latent] * rows)
         # the product in fp32, as the scheduler makes its timesteps: the network's input is then bit-equal
         timestep = torch.tensor(step.sigma, dtype=torch.float32, device=parts.device) * 1000
-        output = parts.transformer(
-            hidden_states=stacked.to(parts.dtype), timestep=timestep.expand(stacked.shape[0]), **text,
-            joint_attention_kwargs=None, return_dict=False)[0]
+        output: torch.Tensor = parts.transformer(
+            hidden_states=stacked.to(parts.dtype),
+            timestep=timestep.expand(stacked.shape[0]),
+            **text,
+            joint_attention_kwargs=None,
+            return_dict=False,
+        )[0]
         return output.float()
 
     def encode_text(self, parts: Parts, text: str) -> tuple[Conditioning, TextReport]:
@@ -133,8 +164,9 @@ class SD3:
     def _clip(self, parts: Parts, text: str, suffix: str) -> tuple[torch.Tensor, torch.Tensor]:
         """Hidden states before the last layer (1, token, channel) and the pooled vector (1, channel)."""
         tokenizer, encoder = parts.components["tokenizer" + suffix], parts.components["text_encoder" + suffix]
-        ids = tokenizer([text], padding="max_length", max_length=self._length(parts), truncation=True,
-                        return_tensors="pt").input_ids
+        ids = tokenizer(
+            [text], padding="max_length", max_length=self._length(parts), truncation=True, return_tensors="pt"
+        ).input_ids
         output = encoder(ids.to(parts.device), output_hidden_states=True)
         return output.hidden_states[-2], output[0]
 
@@ -144,15 +176,23 @@ class SD3:
         encoder: Any = parts.components.get("text_encoder_3")
         if encoder is None:
             return like.new_zeros((1, length, parts.transformer.config.joint_attention_dim))
-        ids = parts.components["tokenizer_3"]([text], padding="max_length", max_length=length, truncation=True,
-                                              add_special_tokens=True, return_tensors="pt").input_ids
+        ids = parts.components["tokenizer_3"](
+            [text],
+            padding="max_length",
+            max_length=length,
+            truncation=True,
+            add_special_tokens=True,
+            return_tensors="pt",
+        ).input_ids
         hidden: torch.Tensor = encoder(ids.to(parts.device))[0]
         return hidden
 
     def _t5_length(self, parts: Parts) -> int:
         given = parts.card.get("max_sequence_length", 256)
         if type(given) is not int or not 0 <= given <= 512:
-            raise BadModel(f"The card's max_sequence_length is {given!r}; it must be a whole number from 0 to 512.")
+            raise BadModel(
+                f"The card's max_sequence_length is {given!r}; it must be a whole number from 0 to 512."
+            )
         return given
 
     def _length(self, parts: Parts) -> int:
@@ -164,8 +204,10 @@ class SD3:
 
     def _agree(self, ours: str, given: int, theirs: str, wanted: int) -> None:
         if given != wanted:
-            raise BadModel(f"Components do not fit: {ours} is {given}, {theirs} is {wanted}.",
-                           hint="The folder mixes parts of two models.")
+            raise BadModel(
+                f"Components do not fit: {ours} is {given}, {theirs} is {wanted}.",
+                hint="The folder mixes parts of two models.",
+            )
 
 
 FAMILY = SD3()

@@ -1,4 +1,5 @@
 """Prompts and tokenizers: which words no encoder knows, what was cut off, and what to suggest instead."""
+
 from __future__ import annotations
 
 import difflib
@@ -17,7 +18,8 @@ SHOWN_WORDS = 8
 
 @dataclass(frozen=True)
 class TokenizedText:
-    """What a tokenizer makes of a prompt before padding: words it has no token for, and the text beyond its end."""
+    """What a tokenizer makes of a prompt before padding: words it has no token for, and the text beyond
+    its end."""
 
     unknown: tuple[str, ...]
     cut: str
@@ -25,18 +27,25 @@ class TokenizedText:
 
 def read_prompt(tokenizer: Any, text: str, length: int) -> TokenizedText:
     """Look at a prompt the way a tokenizer will; `length` tokens fit, start and end marks included."""
-    encoded = tokenizer(text, add_special_tokens=False, truncation=False, return_offsets_mapping=tokenizer.is_fast,
-                        verbose=False)
+    encoded = tokenizer(
+        text,
+        add_special_tokens=False,
+        truncation=False,
+        return_offsets_mapping=tokenizer.is_fast,
+        verbose=False,
+    )
     ids = encoded["input_ids"]
     room = max(length - tokenizer.num_special_tokens_to_add(), 0)
     if not tokenizer.is_fast:
         return TokenizedText((), tokenizer.decode(ids[room:]).strip())
     spans = encoded["offset_mapping"]
-    cut = text[spans[room][0]:].strip() if len(ids) > room else ""
+    cut = text[spans[room][0] :].strip() if len(ids) > room else ""
     unknown: dict[str, None] = {}
     # CLIP's tokenizer names its end mark as unknown token, but never meets an unknown word
     if tokenizer.unk_token_id is not None and tokenizer.unk_token_id not in (
-            tokenizer.eos_token_id, tokenizer.pad_token_id):
+        tokenizer.eos_token_id,
+        tokenizer.pad_token_id,
+    ):
         for token, (start, end) in zip(ids[:room], spans[:room], strict=True):
             if token == tokenizer.unk_token_id:
                 unknown[text[start:end]] = None
@@ -48,8 +57,9 @@ def suggestions(word: str, known: Iterable[str], limit: int = 3) -> tuple[str, .
     return tuple(difflib.get_close_matches(word.casefold(), list(known), n=limit, cutoff=0.6))
 
 
-def warnings_for(title: str, card: Mapping[str, object], known: Iterable[str], unknown: Iterable[str], cut: str,
-                 limit: int) -> tuple[str, ...]:
+def warnings_for(
+    title: str, card: Mapping[str, object], known: Iterable[str], unknown: Iterable[str], cut: str, limit: int
+) -> tuple[str, ...]:
     """What to tell the user about a prompt, one sentence each; empty if all of it was understood.
 
     `known`: every word of the tokenizer, used for suggestions if the card has no vocabulary.
@@ -83,7 +93,9 @@ def _listed(words: Iterable[str]) -> str:
     return ", ".join(repr(word) for word in words)
 
 
-def encode_prompt(parts: Parts, text: str, title: str) -> tuple[Conditioning, tuple[str, ...], dict[str, list[str]]]:
+def encode_prompt(
+    parts: Parts, text: str, title: str
+) -> tuple[Conditioning, tuple[str, ...], dict[str, list[str]]]:
     """The conditioning of a prompt, the warnings about it, and each unknown word with the nearest known ones.
 
     `title`: how the model is called in the warnings. Any text is possible, also none at all.

@@ -2,6 +2,7 @@
 
 Format: https://huggingface.co/docs/safetensors, section "Format".
 """
+
 from __future__ import annotations
 
 import json
@@ -18,11 +19,32 @@ STEMS = ("diffusion_pytorch_model", "model")
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".msgpack", ".h5")
 MAX_HEADER = 100_000_000
 MAX_JSON = 20_000_000
-ITEM_BITS = {"BOOL": 8, "U8": 8, "I8": 8, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "I16": 16, "U16": 16, "F16": 16,
-             "BF16": 16, "I32": 32, "U32": 32, "F32": 32, "F64": 64, "I64": 64, "U64": 64, "F4": 4, "F6_E2M3": 6,
-             "F6_E3M2": 6, "C64": 64}
-CONVERT = ("Convert it where you trust it: load it with diffusers and call "
-           "pipeline.save_pretrained(folder, safe_serialization=True).")
+ITEM_BITS = {
+    "BOOL": 8,
+    "U8": 8,
+    "I8": 8,
+    "F8_E4M3": 8,
+    "F8_E5M2": 8,
+    "F8_E8M0": 8,
+    "I16": 16,
+    "U16": 16,
+    "F16": 16,
+    "BF16": 16,
+    "I32": 32,
+    "U32": 32,
+    "F32": 32,
+    "F64": 64,
+    "I64": 64,
+    "U64": 64,
+    "F4": 4,
+    "F6_E2M3": 6,
+    "F6_E3M2": 6,
+    "C64": 64,
+}
+CONVERT = (
+    "Convert it where you trust it: load it with diffusers and call "
+    "pipeline.save_pretrained(folder, safe_serialization=True)."
+)
 
 
 @dataclass(frozen=True)
@@ -40,10 +62,13 @@ class WeightFiles:
 
 
 def find_weights(folder: Path) -> WeightFiles:
-    """The safetensors of a component folder, all headers checked; raises BadModel if missing, cut off or pickled."""
+    """The safetensors of a component folder, all headers checked; raises BadModel if missing, cut off or
+    pickled."""
     if not folder.is_dir():
-        raise BadModel(f"The model folder is incomplete: there is no folder {folder.name!r} in {folder.parent}.",
-                       hint="Download or copy the whole model again.")
+        raise BadModel(
+            f"The model folder is incomplete: there is no folder {folder.name!r} in {folder.parent}.",
+            hint="Download or copy the whole model again.",
+        )
     names = sorted(entry.name for entry in folder.iterdir())
     for stem in STEMS:
         for variant in ("", *sorted(_variants(stem, names))):
@@ -60,10 +85,15 @@ def find_weights(folder: Path) -> WeightFiles:
             return found
     pickled = [name for name in names if name.endswith(PICKLES)]
     if pickled:
-        raise BadModel(f"{folder / pickled[0]} is a pickle, which can run code when it is read; "
-                       "Weft reads safetensors only.", hint=CONVERT)
-    raise BadModel(f"The model folder is incomplete: no *.safetensors in {folder}.",
-                   hint="Download or copy the whole model again.")
+        raise BadModel(
+            f"{folder / pickled[0]} is a pickle, which can run code when it is read; "
+            "Weft reads safetensors only.",
+            hint=CONVERT,
+        )
+    raise BadModel(
+        f"The model folder is incomplete: no *.safetensors in {folder}.",
+        hint="Download or copy the whole model again.",
+    )
 
 
 def read_header(path: Path) -> dict[str, TensorInfo]:
@@ -134,9 +164,9 @@ def _variants(stem: str, names: list[str]) -> set[str]:
     found = set()
     for name in names:
         if name.startswith(f"{stem}.safetensors.index.") and name.endswith(".json"):
-            found.add(name[len(stem) + len(".safetensors.index."):-len(".json")])
+            found.add(name[len(stem) + len(".safetensors.index.") : -len(".json")])
         elif name.startswith(f"{stem}.") and name.endswith(".safetensors"):
-            found.add(name[len(stem) + 1:-len(".safetensors")])
+            found.add(name[len(stem) + 1 : -len(".safetensors")])
     return {variant for variant in found if variant and "." not in variant and "-of-" not in variant}
 
 
@@ -149,8 +179,10 @@ def _shards(index: Path) -> tuple[Path, ...]:
         if Path(name).name != name or not name.endswith(".safetensors"):
             raise BadModel(f"{index} names {name!r}, which is not a safetensors file beside it.")
         if not (index.parent / name).is_file():
-            raise BadModel(f"The model folder is incomplete: {index.parent / name} is missing.",
-                           hint="Download or copy the whole model again.")
+            raise BadModel(
+                f"The model folder is incomplete: {index.parent / name} is missing.",
+                hint="Download or copy the whole model again.",
+            )
     return tuple(index.parent / name for name in shards)
 
 
@@ -162,11 +194,17 @@ def _tensor(path: Path, name: str, entry: object) -> tuple[TensorInfo, tuple[int
         raise _damaged(path, f"tensor {name!r} has the unknown type {dtype!r}")
     if not (isinstance(shape, list) and all(type(n) is int and n >= 0 for n in shape)):
         raise _damaged(path, f"tensor {name!r} has the shape {shape!r}")
-    if not (isinstance(span, list) and len(span) == 2 and all(type(n) is int for n in span)
-            and 0 <= span[0] <= span[1]):
+    if not (
+        isinstance(span, list)
+        and len(span) == 2
+        and all(type(n) is int for n in span)
+        and 0 <= span[0] <= span[1]
+    ):
         raise _damaged(path, f"tensor {name!r} lies at {span!r}")
     if math.prod(shape) * ITEM_BITS[dtype] != (span[1] - span[0]) * 8:
-        raise _damaged(path, f"tensor {name!r} of shape {shape} does not fill its {span[1] - span[0]:,} bytes")
+        raise _damaged(
+            path, f"tensor {name!r} of shape {shape} does not fill its {span[1] - span[0]:,} bytes"
+        )
     return TensorInfo(dtype, tuple(shape)), (span[0], span[1])
 
 

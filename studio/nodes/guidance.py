@@ -1,4 +1,5 @@
 """Guidance rules as values."""
+
 from __future__ import annotations
 
 from typing import Annotated

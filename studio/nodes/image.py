@@ -1,4 +1,5 @@
 """Pictures in and out."""
+
 from __future__ import annotations
 
 from typing import Annotated
@@ -20,8 +21,14 @@ def decode(model: Model, latent: Latent, picture: Annotated[int, Number(0, 63)] 
 
 @node(group="Image", title="Encode picture")
 def encode_image(
-    model: Model, image: Image, seed: Seed = 0, fit: Annotated[str, Choice("cover", "stretch")] = "cover",
-    width: Annotated[int, Number(0, 2048, 16)] = 0, height: Annotated[int, Number(0, 2048, 16)] = 0, *, ctx: Context,
+    model: Model,
+    image: Image,
+    seed: Seed = 0,
+    fit: Annotated[str, Choice("cover", "stretch")] = "cover",
+    width: Annotated[int, Number(0, 2048, 16)] = 0,
+    height: Annotated[int, Number(0, 2048, 16)] = 0,
+    *,
+    ctx: Context,
 ) -> Latent:
     """Turn a picture into a latent to start from; the schedule's strength says how much may change.
 

@@ -1,4 +1,5 @@
 """Models as values."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping

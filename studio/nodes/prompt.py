@@ -1,4 +1,5 @@
 """Words become conditionings."""
+
 from __future__ import annotations
 
 from studio.api import Conditioning, Context, Model, Prompt, node

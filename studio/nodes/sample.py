@@ -1,4 +1,5 @@
 """Canvas, schedule, sampler, and the node that paints."""
+
 from __future__ import annotations
 
 from typing import Annotated
@@ -28,8 +29,12 @@ from studio.values import StepResult
 
 @node(group="Sampling", title="Empty canvas")
 def empty_latent(
-    width: Annotated[int, Number(64, 2048, 16)] = 256, height: Annotated[int, Number(64, 2048, 16)] = 256,
-    batch: Annotated[int, Number(1, 64)] = 1, seed: Seed = 0, *, ctx: Context,
+    width: Annotated[int, Number(64, 2048, 16)] = 256,
+    height: Annotated[int, Number(64, 2048, 16)] = 256,
+    batch: Annotated[int, Number(1, 64)] = 1,
+    seed: Seed = 0,
+    *,
+    ctx: Context,
 ) -> Latent:
     """An empty canvas; the run starts from noise that only the seed decides.
 
@@ -46,8 +51,10 @@ def empty_latent(
 def schedule(
     steps: Annotated[int, Slider(1, 200, 1)] = 20,
     spacing: Annotated[str, Choice("flow_diffusers", "flow")] = "flow_diffusers",
-    shift: Annotated[float, Slider(0.1, 20, 0.1)] = 3.0, strength: Annotated[float, Slider(0, 1, 0.01)] = 1.0,
-    *, ctx: Context,
+    shift: Annotated[float, Slider(0.1, 20, 0.1)] = 3.0,
+    strength: Annotated[float, Slider(0, 1, 0.01)] = 1.0,
+    *,
+    ctx: Context,
 ) -> Sigmas:
     """How the noise is taken away: how many steps, and where they lie.
 
@@ -71,9 +78,17 @@ def choose_sampler(sampler: Annotated[str, Choice("euler", "heun")] = "euler") -
 
 @node(group="Sampling", title="Sample", resources="gpu")
 def sample(
-    model: Model, positive: Conditioning, negative: Conditioning, latent: Latent, sigmas: Sigmas,
-    sampler: Sampler, guidance: Guidance, wraps: list[Wrap] = [], attachments: list[Attachment] = [],  # noqa: B006
-    *, ctx: Context,
+    model: Model,
+    positive: Conditioning,
+    negative: Conditioning,
+    latent: Latent,
+    sigmas: Sigmas,
+    sampler: Sampler,
+    guidance: Guidance,
+    wraps: list[Wrap] = [],  # noqa: B006 - read only
+    attachments: list[Attachment] = [],  # noqa: B006 - read only
+    *,
+    ctx: Context,
 ) -> Latent:
     """Paint: take the noise away step by step, led by the prompt.
 
@@ -88,5 +103,15 @@ def sample(
     def report(result: StepResult) -> None:
         ctx.step(result.step.index + 1, result.step.total, lambda: preview(parts, result.denoised))
 
-    return sample_latent(parts, positive, negative, latent, sigmas, sampler, guidance,
-                         wraps=wraps, attachments=attachments, on_step=report)
+    return sample_latent(
+        parts,
+        positive,
+        negative,
+        latent,
+        sigmas,
+        sampler,
+        guidance,
+        wraps=wraps,
+        attachments=attachments,
+        on_step=report,
+    )

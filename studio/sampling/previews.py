@@ -1,4 +1,5 @@
 """Previews: a linear map from latent channels to RGB, one pixel a latent point, enlarged to 192 px."""
+
 from __future__ import annotations
 
 import math
@@ -16,7 +17,8 @@ FIT_POINTS = 16
 
 
 def preview(parts: Parts, denoised: torch.Tensor, side: int = PREVIEW_SIDE) -> Image:
-    """The first picture of a batch (batch, channel, height, width) roughly as it will be, at most `side` px long.
+    """The first picture of a batch (batch, channel, height, width) roughly as it will be, at most `side`
+    px long.
 
     The map is that of the model's card (`latent_rgb`), else one fitted once by decoding noise; plain grey if
     neither gives finite colours.

@@ -1,4 +1,5 @@
 """Schedules: functions to `Sigmas`, descending and ending in 0 (sampling 2.1)."""
+
 from __future__ import annotations
 
 import math
@@ -14,9 +15,10 @@ TRAIN_STEPS = 1000
 
 
 def flow(steps: int, shift: float = 1.0) -> Sigmas:
-    """Evenly spaced from 1 to 0, then shifted: sigma = s u / (1 + (s - 1) u). `steps` 1..1000; shift 1 = none."""
+    """Evenly spaced from 1 to 0, then shifted: sigma = s u / (1 + (s - 1) u). `steps` 1..1000; shift 1 =
+    none."""
     _check(steps, shift)
-    return Sigmas(tuple(_shifted(1 - i / steps, shift) for i in range(steps)) + (0.0,), "flow")
+    return Sigmas((*(_shifted(1 - i / steps, shift) for i in range(steps)), 0.0), "flow")
 
 
 def flow_diffusers(steps: int, shift: float = 1.0) -> Sigmas:
@@ -46,8 +48,11 @@ def from_strength(sigmas: Sigmas, strength: float) -> Sigmas:
     Starts at the index that diffusers takes: int(max(N - min(N strength, N), 0)).
     """
     if not (math.isfinite(strength) and 0 <= strength <= 1):
-        raise StudioError(f"The strength {strength} is outside 0..1.", socket="strength",
-                          hint="0 keeps the picture, 1 starts from pure noise.")
+        raise StudioError(
+            f"The strength {strength} is outside 0..1.",
+            socket="strength",
+            hint="0 keeps the picture, 1 starts from pure noise.",
+        )
     if strength == 1:
         return sigmas
     steps = sigmas.steps
@@ -61,18 +66,27 @@ SCHEDULES: Mapping[str, Callable[[int, float], Sigmas]] = {"flow_diffusers": flo
 def schedule(name: str, steps: int, shift: float) -> Sigmas:
     """A schedule by name: flow_diffusers or flow."""
     if name not in SCHEDULES:
-        raise StudioError(f"No schedule called {name!r}.", socket="kind",
-                          hint=did_you_mean(name, SCHEDULES) or f"Possible: {', '.join(SCHEDULES)}.")
+        raise StudioError(
+            f"No schedule called {name!r}.",
+            socket="kind",
+            hint=did_you_mean(name, SCHEDULES) or f"Possible: {', '.join(SCHEDULES)}.",
+        )
     return SCHEDULES[name](steps, shift)
 
 
 def _shifted(sigma: float, shift: float) -> float:
-    return shift * sigma / (1 + (shift - 1) * sigma)
+    # rounding may lift the first one above 1, which no flow knows
+    return min(shift * sigma / (1 + (shift - 1) * sigma), 1.0)
 
 
 def _check(steps: int, shift: float) -> None:
     if type(steps) is not int or not 1 <= steps <= MAX_STEPS:
-        raise StudioError(f"{steps} steps are not possible.", hint=f"Possible: 1 to {MAX_STEPS}.", socket="steps")
+        raise StudioError(
+            f"{steps} steps are not possible.", hint=f"Possible: 1 to {MAX_STEPS}.", socket="steps"
+        )
     if not (math.isfinite(shift) and 0 < shift <= 100):
-        raise StudioError(f"A shift of {shift} is not possible.", hint="Possible: above 0 up to 100; 1 = no shift.",
-                          socket="shift")
+        raise StudioError(
+            f"A shift of {shift} is not possible.",
+            hint="Possible: above 0 up to 100; 1 = no shift.",
+            socket="shift",
+        )

@@ -24,11 +24,11 @@ EXAMPLES = (
 def facts(studio: Studio) -> dict[str, object]:
     """Constant JSON for the page's components: no person's data, no path of the server."""
     models = [_model(card) for card in studio.model_cards()]
-    size = next((m["size"] for m in models), [256, 256])
-    given = next((m["sizes"] for m in models if m["sizes"]), ())
+    size = models[0]["size"] if models else None
+    native = (int(size[0]), int(size[1])) if isinstance(size, Sequence) and len(size) == 2 else (256, 256)
     return {
         "models": models,
-        "sizes": shapes((int(size[0]), int(size[1])), given=given),  # type: ignore[index, arg-type]
+        "sizes": shapes(native),
         "device": studio.device_label(),
         "maxPrompt": studio.policy.max_prompt,
         "maxUpload": studio.policy.max_upload_bytes,

@@ -94,29 +94,15 @@ def _role(field: Field) -> str:
     return ""
 
 
-def shapes(
-    size: tuple[int, int], *, multiple: int = 16, given: Sequence[Sequence[int]] = ()
-) -> list[dict[str, object]]:
-    """The aspect chips: `given` sizes of a model card, else usual ratios of about the native area.
+def shapes(size: tuple[int, int], *, multiple: int = 16) -> list[dict[str, object]]:
+    """The aspect chips: usual ratios of about the native area.
 
-    size: native width, height in pixels; every side offered is a multiple of `multiple`.
+    size: native width, height in pixels; every side offered is a multiple of `multiple` and at least 64.
     """
-    if given:
-        return [{"label": _ratio(w, h), "width": w, "height": h} for w, h in given]
     area = size[0] * size[1]
-    chips = []
+    chips: list[dict[str, object]] = []
     for across, down in RATIOS:
         unit = (area / (across * down)) ** 0.5
         width, height = (max(64, round(unit * side / multiple) * multiple) for side in (across, down))
         chips.append({"label": f"{across}:{down}", "width": width, "height": height})
     return chips
-
-
-def _ratio(width: int, height: int) -> str:
-    """The nearest usual ratio of a size, as text."""
-
-    def off(pair: tuple[int, int]) -> float:
-        return abs(width / height - pair[0] / pair[1])
-
-    across, down = min((*RATIOS, (16, 9), (9, 16)), key=off)
-    return f"{across}:{down}"

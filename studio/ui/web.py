@@ -10,6 +10,7 @@ import hashlib
 import ipaddress
 import re
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -188,7 +189,7 @@ class PageFiles:
         return _text(self._style, "text/css", request)
 
     @staticmethod
-    def _file(folder: Path):
+    def _file(folder: Path) -> Callable[[Request], Response]:
         """Serves the files that lie in `folder` now; nothing outside it and nothing that appears later."""
         root = folder.resolve()
         known = {

@@ -216,9 +216,9 @@ def test_full_disk_fails_the_whole_transaction_in_words(home: Path) -> None:
 
 def test_database_busy_for_too_long_is_an_error_in_words(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(opening, "BUSY_SECONDS", 0.0)
-    with open_home(home) as db, open_home(home) as other, other.transaction():
-        with pytest.raises(StudioError, match="busy"), db.transaction():
-            raise AssertionError("must not get in")
+    with (open_home(home) as db, open_home(home) as other, other.transaction(),
+          pytest.raises(StudioError, match="busy"), db.transaction()):
+        raise AssertionError("must not get in")
 
 
 def test_error_inside_a_transaction_undoes_the_inner_block_too(home: Path) -> None:
@@ -260,7 +260,16 @@ def test_only_the_newest_backups_are_kept(home: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(opening, "BACKUP_EVERY", -1.0)
     for _ in range(8):
         open_home(home, serve=True).close()
-    assert len(list((home / "backups").glob("studio-*.db"))) == 5
+    assert len(list((home / "backups").glob("studio-*.db"))) == 3
+
+
+def test_closed_database_says_so(home: Path) -> None:
+    db = open_home(home)
+    db.close()
+    db.close()
+    for used in (lambda: db.rows("SELECT 1"), lambda: db.execute("DELETE FROM tags")):
+        with pytest.raises(StudioError, match="closed"):
+            used()
 
 
 def test_closing_leaves_no_lock_files(home: Path) -> None:

@@ -9,7 +9,11 @@ from urllib.request import urlopen
 
 import pytest
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:.*no_silent_downcasting"),  # gradio with pandas 3
+]
 PROMPT = "a red star on the left and a blue house on the right, at night"
 HOSTILE = "<img src=x onerror=alert(1)> ${alert(2)} {{alert(3)}} </script><script>alert(4)</script>"
 LONG = 120_000  # ms; a first run loads the weights
@@ -20,14 +24,20 @@ def write(page: Any, text: str) -> None:
 
 
 def state(page: Any, word: str, timeout: float = LONG) -> None:
-    page.locator(f"#weft-job .w-state[data-state={word}]").wait_for(timeout=timeout)
+    """Waits for a word of the job line; another end than the one awaited fails at once, with its text."""
+    ends = {"done", "error", "stopped"} - {word}
+    line = page.locator("#weft-job")
+    line.locator(", ".join(f".w-state[data-state={end}]" for end in (word, *ends))).wait_for(timeout=timeout)
+    text = line.inner_text()
+    assert line.locator(".w-state").get_attribute("data-state") == word, text
 
 
 def set_steps(page: Any, steps: int) -> None:
     if page.locator("#weft-more").get_attribute("open") is None:
         page.locator("#weft-more summary").click()
-    page.get_by_label("Steps", exact=True).first.fill(str(steps))
-    page.get_by_label("Steps", exact=True).first.press("Tab")
+    field = page.locator("[data-widget=steps] input[type=number]")
+    field.fill(str(steps))
+    field.press("Tab")
 
 
 def make(page: Any, text: str = PROMPT, steps: int = 6) -> None:
@@ -35,6 +45,15 @@ def make(page: Any, text: str = PROMPT, steps: int = 6) -> None:
     set_steps(page, steps)
     page.keyboard.press("Control+Enter")
     state(page, "done")
+
+
+def reload(page: Any) -> None:
+    """Reloads; gradio's own complaint about the event stream that a reload cuts is no fault."""
+    before = len(page.watched.faults)
+    page.reload()
+    page.locator("#weft-go").wait_for()
+    cut = ("console: AbortError: signal is aborted", "console: Unexpected error Connection errored out.")
+    page.watched.faults[before:] = [f for f in page.watched.faults[before:] if not f.startswith(cut)]
 
 
 def shown(page: Any) -> Any:
@@ -56,7 +75,7 @@ def test_a_prompt_becomes_a_picture_that_the_history_keeps(weft, open_page):
     address = shown(page).get_attribute("src")
     identity = page.locator("#weft-strip button").first.get_attribute("data-id")
 
-    page.reload()
+    reload(page)
     page.locator(f"#weft-strip button[data-id='{identity}']").wait_for()
     assert page.locator(".w-prompt textarea").input_value() == PROMPT
     page.get_by_role("tab", name="History").click()
@@ -113,7 +132,7 @@ def test_a_reload_in_mid_run_takes_the_run_up_again(open_page):
     set_steps(page, 60)
     page.keyboard.press("Control+Enter")
     state(page, "running")
-    page.reload()
+    reload(page)
     state(page, "running", timeout=20_000)
     page.keyboard.press("Escape")
     state(page, "stopped", timeout=2000)
@@ -179,7 +198,7 @@ def test_the_theme_can_be_switched_and_is_remembered(open_page):
     page = open_page("")
     dark = page.evaluate("document.body.classList.contains('dark')")
     page.get_by_label("Light or dark theme").click()
-    page.reload()
+    reload(page)
     page.locator("#weft-go").wait_for()
     assert page.evaluate("document.body.classList.contains('dark')") is not dark
 
@@ -214,7 +233,7 @@ def test_hostile_text_stays_text(weft, open_page):
     page.on("dialog", lambda dialog: (alarms.append(dialog.message), dialog.dismiss()))
     make(page, HOSTILE, steps=2)
     assert page.locator(".w-caption-text p").first.inner_text() == HOSTILE
-    page.reload()
+    reload(page)
     page.locator("#weft-strip button").first.wait_for()
     assert page.locator(".w-prompt textarea").input_value() == HOSTILE
     page.get_by_role("tab", name="History").click()
@@ -232,14 +251,14 @@ def test_a_picture_dropped_on_the_page_restores_its_settings(weft, open_page, pi
     download.value.save_as(pictures / "fish.png")
 
     page = open_page()
-    assert page.locator(".w-prompt textarea").input_value() == ""
+    before = page.locator(".w-prompt textarea").input_value()
     page.locator("input[type=file]").set_input_files(pictures / "fish.png")
     page.get_by_text("Settings restored from fish.png").wait_for()
     assert page.locator(".w-prompt textarea").input_value() == "a purple fish underwater"
     assert page.get_by_label("Seed", exact=True).input_value() == seed
     assert page.locator("#weft-seed-lock").get_attribute("aria-pressed") == "true"
     page.get_by_text("Undo").click()
-    assert page.locator(".w-prompt textarea").input_value() == ""
+    assert page.locator(".w-prompt textarea").input_value() == before
 
 
 def test_a_picture_without_a_workflow_is_refused_in_words(open_page, pictures):
@@ -311,7 +330,7 @@ def test_the_first_visit_is_light(weft, open_page):
     received = []
     client.on("Network.loadingFinished", lambda event: received.append(event["encodedDataLength"]))
     page.watched.requests.clear()
-    page.reload()
+    reload(page)
     page.locator("#weft-go").wait_for()
     page.locator("#weft-strip li").first.wait_for()
     page.wait_for_load_state("networkidle")
@@ -326,7 +345,7 @@ def test_the_shortcut_sheet_says_what_the_page_does(open_page):
     sheet = page.locator("dialog dl").inner_text()
     assert all(words in sheet for words in ("Ctrl", "Enter", "Esc", "Generate", "Stop"))
     page.keyboard.press("Escape")
-    assert page.locator("dialog").count() == 0
+    page.locator("dialog").wait_for(state="detached")
 
 
 COLLECT_PREVIEWS = """() => { window.previews = new Set();

@@ -7,7 +7,14 @@ import math
 import numpy as np
 import pytest
 
-from studio.history.compare import ABSENT, Difference, compare, compare_graphs, compare_pixels, compare_records
+from studio.history.compare import (
+    ABSENT,
+    Difference,
+    compare,
+    compare_graphs,
+    compare_pixels,
+    compare_records,
+)
 from studio.history.store import History
 
 from .conftest import Add, graph_of, record_of
@@ -53,4 +60,5 @@ def test_pixels_are_compared_by_largest_difference_and_psnr() -> None:
     assert not near.equal and near.max_difference == 3
     assert near.psnr == pytest.approx(10 * math.log10(255**2 / (9 / 48)))
     assert not compare_pixels(left, left[:2]).same_size
-    assert compare_pixels(np.zeros((1, 1, 3), np.uint8), np.full((1, 1, 3), 255, np.uint8)).max_difference == 255
+    assert compare_pixels(np.zeros((1, 1, 3), np.uint8), np.full((1, 1, 3), 255,
+                                                                 np.uint8)).max_difference == 255

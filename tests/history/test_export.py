@@ -53,7 +53,8 @@ def test_missing_picture_still_gives_its_workflow(history: History, add: Add) ->
         assert "missing" in archive.read("history.json").decode()
 
 
-def test_nothing_and_foreign_pictures_are_refused_without_a_file(history: History, add: Add, tmp_path: Path) -> None:
+def test_nothing_and_foreign_pictures_are_refused_without_a_file(history: History, add: Add,
+                                                                 tmp_path: Path) -> None:
     made = add(owner="ben")
     for chosen in ([], [made.id]):
         with pytest.raises(StudioError):

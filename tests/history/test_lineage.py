@@ -13,7 +13,8 @@ def test_ancestors_and_descendants_are_found_nearest_first(history: History, add
     third = add("third", created=3.0, parents=((second.id, "upscale"),))
     assert [(kin.id, kin.role, kin.depth) for kin in ancestors(history, "local", third.id)] == [
         (second.id, "upscale", 1), (first.id, "variation", 2)]
-    assert [(kin.id, kin.depth) for kin in descendants(history, "local", first.id)] == [(second.id, 1), (third.id, 2)]
+    assert [(kin.id, kin.depth) for kin in descendants(history, "local", first.id)] == [(second.id, 1),
+                                                                                        (third.id, 2)]
     assert [kin.id for kin in ancestors(history, "local", third.id, depth=1)] == [second.id]
 
 

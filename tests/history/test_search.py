@@ -16,8 +16,10 @@ from studio.history.store import Generation, History, Query
 from .conftest import Add, graph_of, record_of
 
 CREATED = itertools.count(1000.0)
-ATTACKS = ['"', '""', "'", "star OR house", "star NOT red", "NEAR(star red)", "prompt:star", "sta*", "-star", "^star",
-           "(star", "star)", "{star}", "star AND", "AND", "*", "%", "_", "\\", "'; DROP TABLE generations; --",
+ATTACKS = ['"', '""', "'", "star OR house", "star NOT red", "NEAR(star red)", "prompt:star", "sta*", "-star",
+           "^star",
+           "(star", "star)", "{star}", "star AND", "AND", "*", "%", "_", "\\",
+           "'; DROP TABLE generations; --",
            '" OR owner:local', "star\0red", "\ud83d", "a" * 50_000, "a " * 50_000, "%%%", "' OR '1'='1"]
 
 
@@ -33,7 +35,8 @@ def test_every_word_must_be_there_in_any_order_and_field(history: History, add: 
     made = add("a red star above the sea", negative="rain", title="Evening")
     history.note("local", made.id, "for grandma")
     history.tag("local", made.id, "postcard")
-    for text in ("star", "SEA red", "star, sea!", "grandma", "postcard evening", "rain", "  star  ", "above-the"):
+    for text in ("star", "SEA red", "star, sea!", "grandma", "postcard evening", "rain", "  star  ",
+                 "above-the"):
         assert find(history, text) == [made.id], text
     for text in ("sta", "star moon", "granny", "reds"):
         assert find(history, text) == [], text
@@ -64,7 +67,8 @@ def test_text_is_never_syntax(history: History, add: Add, attack: str) -> None:
     for prefix in (False, True):
         assert find(history, attack, prefix=prefix) in ([], [mine.id])
     assert ids(history.list("local").items) == [mine.id]
-    for filters in ({"tag": attack}, {"model": attack}, {"node_kind": attack}, {"parent": attack}, {"run": attack}):
+    for filters in ({"tag": attack}, {"model": attack}, {"node_kind": attack}, {"parent": attack},
+                    {"run": attack}):
         assert find(history, "", **filters) == []
 
 
@@ -76,7 +80,7 @@ def test_signs_alone_find_nothing_and_no_text_finds_all(history: History, add: A
 
 
 @given(words=st.lists(st.text(st.characters(codec="utf-8"), min_size=1, max_size=12), min_size=1, max_size=5))
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_prompt_is_found_by_each_of_its_words(history: History, add: Add, words: list[str]) -> None:
     prompt = " ".join(words)
     made = add(prompt, created=next(CREATED))
@@ -98,11 +102,14 @@ def test_filters_narrow_and_combine(history: History, add: Add) -> None:
     history.tag("local", child.id, "sea")
     expected: list[tuple[dict[str, object], list[str]]] = [
         ({"seed": 1}, [parent.id]), ({"seed": 3}, []), ({"seed": 2**70}, []), ({"starred": True}, [child.id]),
-        ({"starred": False}, [parent.id]), ({"tag": "sea"}, [child.id]), ({"node_kind": "img2img"}, [parent.id]),
+        ({"starred": False}, [parent.id]), ({"tag": "sea"}, [child.id]),
+        ({"node_kind": "img2img"}, [parent.id]),
         ({"node_kind": "prompt"}, [child.id, parent.id]), ({"since": 150.0}, [child.id]),
-        ({"until": 150.0}, [parent.id]), ({"since": 100.0, "until": 100.0}, []), ({"parent": parent.id}, [child.id]),
+        ({"until": 150.0}, [parent.id]), ({"since": 100.0, "until": 100.0}, []),
+        ({"parent": parent.id}, [child.id]),
         ({"run": "r1"}, [parent.id]), ({"model": "other"}, [child.id]), ({"model": "hub:x/y"}, [child.id]),
-        ({"model": "d2"}, [child.id]), ({"model": "d1"}, [parent.id]), ({"width": 24, "height": 16}, [child.id, parent.id]),
+        ({"model": "d2"}, [child.id]), ({"model": "d1"}, [parent.id]),
+        ({"width": 24, "height": 16}, [child.id, parent.id]),
         ({"width": 16}, []), ({"missing": False}, [child.id, parent.id]), ({"missing": True}, []),
         ({"seed": 2, "starred": True, "text": "two"}, [child.id]), ({"seed": 1, "starred": True}, [])]
     for filters, found in expected:
@@ -111,7 +118,8 @@ def test_filters_narrow_and_combine(history: History, add: Add) -> None:
     assert history.models("local") == {"embedded:scenes-sd3": 1, "other": 1}
 
 
-def test_paging_gives_each_picture_once_also_with_equal_times_and_new_arrivals(history: History, add: Add) -> None:
+def test_paging_gives_each_picture_once_also_with_equal_times_and_new_arrivals(history: History,
+                                                                               add: Add) -> None:
     made = {add(str(seed), seed=seed, created=float(seed // 4)).id for seed in range(23)}
     seen: list[Generation] = []
     before = None
@@ -123,16 +131,19 @@ def test_paging_gives_each_picture_once_also_with_equal_times_and_new_arrivals(h
         before = page.next
         add("newer", created=1000.0)
     assert len(seen) == 23 and {item.id for item in seen} == made
-    assert [(item.created, item.id) for item in seen] == sorted(((i.created, i.id) for i in seen), reverse=True)
+    assert [(item.created, item.id) for item in seen] == sorted(((i.created, i.id) for i in seen),
+                                                                reverse=True)
 
 
-@pytest.mark.parametrize("before", ["", "x", "~", "nan~'", "1~' OR 1=1 --", "1e400~x", "\ud83d~x"])
-def test_hostile_places_in_the_list_are_a_sentence_or_an_honest_page(history: History, add: Add, before: str) -> None:
+@pytest.mark.parametrize("before", ["", "x", "~", "nan~'", "\ud83d~x"])
+def test_what_is_no_place_in_the_list_is_named(history: History, before: str) -> None:
+    with pytest.raises(StudioError, match="place in the list"):
+        history.list("local", before=before)
+
+
+def test_hostile_place_in_the_list_shows_nothing_of_others(history: History, add: Add) -> None:
     add(owner="ben")
-    try:
-        assert history.list("local", before=before).items == ()
-    except StudioError as error:
-        assert "place in the list" in str(error)
+    assert history.list("local", before="1e12~' OR 1=1 --").items == ()
 
 
 @pytest.mark.parametrize("limit", [0, -1, 501, 10**9])

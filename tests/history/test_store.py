@@ -26,7 +26,8 @@ def files_in(home: Path, *folders: str) -> list[str]:
 
 
 def rows(db: Db) -> dict[str, int]:
-    return {name: db.one(f"SELECT count(*) FROM {name}")[0] for name in ("generations", "files", "graphs", "parents")}
+    return {name: db.one(f"SELECT count(*) FROM {name}")[0] for name in ("generations", "files", "graphs",
+                                                                         "parents")}
 
 
 def test_added_picture_comes_back_with_all_it_was_given(history: History, add: Add) -> None:
@@ -59,8 +60,10 @@ def test_picture_tells_no_owner_and_no_path_of_this_machine(history: History, ho
     model = home / "models" / "mine"
     model.mkdir(parents=True)
     graph = graph_of(str(model))
-    made = history.add(NewGeneration(owner="anna@example.org", pixels=pixels_of(), graph=graph, model=str(model),
-                                     record={"owner": "anna@example.org", "token": "secret", "deep": [{"session": "s"}],
+    made = history.add(NewGeneration(owner="anna@example.org", pixels=pixels_of(), graph=graph,
+                                     model=str(model),
+                                     record={"owner": "anna@example.org", "token": "secret",
+                                             "deep": [{"session": "s"}],
                                              "model": {"ref": str(model)}}, prompt="/imagine a cat"))
     carried = read_embedded(history.picture("anna@example.org", made.id))
     for private in ("anna", "secret", "session", str(home)):
@@ -86,7 +89,8 @@ def test_pictures_of_another_owner_do_not_exist(history: History, add: Add) -> N
     assert history.show("anna", made.id).starred
 
 
-def test_unique_beginning_of_an_id_is_enough_and_an_ambiguous_one_is_refused(history: History, add: Add) -> None:
+def test_unique_beginning_of_an_id_is_enough_and_an_ambiguous_one_is_refused(history: History,
+                                                                             add: Add) -> None:
     one, two = add(id="abcd1" + "0" * 27), add(id="abcd2" + "0" * 27, seed=1)
     assert history.show("local", "abcd1").id == one.id
     assert history.show("local", "abcd2").id == two.id
@@ -139,7 +143,8 @@ def test_star_tag_note_and_title_stay(history: History, add: Add) -> None:
     history.tag("local", made.id, "best")
     history.note("local", made.id, "print this")
     found = history.rename("local", made.id, "Red")
-    assert (found.starred, found.tags, found.note, found.title) == (True, ("best", "by the sea"), "print this", "Red")
+    assert (found.starred, found.tags, found.note, found.title) == (True, ("best", "by the sea"),
+                                                                    "print this", "Red")
     assert history.tags("local") == {"best": 1, "by the sea": 1}
     assert history.tag("local", made.id, "best", on=False).tags == ("by the sea",)
     assert not history.star("local", made.id, on=False).starred
@@ -209,7 +214,8 @@ def test_thumbnail_is_small_made_once_and_missing_pictures_are_named(history: Hi
         history.thumbnail("local", made.id, 32)
 
 
-@pytest.mark.parametrize("name", ["../../etc/passwd", "..", "a" * 63, "A" * 64, "g" * 64, "a" * 64 + "/x", "\0" * 64])
+@pytest.mark.parametrize("name", ["../../etc/passwd", "..", "a" * 63, "A" * 64, "g" * 64, "a" * 64 + "/x",
+                                  "\0" * 64])
 def test_only_hashes_name_stored_files(history: History, name: str) -> None:
     with pytest.raises(StudioError, match="64 hexadecimal digits"):
         history.files.path(name)
@@ -300,7 +306,8 @@ def test_read_only_home_is_browsed_and_refuses_changes_in_words(home: Path, add:
         for refused in (lambda: history.star("local", made.id), lambda: history.delete("local", made.id),
                         lambda: history.tag("local", made.id, "x"), lambda: history.put_upload(b"x"),
                         lambda: history.rewrite("local", made.id, pixels_of()),
-                        lambda: history.add(NewGeneration(owner="a", pixels=pixels_of(), graph="{}", record={}))):
+                        lambda: history.add(NewGeneration(owner="a", pixels=pixels_of(), graph="{}",
+                                                          record={}))):
             with pytest.raises(StudioError, match="read-only or its disk is full"):
                 refused()
         assert history.sweep().words == []

@@ -24,11 +24,13 @@ def test_sound_home_has_nothing_to_repair(history: History, add: Add) -> None:
     assert report.words == [] and report.adopted == report.missing == report.removed == 0
 
 
-def test_row_without_file_is_marked_and_comes_back_with_its_file(history: History, add: Add, tmp_path: Path) -> None:
+def test_row_without_file_is_marked_and_comes_back_with_its_file(history: History, add: Add,
+                                                                 tmp_path: Path) -> None:
     made = add()
     path = history.picture("local", made.id)
     shutil.move(path, tmp_path / "away.png")
-    assert history.sweep().words == ["The files of 1 picture are missing; make them again from their workflows."]
+    (words,) = history.sweep().words
+    assert words == "The files of 1 picture are missing; make them again from their workflows."
     assert history.show("local", made.id).missing
     assert [item.id for item in history.search("local", missing=True).items] == [made.id]
     shutil.move(tmp_path / "away.png", path)
@@ -37,7 +39,8 @@ def test_row_without_file_is_marked_and_comes_back_with_its_file(history: Histor
 
 
 def test_lost_database_is_rebuilt_from_the_pictures(history: History, add: Add, db: Db, home: Path) -> None:
-    first = add("a red star", seed=1, negative="rain", title="T", node="save", item=3, key="k1", created=500.0)
+    first = add("a red star", seed=1, negative="rain", title="T", node="save", item=3, key="k1",
+                created=500.0)
     second = add("a blue house", seed=2, parents=((first.id, "variation"),))
     db.close()
     (home / "studio.db").write_bytes(b"damaged" * 3000)
@@ -46,7 +49,8 @@ def test_lost_database_is_rebuilt_from_the_pictures(history: History, add: Add, 
         assert rebuilt.sweep().adopted == 2
         for made in (first, second):
             found = rebuilt.show("local", made.id)
-            for name in ("prompt", "negative", "title", "seed", "created", "model", "width", "height", "file", "pixels",
+            for name in ("prompt", "negative", "title", "seed", "created", "model", "width", "height", "file",
+                         "pixels",
                          "key", "node", "item", "parents", "record", "graph"):
                 assert getattr(found, name) == getattr(made, name), name
         assert rebuilt.document("local", first.id) == graph_of("a red star")
@@ -67,12 +71,14 @@ def test_adopted_pictures_go_to_the_named_owner_only(history: History, add: Add,
 def test_backup_and_newer_pictures_together(home: Path) -> None:
     with open_home(home) as db:
         history = History(db)
-        old = history.add(NewGeneration(owner="anna", pixels=pixels_of(1), graph=graph_of(), record=record_of()))
+        old = history.add(NewGeneration(owner="anna", pixels=pixels_of(1), graph=graph_of(),
+                                        record=record_of()))
         history.star("anna", old.id)
         history.tag("anna", old.id, "best")
     open_home(home, serve=True).close()  # the backup of the day
     with open_home(home) as db:
-        newer = History(db).add(NewGeneration(owner="local", pixels=pixels_of(2), graph=graph_of(), record={}))
+        newer = History(db).add(NewGeneration(owner="local", pixels=pixels_of(2), graph=graph_of(),
+                                              record={}))
     (home / "studio.db").write_bytes(b"damaged" * 3000)
     with open_home(home, serve=True) as db:
         history = History(db)
@@ -106,8 +112,10 @@ def test_files_that_are_not_ours_are_left_alone_and_told(history: History) -> No
 
 
 @pytest.mark.parametrize("field", [
-    {"created": "yesterday"}, {"created": float(10**30)}, {"seed": "x"}, {"seed": -5}, {"seed": 2**60}, {"seed": True},
-    {"item": [1]}, {"prompt": {"a": 1}}, {"parents": "x"}, {"parents": [["y", "source"], ["c" * 32, "hacker"], 3]},
+    {"created": "yesterday"}, {"created": float(10**30)}, {"seed": "x"}, {"seed": -5}, {"seed": 2**60},
+    {"seed": True},
+    {"item": [1]}, {"prompt": {"a": 1}}, {"parents": "x"}, {"parents": [["y", "source"], ["c" * 32, "hacker"],
+                                                                        3]},
     {"record": [1, 2]}, {"model": None}, {"key": 7}, {"title": "t" * 500_000}])
 def test_nonsense_in_a_record_becomes_a_plain_row(history: History, field: dict[str, object]) -> None:
     put(history, embed(encode_png(pixels_of()), graph_of(), {"generation": "a" * 32, "prompt": "p", **field}))

@@ -35,7 +35,8 @@ def write_many(home: str, name: str, start: object) -> None:
     with open_home(Path(home)) as db:  # both meet a home without a database
         history = History(db)
         for number in range(EACH):
-            made = history.add(NewGeneration(owner="local", pixels=pixels_of(number), graph=graph_of(f"{name} {number}"),
+            made = history.add(NewGeneration(owner="local", pixels=pixels_of(number),
+                                             graph=graph_of(f"{name} {number}"),
                                              record=record_of(number), prompt=f"{name} {number}"))
             history.star("local", made.id)
             history.tag("local", made.id, name)
@@ -44,7 +45,8 @@ def write_many(home: str, name: str, start: object) -> None:
 def test_two_processes_write_at_once_and_nothing_is_lost(home: Path) -> None:
     context = multiprocessing.get_context("spawn")
     start = context.Event()
-    workers = [context.Process(target=write_many, args=(str(home), name, start)) for name in ("left", "right")]
+    workers = [context.Process(target=write_many, args=(str(home), name, start)) for name in ("left",
+                                                                                              "right")]
     for worker in workers:
         worker.start()
     start.set()
@@ -56,7 +58,8 @@ def test_two_processes_write_at_once_and_nothing_is_lost(home: Path) -> None:
         assert history.count("local") == 2 * EACH
         assert history.tags("local") == {"left": EACH, "right": EACH}
         assert len(history.search("local", "right", limit=100, starred=True).items) == EACH
-        assert all(history.picture("local", item.id).exists() for item in history.list("local", limit=100).items)
+        assert all(history.picture("local", item.id).exists() for item in history.list("local",
+                                                                                       limit=100).items)
         assert history.sweep().words == []
         assert db.one("PRAGMA integrity_check")[0] == "ok"
 

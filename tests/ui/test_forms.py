@@ -70,11 +70,6 @@ def test_chips_offer_the_native_size_and_turned_ratios():
     assert chips["3:2"] == chips["2:3"][::-1] and chips["4:3"] == chips["3:4"][::-1]
 
 
-def test_a_cards_own_sizes_win():
-    chips = shapes((256, 256), given=[[256, 256], [384, 256]])
-    assert [(c["label"], c["width"], c["height"]) for c in chips] == [("1:1", 256, 256), ("3:2", 384, 256)]
-
-
 @given(st.integers(64, 2048), st.integers(64, 2048), st.sampled_from([8, 16, 32]))
 def test_every_side_offered_is_a_multiple_and_near_the_native_area(width, height, multiple):
     for chip in shapes((width, height), multiple=multiple):

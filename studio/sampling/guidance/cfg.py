@@ -1,4 +1,5 @@
 """Classifier-free guidance (arXiv 2207.12598, eq. 6): v = u + w (c - u), both rows in one batch."""
+
 from __future__ import annotations
 
 import math
@@ -16,8 +17,11 @@ MAX_SCALE = 30.0
 def cfg(cfg_scale: float = 3.0) -> Guidance:
     """Guidance of strength `cfg_scale`, 0..30; at 1 the unconditional row is not computed (neutral)."""
     if not (math.isfinite(cfg_scale) and 0 <= cfg_scale <= MAX_SCALE):
-        raise StudioError(f"A cfg_scale of {cfg_scale} is not possible.", socket="cfg_scale",
-                          hint=f"Possible: 0 to {MAX_SCALE:g}; 1 = no guidance.")
+        raise StudioError(
+            f"A cfg_scale of {cfg_scale} is not possible.",
+            socket="cfg_scale",
+            hint=f"Possible: 0 to {MAX_SCALE:g}; 1 = no guidance.",
+        )
 
     def guide(predict: Predict, rows: Sequence[Row]) -> Denoise:
         cond = row_of(rows, "cond")

@@ -1,0 +1,182 @@
+"""A plain picture, ours against the stock pipeline: same weights, same process, alternating (issue 2, section 5).
+
+Encoding and decoding are included, previews are off. Peak memory is measured with each side in a fresh process.
+"""
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+
+from studio.errors import StudioError
+from studio.models.device import place
+from studio.models.embedded import DEFAULT
+from studio.models.family import Parts
+from studio.models.folders import check_folder
+from studio.models.loading import load_folder, ref_folder
+from studio.models.pictures import decode_latent
+from studio.models.text import encode_prompt
+from studio.pixels import encode
+from studio.sampling.guidance.cfg import cfg
+from studio.sampling.loop import sample_latent
+from studio.sampling.previews import preview
+from studio.sampling.samplers import sampler
+from studio.sampling.schedules import flow_diffusers
+from studio.values import Latent
+
+PROMPT = "a red star on the left and a blue house on the right, at night"
+NEGATIVE = ""
+SCALE = 3.0
+SEED = 1
+PREVIEWS_PER_SECOND = 4
+ROOT = Path(__file__).resolve().parents[2]
+# seed -> pixels, uint8, height, width, 3
+Side = Callable[[int], object]
+
+
+def bench_plain(
+    model: str = DEFAULT, *, pairs: int = 7, steps: int = 20, size: tuple[int, int] = (256, 256), memory: bool = True,
+) -> dict[str, object]:
+    """Figures of one object: `wall_ratio`, `memory_ratio` (None where it cannot be measured), `seconds_per_picture`.
+
+    `size`: width, height in pixels. `largest_difference`: between both sides' pictures, in levels of 255.
+    """
+    if pairs < 1:
+        raise StudioError(f"{pairs} pairs cannot be measured.", hint="Take at least 1; the figure of record takes 7.")
+    folder = ref_folder(model)
+    ours, stock = ours_side(folder, steps, size), stock_side(folder, steps, size)
+    difference = _difference(ours(SEED), stock(SEED))
+    seconds: dict[str, list[float]] = {"ours": [], "stock": []}
+    for index in range(pairs):
+        order = (("ours", ours), ("stock", stock))
+        for name, side in order if index % 2 == 0 else reversed(order):
+            start = time.perf_counter()
+            side(SEED + index)
+            seconds[name].append(time.perf_counter() - start)
+    ratios = [mine / theirs for mine, theirs in zip(seconds["ours"], seconds["stock"], strict=True)]
+    peaks = {name: peak_memory(name, folder, steps, size) for name in ("ours", "stock")} if memory else {}
+    mine, theirs = peaks.get("ours"), peaks.get("stock")
+    own = statistics.median(seconds["ours"])
+    one_preview = preview_seconds(folder, size)
+    return {
+        "wall_ratio": round(statistics.median(ratios), 4),
+        "memory_ratio": round(mine / theirs, 4) if mine and theirs else None,
+        "seconds_per_picture": round(own, 3),
+        "stock_seconds_per_picture": round(statistics.median(seconds["stock"]), 3),
+        "wall_ratios": [round(ratio, 4) for ratio in ratios],
+        "memory_bytes": {"ours": mine, "stock": theirs},
+        "largest_difference": difference,
+        "preview_seconds": round(one_preview, 5),
+        "preview_share": round(one_preview * PREVIEWS_PER_SECOND, 4),
+        "pairs": pairs, "steps": steps, "width": size[0], "height": size[1], "cfg_scale": SCALE, "model": model,
+        "device": str(place().device), "threads": torch.get_num_threads(), "cores": os.cpu_count(),
+        "machine": platform.machine(), "torch": torch.__version__,
+    }
+
+
+def ours_side(folder: Path, steps: int, size: tuple[int, int]) -> Side:
+    """Our path from words to pixels, on loaded parts."""
+    checked = check_folder(folder)
+    parts = load_folder(checked, place())
+    shift = _shift(folder)
+
+    def make(seed: int) -> object:
+        positive, _, _ = encode_prompt(parts, PROMPT, "")
+        negative, _, _ = encode_prompt(parts, NEGATIVE, "")
+        latent = sample_latent(parts, positive, negative, Latent(*size, seed=seed), flow_diffusers(steps, shift),
+                               sampler("euler"), cfg(SCALE))
+        return decode_latent(parts, latent).pixels
+
+    return make
+
+
+def stock_side(folder: Path, steps: int, size: tuple[int, int]) -> Side:
+    """The stock pipeline on the same folder, device and dtype."""
+    import numpy as np
+    from diffusers import StableDiffusion3Pipeline
+    from diffusers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    checked = check_folder(folder)
+    placement = place()
+    absent: Mapping[str, None] = (
+        {} if "text_encoder_3" in checked.classes else {"text_encoder_3": None, "tokenizer_3": None})
+    pipeline = StableDiffusion3Pipeline.from_pretrained(
+        folder, dtype=placement.dtype, low_cpu_mem_usage=False, local_files_only=True, **absent)
+    pipeline.to(placement.device)
+    pipeline.set_progress_bar_config(disable=True)
+    length = checked.card.get("max_sequence_length", 256)
+
+    def make(seed: int) -> object:
+        picture = pipeline(
+            PROMPT, negative_prompt=NEGATIVE, num_inference_steps=steps, guidance_scale=SCALE, width=size[0],
+            height=size[1], max_sequence_length=length, generator=torch.Generator("cpu").manual_seed(seed)).images[0]
+        return np.asarray(picture)
+
+    return make
+
+
+def preview_seconds(folder: Path, size: tuple[int, int], times: int = 20) -> float:
+    """Median time of one preview, its WEBP file included."""
+    parts: Parts = load_folder(check_folder(folder), place())
+    latent = torch.randn(parts.family.latent_shape(parts, 1, *size), generator=torch.Generator().manual_seed(0))
+    spent = []
+    for _ in range(times):
+        start = time.perf_counter()
+        encode(preview(parts, latent), "WEBP")
+        spent.append(time.perf_counter() - start)
+    return statistics.median(spent)
+
+
+def peak_memory(side: str, folder: Path, steps: int, size: tuple[int, int]) -> int | None:
+    """Peak resident bytes of a fresh process that makes one picture; None where the system does not tell."""
+    if sys.platform == "win32":
+        return None
+    command = [sys.executable, "-m", "studio.evaluate.plain_bench", side, str(folder), str(steps), *map(str, size)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(
+        filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    if done.returncode:
+        raise StudioError(f"The measuring process of {side!r} failed: {done.stderr.strip()[-300:]}")
+    return int(json.loads(done.stdout.splitlines()[-1])["peak"])
+
+
+def _difference(ours: object, stock: object) -> int:
+    import numpy as np
+
+    return int(np.abs(np.asarray(ours).astype(int) - np.asarray(stock).astype(int)).max())
+
+
+def _shift(folder: Path) -> float:
+    config = json.loads((folder / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8"))
+    return float(config.get("shift", 1.0))
+
+
+def _main() -> None:
+    """`side folder steps width height`: one picture, then the peak memory of this process as JSON."""
+    import resource
+
+    parser = argparse.ArgumentParser()
+    parser.add_argument("side", choices=["ours", "stock"])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("numbers", type=int, nargs=3)
+    args = parser.parse_args()
+    steps, width, height = args.numbers
+    make = ours_side if args.side == "ours" else stock_side
+    make(args.folder, steps, (width, height))(SEED)
+    unit = 1 if sys.platform == "darwin" else 1024
+    print(json.dumps({"peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}))
+
+
+if __name__ == "__main__":
+    _main()

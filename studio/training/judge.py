@@ -1,0 +1,94 @@
+"""Look at a checkpoint while it trains: held-out prompts, drawn by the moving average, judged by the scene judge.
+
+    python -m studio.training.judge --size 128 --cases 64 --sheet /tmp/sheet.png
+"""
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from studio.scenes.caption import held_out_prompts
+from studio.scenes.detect import detect
+from studio.scenes.score import score
+from studio.training.latent_space import load_space, make_autoencoder
+from studio.training.recipe import SHIFT, Student, make_tokenizer, sample
+
+NAMES = ("one", "two", "three", "four")
+
+
+def load_student(path: Path) -> Student:
+    """The moving average of a checkpoint, ready to draw."""
+    student = Student().eval().requires_grad_(False)
+    student.load_state_dict(torch.load(path, weights_only=True, map_location="cpu")["average"])
+    return student
+
+
+def load_autoencoder(folder: Path, path: Path) -> torch.nn.Module:
+    autoencoder = make_autoencoder(load_space(folder / "latent_space.npz")).eval()
+    autoencoder.load_state_dict(torch.load(path, weights_only=True, map_location="cpu")["average"])
+    return autoencoder.requires_grad_(False)
+
+
+def draw_prompts(student: Student, autoencoder: torch.nn.Module, prompts: list[str], size: int, *, steps: int, cfg_scale: float,
+                 shift: float, batch: int = 32) -> np.ndarray:
+    """uint8 [n, size, size, 3], one picture a prompt."""
+    tokenizer = make_tokenizer()
+    out = []
+    for start in range(0, len(prompts), batch):
+        part = prompts[start:start + batch]
+        ids = tokenizer(part, padding="max_length", truncation=True, return_tensors="pt").input_ids
+        with torch.autocast("cpu", torch.bfloat16):
+            latents = sample(student, ids, size // 8, steps=steps, cfg_scale=cfg_scale, shift=shift, seed=start)
+        with torch.no_grad():
+            decoded = autoencoder.decode(latents.float()).sample
+        out.append(decoded.add(1).mul(127.5).clamp(0, 255).byte().permute(0, 2, 3, 1).numpy())
+    return np.concatenate(out)
+
+
+def table(pictures: np.ndarray, cases: list) -> dict[str, dict[str, float]]:
+    """Share right by object count: all_right, and each property over the prompts that state it."""
+    right: dict[str, Counter] = {name: Counter() for name in NAMES}
+    asked: dict[str, Counter] = {name: Counter() for name in NAMES}
+    for picture, (_, wanted, count) in zip(pictures, cases, strict=True):
+        result = score(detect(picture), wanted)
+        name = NAMES[count - 1]
+        asked[name]["all_right"] += 1
+        right[name]["all_right"] += result.all_right
+        for key, (good, of) in result.properties.items():
+            right[name][key] += good
+            asked[name][key] += of
+    return {name: {key: round(right[name][key] / asked[name][key], 3) for key in asked[name] if asked[name][key]} for name in NAMES}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--checkpoint", type=Path, default=Path("checkpoints/scenes_sd3.pt"))
+    parser.add_argument("--autoencoder", type=Path, default=Path("checkpoints/autoencoder.pt"))
+    parser.add_argument("--shards", type=Path, default=Path("checkpoints/shards"))
+    parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--cases", type=int, default=64)
+    parser.add_argument("--steps", type=int, default=16)
+    parser.add_argument("--cfg", type=float, default=3.0)
+    parser.add_argument("--shift", type=float, default=0.0, help="0: by size")
+    parser.add_argument("--sheet", type=Path)
+    arguments = parser.parse_args()
+    student, autoencoder = load_student(arguments.checkpoint), load_autoencoder(arguments.shards, arguments.autoencoder)
+    cases = held_out_prompts(arguments.cases, seed=1)
+    shift = arguments.shift or {64: 1.0, 128: 2.0}.get(arguments.size, SHIFT)
+    pictures = draw_prompts(student, autoencoder, [case[0] for case in cases], arguments.size, steps=arguments.steps,
+                            cfg_scale=arguments.cfg, shift=shift)
+    if arguments.sheet:
+        columns = 8
+        rows = [np.concatenate(pictures[r:r + columns], 1) for r in range(0, len(pictures) - columns + 1, columns)]
+        Image.fromarray(np.concatenate(rows[:8])).save(arguments.sheet)
+    print(json.dumps(table(pictures, cases)))
+
+
+if __name__ == "__main__":
+    main()
