@@ -260,6 +260,7 @@ class OutputKeeper:
         }
         error = error_fields(made.errors[0].to_json(public=True)) if made.errors else None
         engine_seconds = max(0.0, made.engine_seconds - self.seconds)
+        warnings = tuple(dict.fromkeys([*self._warnings, *made.warnings]))
         notes = {name: node.notes for name, node in made.nodes.items() if node.notes}
         return Report(
             made.run,
@@ -268,7 +269,7 @@ class OutputKeeper:
             tuple(self.outputs),
             made.seconds,
             engine_seconds,
-            made.warnings,
+            warnings,
             notes,
             error,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import warnings
 
 import numpy as np
@@ -101,7 +102,7 @@ def read_picture(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image:
         raise StudioError(
             f"These {len(data):,} bytes are not a picture that can be read.", hint=possible
         ) from error
-    except (OSError, ValueError, SyntaxError, EOFError, IndexError) as error:
+    except (OSError, ValueError, SyntaxError, EOFError, IndexError, struct.error) as error:
         raise StudioError(
             "The picture file is damaged or cut off: its pixels cannot be read.",
             hint="Save or upload it again.",

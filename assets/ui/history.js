@@ -23,7 +23,7 @@
       const box = dialog("Picture", el("div", { class: "w-detail" },
         p.missing ? el("p", { class: "w-unknown" }, "The file of this picture is missing. Reuse its settings to make it again.") : el("img", { src: p.url, alt: weft.named(p), width: p.width, height: p.height }),
         el("div", { style: "display:grid;gap:16px" }, el("dl", {}, ...rows.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, String(value))])),
-          el("div", { class: "w-actions" }, use("Reuse settings", "all"), use("Only prompt", "prompt"), p.seed === null ? null : use("Only seed", "seed"), p.missing ? null : weft.saveLink(p)))));
+          el("div", { class: "w-actions" }, use("Reuse settings", "all"), use("Only prompt", "prompt"), p.seed === null ? null : use("Only seed", "seed"), ...(p.missing ? [] : weft.saveLinks(p))))));
       box.classList.add("w-large");
     }
     function show() {

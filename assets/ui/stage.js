@@ -7,7 +7,9 @@
   weft.facts_of = (p) => [`${p.width} × ${p.height}`, p.seed === null ? null : `seed ${p.seed}`, p.seconds ? `${p.seconds.toFixed(1)} s` : null].filter(Boolean).join("  ·  ");
   weft.when = (p) => new Date(p.created * 1000).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
   weft.named = (p) => p.prompt || p.title || "Picture without a prompt";
-  weft.saveLink = (p) => el("a", { class: "w-btn", href: p.save, download: p.file }, icon("save"), "Save PNG");
+  // On a shared host the saved file carries no workflow unless asked for.
+  weft.saveLinks = (p) => [[p.save, "Save PNG"], [p.saveWithGraph, "PNG with settings"]].filter(([href]) => href)
+    .map(([href, label]) => el("a", { class: "w-btn", href, download: p.file }, icon("save"), label));
 
   weft.knows = () => {
     const model = weft.modelOf(doc);
@@ -69,7 +71,7 @@
           el("button", { type: "button", class: "w-btn", id: "weft-reuse", onclick: () => weft.reuse(p, "all") }, icon("reuse"), "Reuse settings"),
           el("button", { type: "button", class: "w-btn w-quiet", onclick: () => weft.reuse(p, "prompt") }, "Only prompt"),
           p.seed === null ? null : el("button", { type: "button", class: "w-btn w-quiet", onclick: () => weft.reuse(p, "seed") }, "Only seed"),
-          weft.saveLink(p)));
+          ...weft.saveLinks(p)));
     }
     function forming(snapshot) {
       const nodes = Object.values(snapshot.nodes), image = nodes.map((n) => n.image).filter(Boolean).pop();

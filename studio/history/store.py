@@ -29,6 +29,8 @@ __all__ = ["Generation", "History", "NewGeneration", "Page", "Query", "SweepRepo
 
 MAX_TAG, MAX_NOTE = 64, 10_000
 
+UPLOAD_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+
 
 class History:
     """The finished pictures of a home.
@@ -277,9 +279,10 @@ class History:
 
     def upload(self, digest: str) -> Path:
         """The file of an upload. StudioError if there is none."""
-        row = self.db.one("SELECT mime FROM files WHERE hash = ? AND kind = 'upload'", (digest,))
-        path = self.files.path(digest, UPLOADS, "." + str(row["mime"]).split("/")[1]) if row else None
-        if path is None or not path.exists():
+        # By folder, not by row: the same bytes may stand there as a picture of the history already.
+        paths = (self.files.path(digest, UPLOADS, suffix) for suffix in UPLOAD_SUFFIXES)
+        path = next((path for path in paths if path.exists()), None)
+        if path is None:
             raise StudioError("That uploaded picture is not here any more.", hint="Choose the picture again.")
         return path
 

@@ -113,7 +113,7 @@ class Queue:
             (status, json.dumps(dict(error), default=str) if error else "", time.time(), run)) > 0
 
     def ask_cancel(self, run: str, owner: str) -> str:
-        """Cancel a queued run, or leave the wish for a running one. The status it had, "" if none of these."""
+        """Cancel a queued run, or leave the wish for a running one; the status it had, empty if neither."""
         with self.db.transaction():
             row = self.db.one("SELECT status FROM runs WHERE id = ? AND owner = ?", (run, owner))
             status = str(row["status"]) if row else ""

@@ -20,7 +20,8 @@ def steps_of(sigmas: Sigmas, start: int = 0) -> Iterator[Step]:
 def velocity(latent: torch.Tensor, denoised: torch.Tensor, sigma: float) -> torch.Tensor:
     """The slope (x - D) / s in the latent's dtype: the velocity of a flow, the noise of VE.
 
-    Divided in fp64: with D in fp64 (`flow_denoised`) it is bit by bit the velocity that the network gave, so that
+    Divided in fp64: with D in fp64 (`flow_denoised`) it is bit by bit the velocity that the network
+    gave, so that
     a run does not drift from the stock pipeline's by rounding, which guidance would enlarge.
     """
     return ((precise(latent) - precise(denoised)) / sigma).to(latent.dtype)

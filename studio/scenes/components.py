@@ -67,7 +67,8 @@ def closed(mask: np.ndarray, radius: int) -> np.ndarray:
 def opened(mask: np.ndarray, radius: int) -> np.ndarray:
     """Without lines and specks thinner than 2 `radius` + 1 pixels; bool [H, W]."""
     side = 2 * radius + 1
-    return np.asarray(_image(mask).filter(ImageFilter.MinFilter(side)).filter(ImageFilter.MaxFilter(side))) > 127
+    image = _image(mask).filter(ImageFilter.MinFilter(side)).filter(ImageFilter.MaxFilter(side))
+    return np.asarray(image) > 127
 
 
 def eroded(mask: np.ndarray, radius: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,14 +10,16 @@ from PIL import Image
 
 from studio.scenes import atlas, templates
 from studio.scenes.components import eroded, label
-from studio.scenes.segment import Foreground, foreground
+from studio.scenes.draw import SHADOW_COLOUR
+from studio.scenes.shapes import EDGE
+from studio.scenes.segment import DARKEST, GUESSES, Foreground, foreground, from_segment
 from studio.scenes.world import COLOURS, place_of, size_of
 
 WORK_SIZE = 256
 # Components below these are stars and noise, not objects (shares of the picture's area and side).
 LEAST_AREA = 0.0035
 LEAST_EXTENT = 0.09
-SURE_FIT = 0.88
+SURE_FIT = 0.91
 AREA_WORTH = 0.15
 # Below these a main part's second tone is blur and noise: its share, its spread, its likeness to a pattern.
 LEAST_TONE, LEAST_SPREAD, LEAST_PATTERN_FIT = 0.07, 0.13, 0.57
@@ -66,9 +69,9 @@ def detect(picture: np.ndarray) -> Detection:
         image = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC))
     work = image.astype(np.float32)
     front = foreground(work)
-    parts = _parts(front.mask(0))
+    parts = _parts(front.mask())
     if any(part.fit < SURE_FIT for part in parts) or not parts:
-        parts = _best_parts([parts, *(_parts(front.mask(guess)) for guess in range(1, front.guesses))])
+        parts = _best_parts([parts, *(_parts(front.mask(guess)) for guess in GUESSES[1:])])
     parts.sort(key=lambda part: -int(part.mask.sum()))
     return Detection([_found(work, front, part, (height, width)) for part in parts], front.background)
 
@@ -117,13 +120,13 @@ def _best_parts(guesses: list[list[_Part]]) -> list[_Part]:
         area = groups == group
         size = int(area.sum())
 
-        def worth(parts: list[_Part], size: int = size) -> float:
-            areas = [int(part.mask.sum()) for part in parts]
-            if not areas:
+        def worth(parts: Iterable[_Part], size: int = size) -> float:
+            fits = [(part.fit, int(part.mask.sum())) for part in parts]
+            covered = sum(own for _, own in fits)
+            if not covered:
                 return 0.0
-            fit = sum(part.fit * own for part, own in zip(parts, areas, strict=True)) / sum(areas)
             # A fragment may fit some kind well; what it leaves out speaks against it.
-            return fit + AREA_WORTH * sum(areas) / size
+            return sum(fit * own for fit, own in fits) / covered + AREA_WORTH * covered / size
 
         inside = [[part for part in guess if area[part.mask].any()] for guess in guesses]
         best += max(inside, key=worth)
@@ -167,15 +170,14 @@ def _has_hole(patch: np.ndarray, behind: np.ndarray, size: str) -> bool:
     hole = (whole < 0.1) & (radius < 0.3)
     if not (inner.any() and hole.any() and body.any()):
         return False
-    ring_colour = np.median(patch[body], axis=0)
-    paper_colour = np.asarray(atlas.tones("white")[atlas.PAPER], np.float32)
-
-    def apart(a: np.ndarray, b: np.ndarray) -> float:
-        return float(np.sqrt(((a - b) ** 2).sum(-1)).mean())
-
-    as_ring = apart(patch[hole], behind[hole] * 0.9) + apart(patch[inner], paper_colour)
-    as_circle = apart(patch[hole], ring_colour) + apart(patch[inner], ring_colour)
-    return as_ring < as_circle
+    # The ring's colours lie between its darkest and its lightest part; a pattern has both.
+    lightness = patch[body].sum(1)
+    dark = np.median(patch[body][lightness <= np.quantile(lightness, 0.3)], axis=0)
+    light = np.median(patch[body][lightness >= np.quantile(lightness, 0.7)], axis=0)
+    paint = np.sqrt(from_segment(patch, dark, light))
+    ground = np.sqrt(from_segment(patch, behind, behind + (SHADOW_COLOUR - behind) * DARKEST))
+    rim = np.sqrt(((patch - np.asarray(atlas.tones("white")[atlas.PAPER], np.float32)) ** 2).sum(-1))
+    return float(ground[hole].mean() + rim[inner].mean()) < float(paint[hole].mean() + paint[inner].mean())
 
 
 def _paint(patch: np.ndarray, silhouette: np.ndarray, kind: str, size: str) -> tuple[str, str]:
@@ -184,8 +186,12 @@ def _paint(patch: np.ndarray, silhouette: np.ndarray, kind: str, size: str) -> t
     main = templates.region(kind, size, "main", shape) > 0.92
     # As far from the borders as leaves enough to see: they mix with the paper's tone.
     whole = main & silhouette
-    areas = (eroded(main, 2) & silhouette, eroded(main, 1) & silhouette, whole, silhouette)
-    inside = next(area for area in areas if area.sum() >= 0.3 * whole.sum() and area.sum() > 24 or area is areas[-1])
+    # The outline, too, keeps its distance: the box may be a little off, and the parts with it.
+    padded = np.pad(silhouette, 1)
+    deep = eroded(padded, round(EDGE * WORK_SIZE) + 1)[1:-1, 1:-1]
+    areas = (eroded(main, 2) & deep, eroded(main, 1) & silhouette, whole, silhouette)
+    least = max(25, 0.3 * int(whole.sum()))
+    inside = next((area for area in areas if area.sum() >= least), silhouette)
     rows = (np.arange(shape[0], dtype=np.float32) + 0.5) / shape[0]
     tall = shape[0] / max(shape)
     light = 1.05 - 0.15 * (0.5 + (rows - 0.5) * tall)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import permutations
 from math import sqrt
@@ -11,6 +12,7 @@ import numpy as np
 
 from studio.scenes.detect import Detection, Found, detect
 from studio.scenes.wanted import Wanted, WantedObject, holds, parse
+from studio.scenes.world import MAX_OBJECTS
 
 PROPERTIES = ("kind", "colour", "pattern", "size", "place")
 # Below this silhouette fit an object is not recognisably of its kind, so it fulfils no prompt.
@@ -36,32 +38,44 @@ def score(detection: Detection, wanted: Wanted) -> PromptScore:
     An object that takes part in a relation is found only if the relation holds. A prompt that names neither
     an object nor a background asks for nothing that could be judged, so it is never all right.
     """
-    seen = detection.objects
-    # None stands for "not in the picture", so that every named object gets a partner.
-    partners: list[Found | None] = [*seen, *([None] * len(wanted.objects))]
-    options = {
-        tuple(None if index >= len(seen) else index for index in chosen)
-        for chosen in permutations(range(min(len(partners), _LIMIT)), len(wanted.objects))
-    }
-    best: tuple[tuple[float, ...], PromptScore] | None = None
-    for option in options:
-        chosen = [None if index is None else seen[index] for index in option]
+    best: tuple[tuple[int, int, int], PromptScore] | None = None
+    for chosen in _assignments(detection.objects, wanted.objects):
         judged = _judge(chosen, detection, wanted)
         rank = (
             judged.found,
             sum(right for right, _ in judged.properties.values()),
             sum(item is not None for item in chosen),
-            # Ties by the earliest objects, so that the answer never hangs on a set's order.
-            *(-1.0 * (len(seen) if index is None else index) for index in option),
         )
+        # The first of equals stays, so that the answer is the same every time.
         if best is None or rank > best[0]:
             best = rank, judged
-    assert best is not None  # an empty prompt still has the empty assignment
+    assert best is not None  # without named objects there still is the empty assignment
     return best[1]
 
 
-# Eight detected objects are beyond every scene; more would only slow the search for the best assignment.
-_LIMIT = 8
+def _assignments(seen: list[Found], wanted: tuple[WantedObject, ...]) -> Iterator[list[Found | None]]:
+    """Ways to give each named object a detected one of its own, or None where there is none left.
+
+    All ways for what a scene can hold; beyond that only one, each named object taking what fits it best.
+    """
+    if len(wanted) <= MAX_OBJECTS and len(seen) <= 2 * MAX_OBJECTS:
+        missing = [None] * max(0, len(wanted) - len(seen))
+        for option in permutations([*seen, *missing], len(wanted)):
+            yield list(option)
+        return
+    left = list(seen)
+    chosen: list[Found | None] = []
+    for want in wanted:
+        item = max(left, key=lambda item, want=want: _likeness(item, want), default=None)  # type: ignore[misc]
+        if item is not None:
+            left = [other for other in left if other is not item]
+        chosen.append(item)
+    yield chosen
+
+
+def _likeness(item: Found, want: WantedObject) -> int:
+    """How many stated properties a detected object has; the kind counts most."""
+    return sum(getattr(want, name) == getattr(item, name) for name in PROPERTIES) + (item.kind == want.kind)
 
 
 def _judge(chosen: list[Found | None], detection: Detection, wanted: Wanted) -> PromptScore:
@@ -98,13 +112,6 @@ def _judge(chosen: list[Found | None], detection: Detection, wanted: Wanted) -> 
     asks = bool(wanted.objects) or wanted.background is not None
     all_right = asks and all(good) and alone and background_right
     return PromptScore(len(wanted.objects), sum(good), all_right, properties)
-
-
-def matches(item: Found, want: WantedObject) -> bool:
-    """Whether a detected object has every property that a named one states."""
-    return item.confidence >= LEAST_CONFIDENCE and all(
-        getattr(want, name) in (None, getattr(item, name)) for name in PROPERTIES
-    )
 
 
 def wilson(successes: int, n: int, z: float = 1.959964) -> tuple[float, float]:

@@ -20,7 +20,7 @@ from studio.scenes.components import closed, eroded, fill_holes, opened
 from studio.scenes.draw import SHADOW_COLOUR
 
 # How far (share of the way to the shadow's colour) a background pixel may be darkened.
-_DARKEST = 0.42
+DARKEST = 0.42
 # Slack of the rows in which a sheet may show.
 _SLACK = 0.05
 SHEET_SHADE = 0.86
@@ -32,17 +32,32 @@ _SURE = 36.0
 _HALF = 0.42
 _RIM = 2
 _SMOOTH = 0.7
-# A blurred paper edge may take the background's tone, but it is steep: (least change, least distance) of a pixel
-# that counts for that. Hills are steep, too, so that other masks go without.
-_STEEP: tuple[tuple[float | None, float], ...] = ((35.0, 12.0), (None, 0.0), (24.0, 9.0))
+
+
+@dataclass(frozen=True)
+class Guess:
+    """How to tell objects from the background.
+
+    A blurred paper edge may take the background's tone, but it is steep: a pixel that changes by `steep` and is
+    `apart` from the background counts as object. Lines and specks up to 2 `thin` pixels wide are none.
+    """
+
+    steep: float
+    apart: float
+    thin: int
+
+
+# Hills are steep, too, so that one guess goes without; a star of the night may touch an object, so that one takes
+# thicker specks away.
+GUESSES = (Guess(35, 12, 2), Guess(1e9, 0, 2), Guess(24, 9, 2), Guess(35, 12, 4))
 
 
 @dataclass(frozen=True)
 class Foreground:
-    """What stands before the background; `guesses` ways to tell, the best first.
+    """What stands before the background.
 
-    `tone` float32 [H, W, 3] is the background's colour at each pixel, `distance` [H, W] how far the picture is
-    from it, `contrast` [H, W] how far paper would be, and `steep` [H, W] how much the picture changes there.
+    `tone` float32 [H, W, 3] is the background's colour at each pixel, `distance` [H, W] how far the picture
+    is from it, `contrast` [H, W] how far paper would be, `steep` [H, W] how much the picture changes there.
     """
 
     background: str
@@ -50,15 +65,12 @@ class Foreground:
     distance: np.ndarray
     contrast: np.ndarray
     steep: np.ndarray
-    guesses: int = len(_STEEP)
 
-    def mask(self, guess: int) -> np.ndarray:
+    def mask(self, guess: Guess = GUESSES[0]) -> np.ndarray:
         """The objects with everything that they enclose, bool [H, W]."""
         raw = self.distance > np.clip(_EDGE_LEVEL * self.contrast, _LEAST, _SURE)
-        least_steep, least_distance = _STEEP[guess]
-        if least_steep is not None:
-            raw |= (self.steep > least_steep) & (self.distance > least_distance)
-        wide = opened(fill_holes(closed(raw, 1)), 2)
+        raw |= (self.steep > guess.steep) & (self.distance > guess.apart)
+        wide = opened(fill_holes(closed(raw, 1)), guess.thin)
         # On a dark background a faint rest of the paper edge is `raw`: the outline is where half is left.
         return wide & ((self.distance > _HALF * self.contrast) | eroded(wide, _RIM))
 
@@ -92,20 +104,20 @@ def background_distance(picture: np.ndarray, name: str) -> tuple[np.ndarray, np.
     for first, last, colours, extra in sheets:
         colour = colours[first:last, None, :]
         start = colour + extra
-        distance = _from_segment(picture[first:last], start, colour + (SHADOW_COLOUR - colour) * _DARKEST)
+        distance = from_segment(picture[first:last], start, colour + (SHADOW_COLOUR - colour) * DARKEST)
         nearer = distance < best[first:last]
         best[first:last][nearer] = distance[nearer]
         tone[first:last][nearer] = np.broadcast_to(colour, (*distance.shape, 3))[nearer]
     # Where one sheet ends on another a blurred picture mixes both, the rear one in the front one's shadow.
     for (_, last, rear, _), (first, _, near, _) in pairwise(sheets):
         rows = slice(first, max(first, last))
-        distance = _from_segment(picture[rows], SHEET_SHADE * rear[rows, None, :], near[rows, None, :])
+        distance = from_segment(picture[rows], SHEET_SHADE * rear[rows, None, :], near[rows, None, :])
         np.minimum(best[rows], distance, out=best[rows])
     return best, tone
 
 
-def _from_segment(picture: np.ndarray, start: np.ndarray, stop: np.ndarray) -> np.ndarray:
-    """Squared distance [H, W] of RGB [H, W, 3] from the segments between colours [H, 1, 3]."""
+def from_segment(picture: np.ndarray, start: np.ndarray, stop: np.ndarray) -> np.ndarray:
+    """Squared distance [H, W] of RGB [H, W, 3] from the segments between colours (any shape that fits)."""
     way = stop - start
     part = picture - start
     along = np.clip((part * way).sum(-1) / np.maximum((way * way).sum(-1), 1e-3), 0, 1)
@@ -133,8 +145,8 @@ def _steepness(picture: np.ndarray) -> np.ndarray:
 def foreground(picture: np.ndarray) -> Foreground:
     """Separates objects from the background in float32 RGB [H, W, 3]."""
     name = background_of(picture[::4, ::4])
-    soft = Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(_SMOOTH))
-    smooth = np.asarray(soft, np.float32)
+    sharp = Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8))
+    smooth = np.asarray(sharp.filter(ImageFilter.GaussianBlur(_SMOOTH)), np.float32)
     squared, tone = background_distance(smooth, name)
     distance = np.sqrt(squared)
     paper = np.asarray(tones("white")[PAPER], np.float32)

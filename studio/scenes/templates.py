@@ -10,7 +10,6 @@ from PIL import Image
 
 from studio.scenes import atlas
 from studio.scenes.components import fill_holes
-from studio.scenes.shapes import EDGE
 from studio.scenes.world import KINDS, SIZES
 
 GRID = 44
@@ -27,7 +26,7 @@ class Bank:
 
 
 def normalised(mask: np.ndarray) -> np.ndarray:
-    """A silhouette (bool [H, W], no empty borders) scaled to the grid, larger side `_INNER`, in its middle."""
+    """A silhouette (bool [H, W], no empty borders) in the grid's middle, its larger side `_INNER` long."""
     height, width = mask.shape
     scale = _INNER / max(height, width)
     reach = GRID / 2 / scale
@@ -91,7 +90,7 @@ def _region_maps(kind: str, size: str) -> dict[str, np.ndarray]:
 
 
 def region(kind: str, size: str, role: str, shape: tuple[int, int]) -> np.ndarray:
-    """Where a kind shows a tone ("whole": anything of it), float32 [H, W] in 0..1 for a box of `shape` (H, W)."""
+    """Where a kind shows a tone ("whole": any of them), 0..1 float32 [H, W], for a box of `shape` (H, W)."""
     found = _region_maps(kind, size).get(role)
     if found is None:
         return np.zeros(shape, np.float32)
@@ -101,7 +100,7 @@ def region(kind: str, size: str, role: str, shape: tuple[int, int]) -> np.ndarra
 
 @lru_cache(maxsize=64)
 def pattern_waves(pattern: str, size: str, side: int) -> np.ndarray:
-    """The pattern at many phases, bool [n, side, side]: where its second tone lies on a box of `side` pixels."""
+    """Where the second tone lies on a box of `side` pixels, at many phases: bool [n, side, side]."""
     scale = side / SIZES[size]
     grid = np.arange(side, dtype=np.float32) - (side - 1) / 2
     x, y = grid[None, :], grid[:, None]
@@ -116,8 +115,3 @@ def pattern_waves(pattern: str, size: str, side: int) -> np.ndarray:
             for down in np.arange(6) / 6:
                 found.append(atlas.dots(x + across * pitch, y + down * 2 * 0.866 * pitch, pitch))
     return np.stack([np.broadcast_to(wave, (side, side)) for wave in found])
-
-
-def inset(kind: str, size: str) -> float:
-    """The paper edge's width as a share of the box's larger side."""
-    return EDGE / SIZES[size]

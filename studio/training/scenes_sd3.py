@@ -37,7 +37,7 @@ STAGE_EMPHASIS = {64: 0.4, 128: 0.3, 256: 0.15}
 # Few lengths, so that the compiled network meets few shapes.
 STAGE_TEXT = {64: (18, 28, TEXT_TOKENS), 128: (28, TEXT_TOKENS), 256: (TEXT_TOKENS,)}
 # Small batches on a CPU: while the network still learns what words mean, steps count for more than quiet gradients.
-STAGE_BATCH = {64: 48, 128: 32, 256: 16}
+STAGE_BATCH = {64: 48, 128: 24, 256: 10}
 
 
 class Scenes:

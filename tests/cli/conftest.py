@@ -1,4 +1,5 @@
 """The command line called in this process, on the fresh home of each test."""
+
 from __future__ import annotations
 
 import json

@@ -1,4 +1,5 @@
 """Bad input through the real command line: a clear message, exit code 1 or 2, no traceback, nothing lost."""
+
 from __future__ import annotations
 
 import errno
@@ -18,13 +19,26 @@ OK = {"format": "weft/graph", "version": 1, "nodes": [], "edges": []}
 GRAIN = {"kind": "film_grain", "widgets": {}}
 
 
-@pytest.mark.parametrize(("flag", "value", "named"), [
-    ("--size", "NaNxNaN", "NaNxNaN"), ("--size", "-64x64", "-64"), ("--size", "0x0", "64 to 2048"),
-    ("--size", "1000000x64", "1000000"), ("--size", "100x100", "16"), ("--size", "64", "WxH"),
-    ("--steps", "0", "1 to 200"), ("--steps", "1000000000", "1000000000"), ("--steps", "2.5", "2.5"),
-    ("--steps", "nan", "nan"), ("--seed", "-1", "9007199254740991"), ("--seed", "9007199254740992", "9007199254740992"),
-    ("--cfg", "nan", "nan"), ("--cfg", "inf", "inf"), ("--cfg", "-1", "0 to 30"),
-])
+@pytest.mark.parametrize(
+    ("flag", "value", "named"),
+    [
+        ("--size", "NaNxNaN", "NaNxNaN"),
+        ("--size", "-64x64", "-64"),
+        ("--size", "0x0", "64 to 2048"),
+        ("--size", "1000000x64", "1000000"),
+        ("--size", "100x100", "16"),
+        ("--size", "64", "WxH"),
+        ("--steps", "0", "1 to 200"),
+        ("--steps", "1000000000", "1000000000"),
+        ("--steps", "2.5", "2.5"),
+        ("--steps", "nan", "nan"),
+        ("--seed", "-1", "9007199254740991"),
+        ("--seed", "9007199254740992", "9007199254740992"),
+        ("--cfg", "nan", "nan"),
+        ("--cfg", "inf", "inf"),
+        ("--cfg", "-1", "0 to 30"),
+    ],
+)
 def test_impossible_numbers_are_refused_and_named(
     cli: Cli, tmp_path: Path, flag: str, value: str, named: str
 ) -> None:
@@ -42,15 +56,22 @@ def test_a_prompt_of_ten_thousand_words_is_refused_with_both_lengths(cli: Cli, t
     assert "10000" in said.json["error"]["hint"]
 
 
-@pytest.mark.parametrize(("text", "named"), [
-    ('{"format": "weft/graph", "version": 1, "nodes": [{"id": "a", "ki', "truncated"),
-    ('{"format": "weft/graph", "format": "weft/graph", "version": 1}', "twice"),
-    ("[" * 10_000 + "]" * 10_000, "deeper"),
-    ('{"x": ' * 10_000 + "1" + "}" * 10_000, "deeper"),
-    ("", "empty"), ("[]", "JSON object"), ('{"format": "weft/graph", "version": 99}', "99"),
-    (json.dumps(OK)[:-1] + ', "x": NaN}', "NaN"), (json.dumps(OK), "no output"),
-    (json.dumps(OK | {"edges": 5}), "edges"), (json.dumps(OK | {"nodes": [{"id": 3}]}), "id"),
-])
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ('{"format": "weft/graph", "version": 1, "nodes": [{"id": "a", "ki', "truncated"),
+        ('{"format": "weft/graph", "format": "weft/graph", "version": 1}', "twice"),
+        ("[" * 10_000 + "]" * 10_000, "deeper"),
+        ('{"x": ' * 10_000 + "1" + "}" * 10_000, "deeper"),
+        ("", "empty"),
+        ("[]", "JSON object"),
+        ('{"format": "weft/graph", "version": 99}', "99"),
+        (json.dumps(OK)[:-1] + ', "x": NaN}', "NaN"),
+        (json.dumps(OK), "no output"),
+        (json.dumps(OK | {"edges": 5}), "edges"),
+        (json.dumps(OK | {"nodes": [{"id": 3}]}), "id"),
+    ],
+)
 def test_a_broken_workflow_file_is_refused_in_words(cli: Cli, tmp_path: Path, text: str, named: str) -> None:
     path = tmp_path / "bad.json"
     path.write_text(text, "utf-8")
@@ -80,8 +101,10 @@ def test_an_unknown_node_fails_with_a_suggestion_and_other_outputs_are_still_mad
 ) -> None:
     document = json.loads(tiny_workflow.read_text("utf-8"))
     document["nodes"] += [{"id": "odd", "kind": "film_grian"}, {"id": "save2", "kind": "save_image"}]
-    document["edges"] += [{"from": ["decode", "image"], "to": ["odd", "image"]},
-                          {"from": ["odd", "image"], "to": ["save2", "image"]}]
+    document["edges"] += [
+        {"from": ["decode", "image"], "to": ["odd", "image"]},
+        {"from": ["odd", "image"], "to": ["save2", "image"]},
+    ]
     tiny_workflow.write_text(json.dumps(document), "utf-8")
     said = cli("run", tiny_workflow, "--out", tmp_path / "out", "--json")
     assert said.code == 1
@@ -103,10 +126,17 @@ def test_a_cycle_is_spelt_out(cli: Cli, tmp_path: Path) -> None:
     assert "a" in said.err and "b" in said.err and "→" in said.err
 
 
-@pytest.mark.parametrize(("node", "widget", "value"), [
-    ("schedule", "steps", "twenty"), ("schedule", "steps", True), ("schedule", "steps", 3.7),
-    ("prompt", "text", 5), ("canvas", "width", None), ("sampler", "sampler", "nope"),
-])
+@pytest.mark.parametrize(
+    ("node", "widget", "value"),
+    [
+        ("schedule", "steps", "twenty"),
+        ("schedule", "steps", True),
+        ("schedule", "steps", 3.7),
+        ("prompt", "text", 5),
+        ("canvas", "width", None),
+        ("sampler", "sampler", "nope"),
+    ],
+)
 def test_a_value_of_the_wrong_type_is_refused_with_its_place(
     cli: Cli, workflow: dict[str, Any], tmp_path: Path, node: str, widget: str, value: object
 ) -> None:
@@ -130,7 +160,9 @@ def test_two_edges_into_one_input_and_wrong_types_on_edges_are_refused(
     assert said.json["error"]["node"] == "sample"
 
 
-@pytest.mark.parametrize("change", ["sample", "nobody.steps=3", "schedule.stepz=3", "prompt.model=x", "=", "a.b"])
+@pytest.mark.parametrize(
+    "change", ["sample", "nobody.steps=3", "schedule.stepz=3", "prompt.model=x", "=", "a.b"]
+)
 def test_a_change_that_cannot_be_made_is_a_bad_call(cli: Cli, tiny_workflow: Path, change: str) -> None:
     said = cli("run", tiny_workflow, "--set", change)
     assert said.code == 2
@@ -164,10 +196,17 @@ def broken_model(kind: str, good: Path, folder: Path) -> str:
     return str(folder)
 
 
-@pytest.mark.parametrize(("kind", "named"), [
-    ("missing", "does not exist"), ("empty folder", "model_index.json"), ("incomplete", "vae"),
-    ("pickle", "safetensors"), ("another class", "FluxPipeline"), ("cut off", "cut off"),
-])
+@pytest.mark.parametrize(
+    ("kind", "named"),
+    [
+        ("missing", "does not exist"),
+        ("empty folder", "model_index.json"),
+        ("incomplete", "vae"),
+        ("pickle", "safetensors"),
+        ("another class", "FluxPipeline"),
+        ("cut off", "cut off"),
+    ],
+)
 def test_a_model_that_cannot_be_used_fails_its_node_with_a_reason(
     cli: Cli, tiny_sd3_folder: Path, tmp_path: Path, kind: str, named: str
 ) -> None:
@@ -240,19 +279,36 @@ def test_a_newer_database_is_refused_and_untouched(cli: Cli, home: Path) -> None
     assert cli("history", "list").code == 0
     with sqlite3.connect(home / "studio.db") as db:
         table = db.execute("SELECT name FROM sqlite_master WHERE name LIKE '%migrations%'").fetchone()[0]
-        db.execute(f"INSERT INTO {table} (migration_set, name, applied_at) VALUES ('studio', 'm999_later', 'x')")
+        db.execute(
+            f"INSERT INTO {table} (migration_set, name, applied_at) VALUES ('studio', 'm999_later', 'x')"
+        )
     db.close()
     said = cli("history", "list", "--json")
     assert said.code == 1
     assert "newer" in said.json["error"]["message"]
 
 
-@pytest.mark.parametrize("words", [
-    (), ("frobnicate",), ("generate",), ("generate", "star"), ("run",), ("history",), ("history", "show", "zzzz"),
-    ("history", "replay", "abcd1234"), ("nodes", "film_grian"), ("score", "/no/such.png"), ("eval", "nothing"),
-    ("--device", "tpu", "nodes"), ("plugin", "test", "/no/such.py"), ("plugin", "new", "Bad Name"),
-    ("eval", "prompts", "--cases", "0"), ("generate", "star", "--out", "x.png", "--nope"),
-])
+@pytest.mark.parametrize(
+    "words",
+    [
+        (),
+        ("frobnicate",),
+        ("generate",),
+        ("generate", "star"),
+        ("run",),
+        ("history",),
+        ("history", "show", "zzzz"),
+        ("history", "replay", "abcd1234"),
+        ("nodes", "film_grian"),
+        ("score", "/no/such.png"),
+        ("eval", "nothing"),
+        ("--device", "tpu", "nodes"),
+        ("plugin", "test", "/no/such.py"),
+        ("plugin", "new", "Bad Name"),
+        ("eval", "prompts", "--cases", "0"),
+        ("generate", "star", "--out", "x.png", "--nope"),
+    ],
+)
 def test_a_wrong_call_ends_with_two_and_one_json_object(cli: Cli, words: tuple[str, ...]) -> None:
     said = cli(*words)
     assert said.code == 2

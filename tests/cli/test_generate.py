@@ -1,4 +1,5 @@
 """`generate` and `run`: pictures, states, files, the record, the history."""
+
 from __future__ import annotations
 
 import json
@@ -42,9 +43,7 @@ def test_a_prompt_becomes_a_picture_in_the_file_and_in_the_history(
     assert (shown["width"], shown["height"]) == (64, 64)
 
 
-def test_the_record_is_complete(
-    cli: Callable[..., Any], tiny: tuple[object, ...], tmp_path: Path
-) -> None:
+def test_the_record_is_complete(cli: Callable[..., Any], tiny: tuple[object, ...], tmp_path: Path) -> None:
     said = cli("generate", "a red star", "--out", tmp_path / "a.png", "--seed", 5, *tiny, "--json")
     record = cli("history", "show", said.json["generations"][0], "--json").json["record"]
     assert record["seed"] == 5
@@ -82,8 +81,15 @@ def test_an_unchanged_run_in_a_second_process_runs_no_node_and_writes_the_file_a
     before = out.read_bytes()
     out.unlink()
     environ = os.environ | {"STUDIO_HOME": str(home)}
-    done = subprocess.run([sys.executable, "-m", "studio", *map(str, words)], cwd=ROOT, env=environ,
-                          capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "studio", *map(str, words)],
+        cwd=ROOT,
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     second = json.loads(done.stdout)
     assert {node["state"] for node in second["nodes"].values()} == {"cached"}
@@ -171,8 +177,19 @@ def test_ctrl_c_cancels_the_run(cli: Callable[..., Any], tiny_sd3_folder: Path, 
     stop = threading.Thread(target=lambda: (time.sleep(1.5), os.kill(os.getpid(), signal.SIGINT)))
     stop.start()
     begun = time.monotonic()
-    said = cli("generate", "star", "--out", tmp_path / "x.png", "--model", tiny_sd3_folder, "--size", "512x512",
-               "--steps", 200, "--json")
+    said = cli(
+        "generate",
+        "star",
+        "--out",
+        tmp_path / "x.png",
+        "--model",
+        tiny_sd3_folder,
+        "--size",
+        "512x512",
+        "--steps",
+        200,
+        "--json",
+    )
     stop.join()
     assert said.code == 1
     assert said.json["status"] == "cancelled"

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
+from io import BytesIO
 from typing import Any
 from urllib.request import urlopen
 
+import numpy as np
 import pytest
+
+from studio.settings import ROOT
 
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore:.*no_silent_downcasting"),  # gradio with pandas 3
+    pytest.mark.filterwarnings("ignore:.*(no_silent_downcasting|copy keyword)"),  # gradio, pandas 3
 ]
+EMBEDDED = ROOT / "assets" / "models" / "scenes-sd3" / "card.json"
 PROMPT = "a red star on the left and a blue house on the right, at night"
 HOSTILE = "<img src=x onerror=alert(1)> ${alert(2)} {{alert(3)}} </script><script>alert(4)</script>"
 LONG = 120_000  # ms; a first run loads the weights
@@ -89,8 +95,8 @@ def test_a_prompt_becomes_a_picture_that_the_history_keeps(weft, open_page):
 
 @pytest.mark.model
 def test_the_picture_shows_what_the_prompt_says(weft, open_page):
-    from io import BytesIO
-
+    if not json.loads(EMBEDDED.read_text("utf-8"))["scores"]:
+        pytest.skip("the embedded model's card has no scores yet: it is not trained to the end")
     from PIL import Image
 
     from studio.scenes.score import report
@@ -104,7 +110,7 @@ def test_the_picture_shows_what_the_prompt_says(weft, open_page):
     ):
         make(page, text, steps=20)
         with urlopen(weft.url + shown(page).get_attribute("src")) as answer:
-            picture = Image.open(BytesIO(answer.read())).convert("RGB")
+            picture = np.asarray(Image.open(BytesIO(answer.read())).convert("RGB"))
         right.append(report(picture, text)["prompt_score"]["all_right"])
     assert sum(right) >= 2, right
 

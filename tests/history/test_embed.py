@@ -143,7 +143,7 @@ def test_size_comes_from_the_header() -> None:
     (with_chunk(itxt(b"weft_graph", b'{"a": NaN}')), "NaN"),
     (with_chunk(itxt(b"weft_graph", b'{"a": 1e999}')), "too large"),
     (with_chunk(itxt(b"weft_graph", b'{"a": 1, "a": 2}')), "twice"),
-    (with_chunk(itxt(b"weft_graph", b'{"a":' * 100_000)), "nested 100000 deep"),
+    (with_chunk(itxt(b"weft_graph", b'{"a":' * 10_000)), "nested 10000 deep"),
     (with_chunk(itxt(b"weft_graph", b"\xff\xfe")), "not UTF-8"),
     (with_chunk(itxt(b"weft_graph", b"{}"), itxt(b"weft_graph", b"{}")), "twice"),
     (with_chunk(chunk(b"iTXt", b"weft_graph\0\1\0\0\0no zlib")), "cannot be unpacked"),
@@ -166,8 +166,8 @@ def test_hostile_and_foreign_files_get_a_sentence(data: bytes, words: str, tmp_p
 
 
 def test_text_bomb_is_refused_in_bounded_memory_and_time() -> None:
-    bomb = with_chunk(itxt(b"weft_graph", b" " * 100_000_000, level=1))
-    assert len(bomb) < 600_000
+    bomb = with_chunk(itxt(b"weft_graph", b" " * 20_000_000, level=1))
+    assert len(bomb) < 200_000
     tracemalloc.start()
     start = time.perf_counter()
     with pytest.raises(BadDocument, match="more than 1 MiB"):

@@ -2,15 +2,18 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
 
+from studio.db.disk import Disk
 from studio.db.open import Db, open_home
 from studio.errors import Cancelled, StudioError
 from studio.graph.events import Event
@@ -294,6 +297,31 @@ def test_full_disk_costs_the_record_of_events_not_the_run(make: Make, db: Db) ->
     assert kinds(events).count("finished") == 50 and kinds(events).count("warning") == 1
     assert "disk is full" in next(event for event in events if event.kind == "warning").payload["message"]
     assert runner.wait(job.id, timeout=LONG).status == "finished"
+
+
+class ReadOnly(Disk):
+    """Refuses every write."""
+
+    def write(self, handle: IO[bytes], data: bytes) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+
+def test_runs_go_on_in_a_home_that_cannot_be_written(home: Path) -> None:
+    with open_home(home) as db:
+        old = Queue(db).add(GRAPH)
+    with open_home(home, serve=True, disk=ReadOnly()) as db:
+        queue = Queue(db)
+        queue.recover()
+        runner = Runner(queue, two_nodes)
+        runner.start()
+        try:
+            job = runner.submit(GRAPH)
+            assert kinds(list(runner.events(job.id, timeout=LONG)))[-1] == "done"
+            assert runner.wait(job.id, timeout=LONG).status == "finished"
+        finally:
+            runner.close()
+    with open_home(home) as db:
+        assert [run.id for run in Queue(db).newest("local")] == [old.id]
 
 
 def test_closing_stops_runs_and_leaves_waiting_ones_in_the_queue(make: Make, queue: Queue) -> None:

@@ -1,4 +1,6 @@
-"""Real SD3 pipelines beside our parts on the same weights: miniatures, and the embedded model where it exists."""
+"""Real SD3 pipelines beside our parts on the same weights: miniatures, and the embedded model where it
+exists."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -29,7 +31,9 @@ class Pair:
     length: int
 
 
-@pytest.fixture(scope="session", params=["tiny", "tiny-kl-t5", pytest.param("embedded", marks=pytest.mark.model)])
+@pytest.fixture(
+    scope="session", params=["tiny", "tiny-kl-t5", pytest.param("embedded", marks=pytest.mark.model)]
+)
 def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Pair:
     from diffusers import StableDiffusion3Pipeline
 
@@ -41,8 +45,9 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     checked = check_folder(folder)
     # diffusers 0.42 wants to be told that a model has no T5, although its index says so
     absent = {} if "text_encoder_3" in checked.classes else {"text_encoder_3": None, "tokenizer_3": None}
-    stock = StableDiffusion3Pipeline.from_pretrained(folder, dtype=torch.float32, low_cpu_mem_usage=False,
-                                                     local_files_only=True, **absent)
+    stock = StableDiffusion3Pipeline.from_pretrained(
+        folder, dtype=torch.float32, low_cpu_mem_usage=False, local_files_only=True, **absent
+    )
     stock.set_progress_bar_config(disable=True)
     length = checked.card["max_sequence_length"]
     assert isinstance(length, int)

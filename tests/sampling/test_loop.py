@@ -1,4 +1,5 @@
 """The one loop: seeds, batches, starting from pictures, stopping, and values that do not fit."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -29,8 +30,9 @@ def parts(tiny_sd3_folder):
 def run(parts, canvas, sigmas=None, scale=3.0, name="euler", **kwargs):
     positive, _, _ = encode_prompt(parts, "a red star", "it")
     negative, _, _ = encode_prompt(parts, "", "it")
-    return sample_latent(parts, positive, negative, canvas, sigmas or flow(4, 3.0), sampler(name), cfg(scale),
-                         **kwargs)
+    return sample_latent(
+        parts, positive, negative, canvas, sigmas or flow(4, 3.0), sampler(name), cfg(scale), **kwargs
+    )
 
 
 def picture(width=64, height=64):
@@ -48,7 +50,7 @@ def test_picture_k_of_a_batch_is_the_picture_of_the_seed_plus_k(parts):
     for k in range(3):
         alone = run(parts, Latent(64, 64, seed=5 + k)).tensor
         # another batch shape takes other kernels: 3e-7 a call, enlarged by the guidance
-        assert (batch[k:k + 1] - alone).abs().max() < 5e-6
+        assert (batch[k : k + 1] - alone).abs().max() < 5e-6
 
 
 def test_start_noise_is_that_of_a_cpu_generator_of_the_seed(parts):
@@ -82,8 +84,10 @@ def test_strength_zero_returns_the_picture_untouched(parts):
 
 def test_more_strength_goes_further_from_the_picture(parts):
     encoded = encode_picture(parts, picture(), seed=1)
-    far = [float((run(parts, encoded, from_strength(flow(20, 3.0), s)).tensor - encoded.tensor).abs().mean())
-           for s in (0.1, 0.5, 1.0)]
+    far = [
+        float((run(parts, encoded, from_strength(flow(20, 3.0), s)).tensor - encoded.tensor).abs().mean())
+        for s in (0.1, 0.5, 1.0)
+    ]
     assert far[0] < far[1] < far[2]
 
 
@@ -91,7 +95,9 @@ def test_the_start_from_a_picture_mixes_it_with_noise(parts):
     encoded = encode_picture(parts, picture(), seed=4)
     noise = start_noise((1, 4, 8, 8), 4)
     sigmas = custom((0.25, 0.0))
-    assert torch.allclose(start_latent(parts, encoded, sigmas), 0.25 * noise + 0.75 * encoded.tensor, atol=1e-6)
+    assert torch.allclose(
+        start_latent(parts, encoded, sigmas), 0.25 * noise + 0.75 * encoded.tensor, atol=1e-6
+    )
 
 
 def test_strength_zero_on_an_empty_canvas_is_an_error(parts):
@@ -150,10 +156,15 @@ def test_wraps_and_attachments_act_around_the_run(parts):
     def black(denoise):
         def inner(latent, step):
             return denoise(latent, step) * 0
+
         return inner
 
-    result = run(parts, Latent(64, 64), wraps=[Wrap("black", black)],
-                 attachments=[Attachment("log", lambda network: Attached())])
+    result = run(
+        parts,
+        Latent(64, 64),
+        wraps=[Wrap("black", black)],
+        attachments=[Attachment("log", lambda network: Attached())],
+    )
     assert log == ["in", "out"] and not result.tensor.any()
 
 
@@ -207,3 +218,9 @@ def test_a_latent_that_is_not_finite_shows_grey(parts):
 @pytest.mark.parametrize("broken", ["none", {"factors": [[1]], "bias": 3}, {"factors": []}])
 def test_a_broken_map_on_the_card_falls_back_to_the_fit(parts, broken):
     assert rgb_map(replace(parts, card={"latent_rgb": broken}, notes={})).shape == (5, 3)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63, 1.5])
+def test_impossible_seeds_are_refused(parts, seed):
+    with pytest.raises(StudioError, match="0 to 9007199254740991"):
+        run(parts, Latent(64, 64, seed=seed))

@@ -1,4 +1,5 @@
 """Our loop against StableDiffusion3Pipeline on the same weights."""
+
 from __future__ import annotations
 
 import pytest
@@ -22,9 +23,18 @@ TOLERANCE = 1e-5  # the last step alone rounds otherwise; a network enlarges wha
 
 def _stock(pair, prompt=PROMPT, batch=1, scale=SCALE, **kwargs):
     generators = [torch.Generator("cpu").manual_seed(SEED + k) for k in range(batch)]
-    return pair.stock(prompt, negative_prompt=NEGATIVE, num_inference_steps=STEPS, guidance_scale=scale,
-                      height=pair.size, width=pair.size, max_sequence_length=pair.length, generator=generators,
-                      num_images_per_prompt=batch, **kwargs).images
+    return pair.stock(
+        prompt,
+        negative_prompt=NEGATIVE,
+        num_inference_steps=STEPS,
+        guidance_scale=scale,
+        height=pair.size,
+        width=pair.size,
+        max_sequence_length=pair.length,
+        generator=generators,
+        num_images_per_prompt=batch,
+        **kwargs,
+    ).images
 
 
 def _ours(pair, canvas, sigmas, scale=SCALE, prompt=PROMPT, name="euler", **kwargs):
@@ -40,8 +50,9 @@ def _shift(pair):
 @pytest.mark.parametrize("prompt", [PROMPT, "", "dragon 🐉 " * 40])
 def test_prompts_are_encoded_bit_by_bit_as_the_pipeline_does(pair, prompt):
     with torch.inference_mode():
-        stock = pair.stock.encode_prompt(prompt, None, None, negative_prompt=NEGATIVE,
-                                         max_sequence_length=pair.length)
+        stock = pair.stock.encode_prompt(
+            prompt, None, None, negative_prompt=NEGATIVE, max_sequence_length=pair.length
+        )
     ours, _, _ = encode_prompt(pair.ours, prompt, "it")
     negative, _, _ = encode_prompt(pair.ours, NEGATIVE, "it")
     for mine, theirs in zip((ours.embeds, negative.embeds, ours.pooled, negative.pooled), stock, strict=True):
@@ -89,8 +100,9 @@ def test_final_latents_equal_those_of_the_pipeline(pair, scale, batch):
 
 def test_the_decoded_picture_equals_that_of_the_pipeline(pair):
     stock = from_pillow(_stock(pair)[0])
-    ours = decode_latent(pair.ours, _ours(pair, Latent(pair.size, pair.size, seed=SEED),
-                                          flow_diffusers(STEPS, _shift(pair))))
+    ours = decode_latent(
+        pair.ours, _ours(pair, Latent(pair.size, pair.size, seed=SEED), flow_diffusers(STEPS, _shift(pair)))
+    )
     assert stock.pixels.std() > 1
     assert abs(stock.pixels.astype(int) - ours.pixels.astype(int)).max() <= 1
 
@@ -110,8 +122,7 @@ def test_heun_equals_the_heun_scheduler(pair, recorded):
     predict = make_predict(pair.ours)
     positive, _, _ = encode_prompt(pair.ours, PROMPT, "it")
     row = Row(positive, "cond")
-    latent = start = start_noise(
-        pair.ours.family.latent_shape(pair.ours, 1, pair.size, pair.size), SEED)
+    latent = start = start_noise(pair.ours.family.latent_shape(pair.ours, 1, pair.size, pair.size), SEED)
     with torch.inference_mode():
         for t in scheduler.timesteps:
             (velocity,) = predict(latent, Step(0, 1, float(t) / 1000, 0.0), (row,))
@@ -131,9 +142,19 @@ def test_starting_from_a_picture_equals_the_img2img_pipeline(pair):
     img2img = StableDiffusion3Img2ImgPipeline(**pair.stock.components)
     img2img.set_progress_bar_config(disable=True)
     # handed a latent, the pipeline encodes nothing: a KL encoder would draw from its distribution
-    stock = img2img(PROMPT, negative_prompt=NEGATIVE, image=encoded.tensor, strength=0.6, num_inference_steps=STEPS,
-                    guidance_scale=SCALE, max_sequence_length=pair.length, output_type="latent",
-                    generator=torch.Generator("cpu").manual_seed(SEED), height=pair.size, width=pair.size).images
+    stock = img2img(
+        PROMPT,
+        negative_prompt=NEGATIVE,
+        image=encoded.tensor,
+        strength=0.6,
+        num_inference_steps=STEPS,
+        guidance_scale=SCALE,
+        max_sequence_length=pair.length,
+        output_type="latent",
+        generator=torch.Generator("cpu").manual_seed(SEED),
+        height=pair.size,
+        width=pair.size,
+    ).images
     ours = _ours(pair, encoded, from_strength(flow_diffusers(STEPS, _shift(pair)), 0.6))
     assert (stock - ours.tensor).abs().max() < TOLERANCE
 
@@ -141,6 +162,9 @@ def test_starting_from_a_picture_equals_the_img2img_pipeline(pair):
 def test_sampling_leaves_every_weight_and_hook_as_it_was(pair):
     before = {name: tensor.clone() for name, tensor in pair.ours.transformer.state_dict().items()}
     _ours(pair, Latent(pair.size, pair.size, seed=SEED), flow_diffusers(2, 3.0))
-    assert all(torch.equal(before[name], tensor)
-               for name, tensor in pair.ours.transformer.state_dict().items())
-    assert not any(module._forward_pre_hooks or module._forward_hooks for module in pair.ours.transformer.modules())
+    assert all(
+        torch.equal(before[name], tensor) for name, tensor in pair.ours.transformer.state_dict().items()
+    )
+    assert not any(
+        module._forward_pre_hooks or module._forward_hooks for module in pair.ours.transformer.modules()
+    )

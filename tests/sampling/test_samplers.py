@@ -1,4 +1,5 @@
 """Samplers on an analytic model: data N(mu, tau^2) has an exact denoiser and an exact path (sampling 2.2)."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -57,8 +58,14 @@ def test_euler_equals_the_scheduler_bit_by_bit_until_the_last_step():
     generator = torch.Generator().manual_seed(0)
     start = latent = torch.randn(2, 4, 8, 8, generator=generator)
     velocities = [torch.randn(2, 4, 8, 8, generator=generator) for _ in range(12)]
-    results = list(sampler("euler").run(lambda x, step: flow_denoised(x, velocities[step.index], step), start,
-                                        flow_diffusers(12, 3.0), noise=no_noise))
+    results = list(
+        sampler("euler").run(
+            lambda x, step: flow_denoised(x, velocities[step.index], step),
+            start,
+            flow_diffusers(12, 3.0),
+            noise=no_noise,
+        )
+    )
     for t, velocity, result in zip(scheduler.timesteps, velocities, results, strict=True):
         latent = scheduler.step(velocity, t, latent, return_dict=False)[0]
         if result.step.sigma_next:
@@ -81,8 +88,14 @@ def test_driven_step_by_step_or_resumed_a_sampler_gives_the_same_bits(name):
     assert torch.equal(whole, run_sampler(sampler(name), denoise, start, sigmas, noise=no_noise))
     assert [result.step.index for result in seen] == list(range(7))
     for result in seen[:-1]:
-        again = run_sampler(sampler(name), denoise, start, sigmas, noise=no_noise,
-                            resume=(result.step.index + 1, result.latent, result.memory))
+        again = run_sampler(
+            sampler(name),
+            denoise,
+            start,
+            sigmas,
+            noise=no_noise,
+            resume=(result.step.index + 1, result.latent, result.memory),
+        )
         assert torch.equal(again, whole)
 
 

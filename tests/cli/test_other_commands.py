@@ -1,0 +1,192 @@
+"""history, plan, nodes, models, plugin and --help."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from studio.cli.plugin import laws
+from studio.graph.registry import Registry
+
+Cli = Callable[..., Any]
+
+
+@pytest.fixture
+def made(cli: Cli, tiny: tuple[object, ...], tmp_path: Path) -> list[str]:
+    """Two pictures in the history, newest first."""
+    ids = [
+        cli("generate", prompt, "--out", tmp_path / "x.png", "--seed", 3, *tiny, "--json").json[
+            "generations"
+        ][0]
+        for prompt in ("a red star", "a blue house")
+    ]
+    return ids[::-1]
+
+
+def test_history_lists_newest_first_page_by_page(cli: Cli, made: list[str]) -> None:
+    first = cli("history", "list", "--limit", 1, "--json").json
+    assert [g["id"] for g in first["generations"]] == made[:1]
+    second = cli("history", "list", "--limit", 1, "--before", first["next"], "--json").json
+    assert [g["id"] for g in second["generations"]] == made[1:]
+    assert second["next"] is None
+
+
+def test_history_finds_words_and_takes_them_literally(cli: Cli, made: list[str]) -> None:
+    assert [g["id"] for g in cli("history", "search", "house", "--json").json["generations"]] == made[:1]
+    assert cli("history", "search", 'NEAR("x" OR *', "--json").code == 0
+
+
+def test_history_show_gives_the_workflow_that_runs_from_the_cache(
+    cli: Cli, made: list[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "flow.json"
+    path.write_text(cli("history", "show", made[0], "--graph").out, "utf-8")
+    said = cli("run", path, "--json")
+    assert {node["state"] for node in said.json["nodes"].values()} == {"cached"}
+    assert said.json["generations"] == made[:1]
+
+
+def test_a_replay_is_bit_equal_and_adds_nothing_to_the_history(cli: Cli, made: list[str]) -> None:
+    said = cli("history", "replay", made[1][:8], "--json")
+    assert said.code == 0
+    assert said.json["verdict"] == "equal"
+    assert said.json["changes"] == []
+    assert len(cli("history", "list", "--json").json["generations"]) == 2
+    assert "Equal" in cli("history", "replay", made[1]).out
+
+
+def test_export_star_and_delete(cli: Cli, made: list[str], tmp_path: Path) -> None:
+    assert cli("history", "export", *made, "--out", tmp_path / "all.zip", "--json").json["pictures"] == 2
+    with zipfile.ZipFile(tmp_path / "all.zip") as archive:
+        assert len([name for name in archive.namelist() if name.endswith(".png")]) == 2
+    assert cli("history", "star", made[0], "--json").json["starred"] is True
+    assert cli("history", "star", made[0], "--off", "--json").json["starred"] is False
+    assert cli("history", "delete", made[0], "zzzz").code == 2
+    assert len(cli("history", "list", "--json").json["generations"]) == 2
+    assert cli("history", "delete", made[0], "--json").json["deleted"] == made[:1]
+    assert [g["id"] for g in cli("history", "list", "--json").json["generations"]] == made[1:]
+
+
+def test_a_deleted_picture_is_stored_anew_from_the_cache(
+    cli: Cli, made: list[str], tiny: tuple[object, ...], tmp_path: Path
+) -> None:
+    cli("history", "delete", made[1])
+    said = cli("generate", "a red star", "--out", tmp_path / "y.png", "--seed", 3, *tiny, "--json")
+    assert {node["state"] for node in said.json["nodes"].values()} == {"cached"}
+    assert said.json["generations"] not in (made[:1], made[1:])
+    assert (tmp_path / "y.png").is_file()
+
+
+def test_plan_says_what_will_run_and_why_and_runs_nothing(cli: Cli, tiny_workflow: Path) -> None:
+    before = cli("plan", tiny_workflow, "--json")
+    assert before.code == 0
+    assert set(before.json["will_run"]) == {node["id"] for node in before.json["nodes"]}
+    assert cli("history", "list", "--json").json["generations"] == []
+    cli("run", tiny_workflow)
+    assert cli("plan", tiny_workflow, "--json").json["will_run"] == []
+    after = cli("plan", tiny_workflow, "--set", "save.name=other", "--json").json
+    assert after["will_run"] == ["save"]
+    assert "0 of 10 nodes will run" in cli("plan", tiny_workflow).out
+
+
+def test_plan_of_a_broken_workflow_lists_its_problems(cli: Cli, tiny_workflow: Path) -> None:
+    said = cli("plan", tiny_workflow, "--set", "schedule.steps=0", "--json")
+    assert said.code == 2
+    assert [p["node"] for p in said.json["problems"]] == ["schedule"]
+
+
+def test_nodes_are_listed_explained_and_given_as_json_and_markdown(cli: Cli) -> None:
+    assert "save_image" in cli("nodes").out
+    assert "noise" in cli("nodes", "sample").out
+    found = cli("nodes", "--json").json["nodes"]
+    assert {"load_model", "encode_prompt", "sample", "decode", "save_image", "film_grain"} <= set(found)
+    assert "film_grain" in cli("nodes", "--markdown").out
+
+
+@pytest.mark.model
+def test_models_name_the_embedded_one(cli: Cli) -> None:
+    found = cli("models", "--json").json["models"]
+    assert "embedded:scenes-sd3" in [model["ref"] for model in found]
+
+
+def test_a_new_plugin_works_as_it_stands_and_is_not_overwritten(cli: Cli, tmp_path: Path) -> None:
+    assert cli("plugin", "new", "soft_focus", "--folder", tmp_path).code == 0
+    said = cli("plugin", "test", tmp_path / "soft_focus.py", "--json")
+    assert said.json == {"status": "finished", "nodes": ["soft_focus"], "faults": [], "not_run": []}
+    assert cli("plugin", "new", "soft_focus", "--folder", tmp_path).code == 2
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        ("import gradio\n", "gradio"),
+        ("def (", "SyntaxError"),
+        ("x = 1\n", "no node"),
+        (
+            "import numpy as np\nfrom studio.api import Image, node, to_image\n@node(group='Finish')\n"
+            "def wild(image: Image) -> Image:\n    'Wild.'\n    return to_image(np.random.rand(4, 4, 3))\n",
+            "different",
+        ),
+        (
+            "from studio.api import Image, node\n@node(group='Finish')\n"
+            "def loud(image: Image) -> Image:\n    'Loud.'\n    raise RuntimeError('boom')\n",
+            "boom",
+        ),
+    ],
+)
+def test_plugin_test_names_the_fault(cli: Cli, tmp_path: Path, body: str, named: str) -> None:
+    path = tmp_path / "odd.py"
+    path.write_text(body, "utf-8")
+    said = cli("plugin", "test", path)
+    assert said.code == 1
+    assert named in said.out
+
+
+def test_plugin_explain_runs_nothing(cli: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "odd.py"
+    path.write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nimport os\n", "utf-8")
+    said = cli("plugin", "explain", path, "--json")
+    assert said.json["imports"] == ["os"]
+    assert not (tmp_path / "ran").exists()
+
+
+def test_shipped_plugins_are_listed_and_obey_the_laws(cli: Cli) -> None:
+    listed = cli("plugin", "list", "--json").json
+    assert {"film_grain", "duotone"} <= {plugin["name"] for plugin in listed["plugins"]}
+    assert listed["broken"] == []
+    from studio.settings import ROOT
+
+    for spec in Registry(plugins=ROOT / "plugins").specs.values():
+        assert laws(spec) == ([], "")
+
+
+def test_a_picture_goes_into_a_workflow_by_its_path(cli: Cli, made: list[str], tmp_path: Path) -> None:
+    flow = {
+        "format": "weft/graph",
+        "version": 1,
+        "edges": [
+            {"from": ["load", "image"], "to": ["grain", "image"]},
+            {"from": ["grain", "image"], "to": ["save", "image"]},
+        ],
+        "nodes": [
+            {"id": "load", "kind": "load_image"},
+            {"id": "grain", "kind": "film_grain"},
+            {"id": "save", "kind": "save_image", "widgets": {"name": "grainy"}},
+        ],
+    }
+    path = tmp_path / "grain.json"
+    path.write_text(json.dumps(flow), "utf-8")
+    said = cli(
+        "run", path, "--set", f"load.picture={tmp_path / 'x.png'}", "--out", tmp_path / "out", "--json"
+    )
+    assert said.code == 0, said.err
+    assert (tmp_path / "out" / "grainy.png").is_file()
+    record = cli("history", "show", said.json["generations"][0], "--json").json["record"]
+    assert [plugin["name"] for plugin in record["plugins"]] == ["film_grain"]
+    assert all(plugin["version"] and len(plugin["digest"]) == 64 for plugin in record["plugins"])
+    assert cli("run", path).code == 2  # no picture chosen

@@ -1,0 +1,112 @@
+"""Makes the pictures of the docs: Create in light, dark and on a phone, the live preview, and the history.
+
+python tests/e2e/screens.py [--out docs/pictures] [--steps 20] [--home DIR]    (needs Chromium and Playwright)
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from studio.policy import Policy  # noqa: E402
+from studio.settings import Settings  # noqa: E402
+from studio.studio import Studio  # noqa: E402
+from studio.ui.build import serve  # noqa: E402
+
+FLAGS = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
+PROMPTS = (
+    "a white house in the middle, in the snow",
+    "a yellow boat in the middle, by the sea",
+    "a large green tree on the right, at sunset",
+    "a purple fish, underwater",
+    "a red star on the left and a blue house on the right, at night",
+)
+DESK = {"viewport": {"width": 1360, "height": 860}}
+PHONE = {
+    "viewport": {"width": 390, "height": 844},
+    "device_scale_factor": 2,
+    "is_mobile": True,
+    "has_touch": True,
+}
+SLOW = 600_000  # ms: a picture may take minutes while a model is trained beside it
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "pictures")
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--home", type=Path, help="a home with pictures: nothing is made if it has enough")
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        studio = Studio(Settings(home=args.home or Path(folder), port=0), Policy.local(), serve=True)
+        served = serve(studio)
+        try:
+            made = studio.history.count("local")
+            shoot(served.url, args.out, args.steps, [] if made >= len(PROMPTS) else PROMPTS[made:])
+        finally:
+            served.close()
+            studio.close()
+    return 0
+
+
+def shoot(url: str, out: Path, steps: int, prompts: list[str] | tuple[str, ...]) -> None:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        path = shutil.which("chromium") or shutil.which("google-chrome")
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS.split())
+
+        def page(theme: str, **options: Any) -> Any:
+            page = browser.new_context(**options).new_page()
+            page.goto(f"{url}?__theme={theme}")
+            page.locator("#weft-go").wait_for()
+            page.wait_for_load_state("networkidle")
+            return page
+
+        def snap(page: Any, name: str) -> None:
+            page.evaluate("document.fonts.ready")
+            page.wait_for_timeout(400)
+            page.screenshot(path=out / f"{name}.png")
+
+        desk = page("light", **DESK)
+        if prompts and len(prompts) == len(PROMPTS):
+            snap(desk, "create-empty")
+        for prompt in prompts:
+            make(desk, prompt, steps, lambda page: snap(page, "create-preview"))
+        desk.locator(".w-prompt textarea").fill(PROMPTS[-1])
+        snap(desk, "create-light")
+        desk.locator("#weft-knows").click()
+        snap(desk, "create-words")
+        desk.keyboard.press("Escape")
+        desk.get_by_role("tab", name="History").click()
+        desk.locator(".w-card img").first.wait_for()
+        snap(desk, "history")
+        snap(page("dark", **DESK), "create-dark")
+        snap(page("light", **PHONE), "create-phone")
+        browser.close()
+
+
+def make(page: Any, prompt: str, steps: int, on_preview: Any) -> None:
+    page.locator(".w-prompt textarea").fill(prompt)
+    page.locator("[data-widget=steps] input[type=number]").evaluate(
+        "(input, steps) => { input.value = steps; input.dispatchEvent(new Event('change')); }", steps
+    )
+    page.keyboard.press("Control+Enter")
+    page.locator("#weft-mat .w-forming img").wait_for(timeout=SLOW)
+    page.wait_for_function(
+        "window.weft.run.snapshot.job.step >= window.weft.run.snapshot.job.total * 0.6", timeout=SLOW
+    )
+    on_preview(page)
+    page.locator("#weft-job .w-state[data-state=done]").wait_for(timeout=SLOW)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
