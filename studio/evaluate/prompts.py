@@ -1,15 +1,19 @@
 """How often the embedded model draws a held-out prompt all right, judged by the exact scene judge.
 
-Held-out prompts name combinations of kind, colour and place that training never draws. Every picture goes the way a
-user's goes: encode, sample, decode, with the settings of the model's card. Results are written as they come, so that an
-evaluation that was stopped goes on where it stood.
+Held-out prompts name combinations of kind, colour and place that training never draws. Every picture goes
+the way a user's goes: encode, sample, decode, with the settings of the model's card. Results are written as
+they come, so that an evaluation that was stopped goes on where it stood.
 """
+
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from studio.models.embedded import DEFAULT
 from studio.models.family import Parts, parts_of
@@ -25,37 +29,60 @@ from studio.values import Latent, Model
 GROUPS = ("one", "two", "three", "four")
 
 
-def draw(parts: Parts, prompt: str, *, seed: int, steps: int, cfg_scale: float, shift: float, size: tuple[int, int]):
+def draw(
+    parts: Parts, prompt: str, *, seed: int, steps: int, cfg_scale: float, shift: float, size: tuple[int, int]
+) -> np.ndarray:
     """A picture of the prompt, uint8 [height, width, 3]."""
     import torch
 
     positive, _ = parts.family.encode_text(parts, prompt)
     negative, _ = parts.family.encode_text(parts, "")
-    latent = sample_latent(parts, positive, negative, Latent(*size, 1, seed), schedules.schedule("flow_diffusers", steps, shift),
-                           samplers.sampler("euler"), cfg(cfg_scale))
+    latent = sample_latent(
+        parts,
+        positive,
+        negative,
+        Latent(*size, 1, seed),
+        schedules.schedule("flow_diffusers", steps, shift),
+        samplers.sampler("euler"),
+        cfg(cfg_scale),
+    )
+    assert latent.tensor is not None
     with torch.inference_mode():
         decoded = parts.family.decode(parts, latent.tensor)
     return decoded[0].add(1).mul(127.5).round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()
 
 
-def settings_of(model: Model) -> dict:
+def settings_of(model: Model) -> dict[str, Any]:
     """Steps, cfg_scale, shift and size as the model's card asks for."""
-    card = model.card
-    return {"steps": int(card.get("steps", 20)), "cfg_scale": float(card.get("cfg_scale", 3.0)),
-            "shift": float(card.get("shift", 3.0)), "size": tuple(card.get("size", (256, 256)))}
+    card: dict[str, Any] = dict(model.card)
+    return {
+        "steps": int(card.get("steps", 20)),
+        "cfg_scale": float(card.get("cfg_scale", 3.0)),
+        "shift": float(card.get("shift", 3.0)),
+        "size": tuple(card.get("size", (256, 256))),
+    }
 
 
-def evaluate(cases: int = 500, *, ref: str = DEFAULT, seed: int = 0, progress: Callable[[int, int], None] | None = None,
-             folder: Path | None = None, **overrides: float) -> dict:
+def evaluate(
+    cases: int = 500,
+    *,
+    ref: str = DEFAULT,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+    folder: Path | None = None,
+    **overrides: float,
+) -> dict[str, Any]:
     """{"one" .. "four": {"n", "all_right" (count), "share", "interval", "properties"}, "settings", "model"}.
 
-    `overrides`: steps, cfg_scale or shift in place of the card's. `folder`: where partial results lie (default
-    runs/eval below the working directory); results of other weights or settings are never mixed.
+    `overrides`: steps, cfg_scale or shift in place of the card's. `folder`: where partial results lie
+    (default runs/eval below the working directory); results of other weights or settings are never mixed.
     """
     model = ModelStore().load(ref)
     settings = settings_of(model) | overrides
     ingredients = json.dumps([model.digest, settings, seed], default=list)
-    path = (folder or Path("runs/eval")) / f"prompts-{hashlib.sha256(ingredients.encode()).hexdigest()[:12]}.jsonl"
+    path = (
+        folder or Path("runs/eval")
+    ) / f"prompts-{hashlib.sha256(ingredients.encode()).hexdigest()[:12]}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
     known = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     done = {row["prompt"]: row for row in known}
@@ -66,19 +93,27 @@ def evaluate(cases: int = 500, *, ref: str = DEFAULT, seed: int = 0, progress: C
         if row is None:
             parts = parts or parts_of(model)
             result = score(detect(draw(parts, prompt, seed=seed + index, **settings)), wanted)
-            row = {"prompt": prompt, "group": GROUPS[count - 1], "all_right": bool(result.all_right),
-                   "properties": {key: list(value) for key, value in result.properties.items()}}
+            row = {
+                "prompt": prompt,
+                "group": GROUPS[count - 1],
+                "all_right": bool(result.all_right),
+                "properties": {key: list(value) for key, value in result.properties.items()},
+            }
             with path.open("a") as out:
                 out.write(json.dumps(row) + "\n")
         rows.append(row)
         if progress:
             progress(index + 1, cases)
-    return {**{group: summary([row for row in rows if row["group"] == group]) for group in GROUPS},
-            "settings": settings, "model": {"ref": ref, "digest": model.digest}}
+    return {
+        **{group: summary([row for row in rows if row["group"] == group]) for group in GROUPS},
+        "settings": settings,
+        "model": {"ref": ref, "digest": model.digest},
+    }
 
 
-def summary(rows: list[dict]) -> dict:
-    """Counts with a 95 % Wilson interval, and the share right of each property over the places that state it."""
+def summary(rows: list[dict]) -> dict[str, Any]:
+    """Counts with a 95 % Wilson interval, and the share right of each property over the places that state
+    it."""
     right = sum(row["all_right"] for row in rows)
     totals: dict[str, list[int]] = {}
     for row in rows:
@@ -87,5 +122,10 @@ def summary(rows: list[dict]) -> dict:
             total[0] += good
             total[1] += of
     interval = [round(bound, 3) for bound in wilson(right, len(rows))] if rows else [0.0, 1.0]
-    return {"n": len(rows), "all_right": right, "share": round(right / len(rows), 3) if rows else None, "interval": interval,
-            "properties": {key: round(good / of, 3) for key, (good, of) in totals.items() if of}}
+    return {
+        "n": len(rows),
+        "all_right": right,
+        "share": round(right / len(rows), 3) if rows else None,
+        "interval": interval,
+        "properties": {key: round(good / of, 3) for key, (good, of) in totals.items() if of},
+    }

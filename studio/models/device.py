@@ -57,9 +57,11 @@ def start_noise(shape: tuple[int, int, int, int], seed: int) -> torch.Tensor:
 
 
 def generator(seed: int) -> torch.Generator:
-    """A CPU generator; `seed` 0..2**63-1: seeds of people end at 2**53-1, those worked out by hashing do not."""
+    """A CPU generator; `seed` 0..2**63-1: seeds of people end at 2**53-1, those worked out by hashing do
+    not."""
     if type(seed) is not int or not 0 <= seed < 2**63:
-        raise StudioError(f"The seed {seed} is not possible.", socket="seed", hint=f"Possible: 0 to {MAX_SEED}.")
+        possible = f"Possible: 0 to {MAX_SEED}."
+        raise StudioError(f"The seed {seed} is not possible.", socket="seed", hint=possible)
     return torch.Generator("cpu").manual_seed(seed)
 
 

@@ -75,8 +75,8 @@ def schedule(name: str, steps: int, shift: float) -> Sigmas:
 
 
 def _shifted(sigma: float, shift: float) -> float:
-    # rounding may lift the first one above 1, which no flow knows
-    return min(shift * sigma / (1 + (shift - 1) * sigma), 1.0)
+    # exactly, where the fraction would be rounded
+    return 1.0 if sigma == 1 else shift * sigma / (1 + (shift - 1) * sigma)
 
 
 def _check(steps: int, shift: float) -> None:

@@ -11,8 +11,8 @@ from PIL import Image
 from studio.scenes import atlas, templates
 from studio.scenes.components import eroded, label
 from studio.scenes.draw import SHADOW_COLOUR
-from studio.scenes.shapes import EDGE
 from studio.scenes.segment import DARKEST, GUESSES, Foreground, foreground, from_segment
+from studio.scenes.shapes import EDGE
 from studio.scenes.world import COLOURS, place_of, size_of
 
 WORK_SIZE = 256

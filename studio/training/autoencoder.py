@@ -1,10 +1,13 @@
-"""Train the decoder of the embedded models' autoencoder on crops of drawn scenes; the encoder is linear and fixed.
+"""Train the decoder of the embedded models' autoencoder on crops of drawn scenes; the encoder is linear and
+fixed.
 
     python -m studio.training.autoencoder --minutes 30        resumes from checkpoints/autoencoder.pt
 
-The decoder sees latents with a little noise (up to 0.15 of their standard deviation): a transformer's latents are
-never exact, and a decoder that knows clean ones only turns their errors into speckle. Loss 4 x MSE + L1.
+The decoder sees latents with a little noise (up to 0.15 of their standard deviation): a transformer's
+latents are never exact, and a decoder that knows clean ones only turns their errors into speckle. Loss 4 x
+MSE + L1.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -12,9 +15,11 @@ import json
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from diffusers import AutoencoderTiny
 from torch.nn import functional
 
 from studio.training.latent_space import BLOCK, encode, load_space, make_autoencoder
@@ -32,7 +37,9 @@ class Crops:
             with np.load(path) as shard:
                 self.stacks.append(shard["data"])
         if not self.stacks:
-            raise SystemExit(f"no picture shards in {folder}; run studio.training.scene_store --pictures first")
+            raise SystemExit(
+                f"no picture shards in {folder}; run studio.training.scene_store --pictures first"
+            )
         # Large pictures are what the artist sees: they get most of the crops.
         weights = np.array([{64: 0.15, 128: 0.25}.get(stack.shape[1], 0.6) for stack in self.stacks])
         sizes = np.array([stack.shape[1] for stack in self.stacks])
@@ -48,12 +55,14 @@ class Crops:
             picture = stack[self.rng.integers(len(stack))]
             room = (picture.shape[0] - CROP) // BLOCK
             y, x = (self.rng.integers(0, room + 1, 2) * BLOCK) if room else (0, 0)
-            crops[i] = picture[y:y + CROP, x:x + CROP]
+            crops[i] = picture[y : y + CROP, x : x + CROP]
         latents = torch.from_numpy(encode(crops, self.space).astype(np.float32))
         return latents, torch.from_numpy(crops).permute(0, 3, 1, 2).float().div(127.5).sub(1)
 
 
-def whole_picture_psnr(model: torch.nn.Module, folder: Path, space: dict[str, np.ndarray], size: int, count: int = 24) -> float:
+def whole_picture_psnr(
+    model: AutoencoderTiny, folder: Path, space: dict[str, np.ndarray], size: int, count: int = 24
+) -> float:
     """Mean PSNR in dB of encode-decode over whole held-back pictures of `size` pixels."""
     path = sorted(folder.glob(f"pictures-{size}-*.npz"))[-1]
     with np.load(path) as shard:
@@ -71,7 +80,7 @@ def train(folder: Path, out: Path, minutes: float, batch: int, rate: float) -> N
     model = make_autoencoder(space).to(memory_format=torch.channels_last)
     average = make_autoencoder(space)
     optimiser = torch.optim.AdamW(model.decoder.parameters(), lr=rate, betas=(0.9, 0.99), weight_decay=0.0)
-    state = {"step": 0, "seconds": 0.0}
+    state: dict[str, Any] = {"step": 0, "seconds": 0.0}
     if out.exists():
         saved = torch.load(out, weights_only=True)
         model.load_state_dict(saved["model"])
@@ -109,12 +118,23 @@ def train(folder: Path, out: Path, minutes: float, batch: int, rate: float) -> N
         last = now
         if now - reported > 120 or now >= deadline:
             reported = now
-            row = {"step": state["step"], "minutes": round(state["seconds"] / 60, 1), "mse": round(float(np.mean(losses)), 5),
-                   **{f"psnr{size}": round(whole_picture_psnr(average, folder, space, size), 2) for size in (64, 128, 256)}}
+            row = {
+                "step": state["step"],
+                "minutes": round(state["seconds"] / 60, 1),
+                "mse": round(float(np.mean(losses)), 5),
+                **{
+                    f"psnr{size}": round(whole_picture_psnr(average, folder, space, size), 2)
+                    for size in (64, 128, 256)
+                },
+            }
             print(json.dumps(row), flush=True)
             losses = []
-            saved = {"model": model.state_dict(), "average": average.state_dict(),
-                     "optimiser": optimiser.state_dict(), "state": state}
+            saved = {
+                "model": model.state_dict(),
+                "average": average.state_dict(),
+                "optimiser": optimiser.state_dict(),
+                "state": state,
+            }
             torch.save(saved, out.with_suffix(".tmp"))
             os.replace(out.with_suffix(".tmp"), out)
             last = time.time()

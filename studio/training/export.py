@@ -1,7 +1,8 @@
 """Write a checkpoint as the embedded model: a stock diffusers folder with its card.
 
-    python -m studio.training.export --scores checkpoints/scores.json
+python -m studio.training.export --scores checkpoints/scores.json
 """
+
 from __future__ import annotations
 
 import argparse
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from diffusers import AutoencoderTiny
 
 from studio.scenes.caption import VOCABULARY
 from studio.scenes.words import VALUES
@@ -17,30 +19,47 @@ from studio.training.judge import load_autoencoder, load_student
 from studio.training.latent_space import encode, load_space
 from studio.training.recipe import SHIFT, latent_to_rgb, make_tokenizer, save_pipeline, write_card
 
-LIMITS = ("It knows one procedural world of paper-cut scenes and the words in its vocabulary, nothing else. It was trained "
-          "on square pictures; other shapes work less well. Four objects and relations between them go wrong most often.")
+LIMITS = (
+    "It knows one procedural world of paper-cut scenes and the words in its vocabulary, nothing else. It was trained "
+    "on square pictures; other shapes work less well. Four objects and relations between them go wrong most often."
+)
 
 
-def card_of(checkpoint: Path, shards: Path, autoencoder: torch.nn.Module, scores: dict, hardware: str) -> dict:
+def card_of(
+    checkpoint: Path, shards: Path, autoencoder: AutoencoderTiny, scores: dict, hardware: str
+) -> dict:
     state = torch.load(checkpoint, weights_only=True, map_location="cpu")["state"]
     space = load_space(shards / "latent_space.npz")
     with np.load(sorted(shards.glob("pictures-256-*.npz"))[-1]) as shard:
         pictures = shard["data"][:128]
     return {
-        "name": "scenes-sd3", "title": "Scenes (demo model)", "family": "sd3", "licence": "Apache-2.0",
-        "size": [256, 256], "steps": 20, "cfg_scale": 3.0, "shift": SHIFT, "max_sequence_length": 0,
+        "name": "scenes-sd3",
+        "title": "Scenes (demo model)",
+        "family": "sd3",
+        "licence": "Apache-2.0",
+        "size": [256, 256],
+        "steps": 20,
+        "cfg_scale": 3.0,
+        "shift": SHIFT,
+        "max_sequence_length": 0,
         "load": {"text_encoder_3": None, "tokenizer_3": None},
         "sizes": [[256, 256]],
         "latent_rgb": latent_to_rgb(autoencoder, encode(pictures, space).astype(np.float32), pictures),
-        "vocabulary": {**{name: list(table) for name, table in VALUES.items() if table},
-                       "other": [word for word in VOCABULARY if not any(word in table for table in VALUES.values())]},
+        "vocabulary": {
+            **{name: list(table) for name, table in VALUES.items() if table},
+            "other": [word for word in VOCABULARY if not any(word in table for table in VALUES.values())],
+        },
         "training": {
             "data": "drawn by studio/scenes (seeded, held-out combinations never drawn); latents of 61,440 scenes at 64 px, "
-                    "61,440 at 128 px and 18,432 at 256 px, captions written anew each time",
-            "recipe": "studio/training/scenes_sd3.py and autoencoder.py, seed 0", "steps": state["step"],
-            "samples": state["samples"], "minutes_by_stage": {k: round(v, 1) for k, v in state["stages"].items()},
-            "hardware": hardware},
-        "scores": scores, "limits": LIMITS,
+            "61,440 at 128 px and 18,432 at 256 px, captions written anew each time",
+            "recipe": "studio/training/scenes_sd3.py and autoencoder.py, seed 0",
+            "steps": state["step"],
+            "samples": state["samples"],
+            "minutes_by_stage": {k: round(v, 1) for k, v in state["stages"].items()},
+            "hardware": hardware,
+        },
+        "scores": scores,
+        "limits": LIMITS,
     }
 
 

@@ -1,7 +1,9 @@
-"""Look at a checkpoint while it trains: held-out prompts, drawn by the moving average, judged by the scene judge.
+"""Look at a checkpoint while it trains: held-out prompts, drawn by the moving average, judged by the scene
+judge.
 
-    python -m studio.training.judge --size 128 --cases 64 --sheet /tmp/sheet.png
+python -m studio.training.judge --size 128 --cases 64 --sheet /tmp/sheet.png
 """
+
 from __future__ import annotations
 
 import argparse
@@ -11,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from diffusers import AutoencoderTiny
 from PIL import Image
 
 from studio.scenes.caption import held_out_prompts
@@ -29,22 +32,33 @@ def load_student(path: Path) -> Student:
     return student
 
 
-def load_autoencoder(folder: Path, path: Path) -> torch.nn.Module:
+def load_autoencoder(folder: Path, path: Path) -> AutoencoderTiny:
     autoencoder = make_autoencoder(load_space(folder / "latent_space.npz")).eval()
     autoencoder.load_state_dict(torch.load(path, weights_only=True, map_location="cpu")["average"])
     return autoencoder.requires_grad_(False)
 
 
-def draw_prompts(student: Student, autoencoder: torch.nn.Module, prompts: list[str], size: int, *, steps: int, cfg_scale: float,
-                 shift: float, batch: int = 32) -> np.ndarray:
+def draw_prompts(
+    student: Student,
+    autoencoder: AutoencoderTiny,
+    prompts: list[str],
+    size: int,
+    *,
+    steps: int,
+    cfg_scale: float,
+    shift: float,
+    batch: int = 32,
+) -> np.ndarray:
     """uint8 [n, size, size, 3], one picture a prompt."""
     tokenizer = make_tokenizer()
     out = []
     for start in range(0, len(prompts), batch):
-        part = prompts[start:start + batch]
+        part = prompts[start : start + batch]
         ids = tokenizer(part, padding="max_length", truncation=True, return_tensors="pt").input_ids
         with torch.autocast("cpu", torch.bfloat16):
-            latents = sample(student, ids, size // 8, steps=steps, cfg_scale=cfg_scale, shift=shift, seed=start)
+            latents = sample(
+                student, ids, size // 8, steps=steps, cfg_scale=cfg_scale, shift=shift, seed=start
+            )
         with torch.no_grad():
             decoded = autoencoder.decode(latents.float()).sample
         out.append(decoded.add(1).mul(127.5).clamp(0, 255).byte().permute(0, 2, 3, 1).numpy())
@@ -63,7 +77,10 @@ def table(pictures: np.ndarray, cases: list) -> dict[str, dict[str, float]]:
         for key, (good, of) in result.properties.items():
             right[name][key] += good
             asked[name][key] += of
-    return {name: {key: round(right[name][key] / asked[name][key], 3) for key in asked[name] if asked[name][key]} for name in NAMES}
+    return {
+        name: {key: round(right[name][key] / asked[name][key], 3) for key in asked[name] if asked[name][key]}
+        for name in NAMES
+    }
 
 
 def main() -> None:
@@ -78,14 +95,27 @@ def main() -> None:
     parser.add_argument("--shift", type=float, default=0.0, help="0: by size")
     parser.add_argument("--sheet", type=Path)
     arguments = parser.parse_args()
-    student, autoencoder = load_student(arguments.checkpoint), load_autoencoder(arguments.shards, arguments.autoencoder)
+    student, autoencoder = (
+        load_student(arguments.checkpoint),
+        load_autoencoder(arguments.shards, arguments.autoencoder),
+    )
     cases = held_out_prompts(arguments.cases, seed=1)
     shift = arguments.shift or {64: 1.0, 128: 2.0}.get(arguments.size, SHIFT)
-    pictures = draw_prompts(student, autoencoder, [case[0] for case in cases], arguments.size, steps=arguments.steps,
-                            cfg_scale=arguments.cfg, shift=shift)
+    pictures = draw_prompts(
+        student,
+        autoencoder,
+        [case[0] for case in cases],
+        arguments.size,
+        steps=arguments.steps,
+        cfg_scale=arguments.cfg,
+        shift=shift,
+    )
     if arguments.sheet:
         columns = 8
-        rows = [np.concatenate(pictures[r:r + columns], 1) for r in range(0, len(pictures) - columns + 1, columns)]
+        rows = [
+            np.concatenate(pictures[r : r + columns], 1)
+            for r in range(0, len(pictures) - columns + 1, columns)
+        ]
         Image.fromarray(np.concatenate(rows[:8])).save(arguments.sheet)
     print(json.dumps(table(pictures, cases)))
 

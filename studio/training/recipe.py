@@ -1,7 +1,10 @@
-"""What the recipes share: the network's shapes, the tokenizer, text encoding as the stock pipeline does it, saving."""
+"""What the recipes share: the network's shapes, the tokenizer, text encoding as the stock pipeline does it,
+saving."""
+
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -19,38 +22,74 @@ SPECIAL = ("<pad>", "<start>", "<unknown>", "<end>")
 NATIVE = 256
 PATCH_PIXELS = 16
 SHIFT = 3.0
-TEXT_SHAPES = ((128, 3, 4, 128), (64, 2, 2, 64))   # width, layers, heads, pooled size of the two CLIP encoders
+TEXT_SHAPES = ((128, 3, 4, 128), (64, 2, 2, 64))  # width, layers, heads, pooled size of the two CLIP encoders
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
-    """One token per word or comma; other punctuation is dropped; words outside the vocabulary become <unknown>."""
+    """One token per word or comma; other punctuation is dropped; words outside the vocabulary become
+    <unknown>."""
     words = {word: i for i, word in enumerate((*SPECIAL, *VOCABULARY))}
     core = Tokenizer(models.WordLevel(words, unk_token=SPECIAL[2]))
     core.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
-    core.pre_tokenizer = pre_tokenizers.Sequence([
-        pre_tokenizers.Split(Regex(r"[\s\.;:!\?\"'\(\)\[\]_/-]+"), "removed"),
-        pre_tokenizers.Split(",", "isolated"),
-    ])
+    core.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(r"[\s\.;:!\?\"'\(\)\[\]_/-]+"), "removed"),
+            pre_tokenizers.Split(",", "isolated"),
+        ]
+    )
     core.post_processor = processors.TemplateProcessing(
-        single=f"{SPECIAL[1]} $A {SPECIAL[3]}", special_tokens=[(SPECIAL[1], 1), (SPECIAL[3], 3)])
+        single=f"{SPECIAL[1]} $A {SPECIAL[3]}", special_tokens=[(SPECIAL[1], 1), (SPECIAL[3], 3)]
+    )
     return PreTrainedTokenizerFast(
-        tokenizer_object=core, pad_token=SPECIAL[0], bos_token=SPECIAL[1], unk_token=SPECIAL[2], eos_token=SPECIAL[3],
-        model_max_length=TEXT_TOKENS, padding_side="right", truncation_side="right")
+        tokenizer_object=core,
+        pad_token=SPECIAL[0],
+        bos_token=SPECIAL[1],
+        unk_token=SPECIAL[2],
+        eos_token=SPECIAL[3],
+        model_max_length=TEXT_TOKENS,
+        padding_side="right",
+        truncation_side="right",
+    )
 
 
 def make_text_encoders() -> list[CLIPTextModelWithProjection]:
-    return [CLIPTextModelWithProjection(CLIPTextConfig(
-        vocab_size=len(SPECIAL) + len(VOCABULARY), hidden_size=width, intermediate_size=4 * width, num_hidden_layers=layers,
-        num_attention_heads=heads, projection_dim=pooled, max_position_embeddings=TEXT_TOKENS,
-        pad_token_id=0, bos_token_id=1, eos_token_id=3)) for width, layers, heads, pooled in TEXT_SHAPES]
+    return [
+        CLIPTextModelWithProjection(
+            CLIPTextConfig(
+                vocab_size=len(SPECIAL) + len(VOCABULARY),
+                hidden_size=width,
+                intermediate_size=4 * width,
+                num_hidden_layers=layers,
+                num_attention_heads=heads,
+                projection_dim=pooled,
+                max_position_embeddings=TEXT_TOKENS,
+                pad_token_id=0,
+                bos_token_id=1,
+                eos_token_id=3,
+            )
+        )
+        for width, layers, heads, pooled in TEXT_SHAPES
+    ]
 
 
 def make_transformer() -> SD3Transformer2DModel:
     model = SD3Transformer2DModel(
-        sample_size=32, patch_size=2, in_channels=16, out_channels=16, num_layers=7, attention_head_dim=32,
-        num_attention_heads=6, joint_attention_dim=sum(shape[0] for shape in TEXT_SHAPES), caption_projection_dim=192,
-        pooled_projection_dim=sum(shape[3] for shape in TEXT_SHAPES), pos_embed_max_size=32, qk_norm="rms_norm")
-    for block in model.transformer_blocks:  # adaLN-zero (Peebles and Xie 2022): every block starts as the identity
+        sample_size=32,
+        patch_size=2,
+        in_channels=16,
+        out_channels=16,
+        num_layers=7,
+        attention_head_dim=32,
+        num_attention_heads=6,
+        joint_attention_dim=sum(shape[0] for shape in TEXT_SHAPES),
+        caption_projection_dim=192,
+        pooled_projection_dim=sum(shape[3] for shape in TEXT_SHAPES),
+        pos_embed_max_size=32,
+        qk_norm="rms_norm",
+    )
+    for (
+        block
+    ) in model.transformer_blocks:  # adaLN-zero (Peebles and Xie 2022): every block starts as the identity
         for norm in (block.norm1, block.norm1_context):
             nn.init.zeros_(norm.linear.weight)
             nn.init.zeros_(norm.linear.bias)
@@ -61,7 +100,8 @@ def make_transformer() -> SD3Transformer2DModel:
 
 
 class Student(nn.Module):
-    """Text encoders and transformer as one module: (token ids, noisy latent, sigma) -> velocity in patches."""
+    """Text encoders and transformer as one module: (token ids, noisy latent, sigma) -> velocity in
+    patches."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,7 +110,8 @@ class Student(nn.Module):
         self.positions: dict[int, Tensor] = {}
 
     def encode(self, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """ids [batch, token] -> (context [batch, token, channel], pooled [batch, channel]), as SD3's pipeline."""
+        """ids [batch, token] -> (context [batch, token, channel], pooled [batch, channel]), as SD3's
+        pipeline."""
         states, pooled = [], []
         for encoder in self.text:
             out = encoder(ids, output_hidden_states=True)
@@ -79,9 +120,11 @@ class Student(nn.Module):
         return torch.cat(states, -1), torch.cat(pooled, -1)
 
     def position(self, side: int) -> Tensor:
-        """Position embedding [1, side * side, channel] of a side x side token grid spread over the native 16 x 16 one.
+        """Position embedding [1, side * side, channel] of a side x side token grid spread over the native 16
+        x 16 one.
 
-        Small pictures take the *centres* of the tokens they stand for, so places keep their meaning over the stages.
+        Small pictures take the *centres* of the tokens they stand for, so places keep their meaning over the
+        stages.
         """
         if side not in self.positions:
             table = self.transformer.pos_embed
@@ -95,7 +138,8 @@ class Student(nn.Module):
         return self.positions[side]
 
     def forward(self, ids: Tensor, latent: Tensor, sigma: Tensor) -> Tensor:
-        """Velocity [batch, token, 2 * 2 * 16] (row, column, channel in a patch) at noise level sigma [batch]."""
+        """Velocity [batch, token, 2 * 2 * 16] (row, column, channel in a patch) at noise level sigma
+        [batch]."""
         context, pooled = self.encode(ids)
         return self.velocity(context, pooled, latent, sigma)
 
@@ -119,7 +163,9 @@ def patches(latent: Tensor) -> Tensor:
 def unpatches(tokens: Tensor, side: int) -> Tensor:
     """The inverse of `patches` for a square latent of `side` cells."""
     b = tokens.shape[0]
-    return tokens.reshape(b, side // 2, side // 2, 2, 2, -1).permute(0, 5, 1, 3, 2, 4).reshape(b, -1, side, side)
+    return (
+        tokens.reshape(b, side // 2, side // 2, 2, 2, -1).permute(0, 5, 1, 3, 2, 4).reshape(b, -1, side, side)
+    )
 
 
 def shifted(sigma: Tensor, shift: float) -> Tensor:
@@ -127,9 +173,18 @@ def shifted(sigma: Tensor, shift: float) -> Tensor:
 
 
 @torch.no_grad()
-def sample(student: Student, ids: Tensor, side: int, *, steps: int = 16, cfg_scale: float = 3.0, shift: float = SHIFT,
-           seed: int = 0) -> Tensor:
-    """Euler with the CFG pair batched: ids [n, token] -> latents [n, 16, side, side]. For judging in a recipe."""
+def sample(
+    student: Student,
+    ids: Tensor,
+    side: int,
+    *,
+    steps: int = 16,
+    cfg_scale: float = 3.0,
+    shift: float = SHIFT,
+    seed: int = 0,
+) -> Tensor:
+    """Euler with the CFG pair batched: ids [n, token] -> latents [n, 16, side, side]. For judging in a
+    recipe."""
     device = ids.device
     generator = torch.Generator("cpu").manual_seed(seed)
     latent = torch.randn(len(ids), 16, side, side, generator=generator).to(device)
@@ -137,7 +192,7 @@ def sample(student: Student, ids: Tensor, side: int, *, steps: int = 16, cfg_sca
     empty[:, 0], empty[:, 1] = 1, 3
     context, pooled = student.encode(torch.cat([empty, ids]))
     sigmas = [*shifted(torch.linspace(1, 1 / steps, steps), shift).tolist(), 0.0]
-    for now, following in zip(sigmas, sigmas[1:], strict=False):
+    for now, following in pairwise(sigmas):
         both = torch.cat([latent, latent])
         v = student.velocity(context, pooled, both, torch.full((len(both),), now, device=device)).float()
         v0, v1 = unpatches(v, side).chunk(2)
@@ -145,21 +200,31 @@ def sample(student: Student, ids: Tensor, side: int, *, steps: int = 16, cfg_sca
     return latent
 
 
-def save_pipeline(folder: Path, student: Student, autoencoder: nn.Module, tokenizer: PreTrainedTokenizerFast) -> None:
+def save_pipeline(
+    folder: Path, student: Student, autoencoder: nn.Module, tokenizer: PreTrainedTokenizerFast
+) -> None:
     """Write a stock `StableDiffusion3Pipeline` folder in fp16 safetensors (no pickles)."""
     from diffusers import StableDiffusion3Pipeline
 
     pipeline = StableDiffusion3Pipeline(
-        transformer=student.transformer, scheduler=FlowMatchEulerDiscreteScheduler(shift=SHIFT), vae=autoencoder,
-        text_encoder=student.text[0], tokenizer=tokenizer, text_encoder_2=student.text[1], tokenizer_2=tokenizer,
-        text_encoder_3=None, tokenizer_3=None)
+        transformer=student.transformer,
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=SHIFT),
+        vae=autoencoder,
+        text_encoder=student.text[0],
+        tokenizer=tokenizer,
+        text_encoder_2=student.text[1],
+        tokenizer_2=tokenizer,
+        text_encoder_3=None,
+        tokenizer_3=None,
+    )
     pipeline.to(dtype=torch.float16)
     pipeline.save_pretrained(folder, safe_serialization=True)
     pipeline.to(dtype=torch.float32)
 
 
 def latent_to_rgb(autoencoder: nn.Module, latents: np.ndarray, pictures: np.ndarray) -> dict[str, list]:
-    """Least squares from latent cells to the mean colour (0..1) of their 8 x 8 pixels: the live preview's map."""
+    """Least squares from latent cells to the mean colour (0..1) of their 8 x 8 pixels: the live preview's
+    map."""
     n, c, h, w = latents.shape
     cells = latents.transpose(0, 2, 3, 1).reshape(-1, c).astype(np.float64)
     colours = pictures.reshape(n, h, 8, w, 8, 3).mean((2, 4)).reshape(-1, 3) / 255.0

@@ -1,7 +1,9 @@
 """Draw training scenes once and keep them as shards of latents (and, for the autoencoder, of pictures).
 
-    python -m studio.training.scene_store --size 64 --count 40960     resumes: shards that exist are not drawn again
+python -m studio.training.scene_store --size 64 --count 40960     resumes: shards that exist are not drawn
+again
 """
+
 from __future__ import annotations
 
 import argparse
@@ -32,16 +34,22 @@ def pictures_of(scenes: list[Scene], size: int) -> np.ndarray:
 
 
 def fitted_space(folder: Path) -> dict[str, np.ndarray]:
-    """The latent space in `folder/latent_space.npz`, fitted on the first call (a few hundred pictures a size)."""
+    """The latent space in `folder/latent_space.npz`, fitted on the first call (a few hundred pictures a
+    size)."""
     path = folder / "latent_space.npz"
     if not path.exists():
-        stacks = [pictures_of(scenes_of(7, n), size) for size, n in ((64, 400), (128, 200), (256, 120), (256, 120))]
-        np.savez(path.with_suffix(".tmp.npz"), **fit(stacks))
+        stacks = [
+            pictures_of(scenes_of(7, n), size) for size, n in ((64, 400), (128, 200), (256, 120), (256, 120))
+        ]
+        fitted = fit(stacks)
+        np.savez(path.with_suffix(".tmp.npz"), allow_pickle=False, **fitted)
         os.replace(path.with_suffix(".tmp.npz"), path)
     return load_space(path)
 
 
-def write_shards(folder: Path, size: int, count: int, *, seed: int = 1000, keep_pictures: bool = False) -> None:
+def write_shards(
+    folder: Path, size: int, count: int, *, seed: int = 1000, keep_pictures: bool = False
+) -> None:
     """Draw until `count` scenes of `size` pixels lie in `folder`; a shard is written whole or not at all."""
     space = fitted_space(folder)
     kind = "pictures" if keep_pictures else "latents"
@@ -64,10 +72,14 @@ def main() -> None:
     parser.add_argument("--size", type=int, required=True)
     parser.add_argument("--count", type=int, required=True)
     parser.add_argument("--seed", type=int, default=1000)
-    parser.add_argument("--pictures", action="store_true", help="keep pictures (autoencoder) instead of latents")
+    parser.add_argument(
+        "--pictures", action="store_true", help="keep pictures (autoencoder) instead of latents"
+    )
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    write_shards(arguments.out, arguments.size, arguments.count, seed=arguments.seed, keep_pictures=arguments.pictures)
+    write_shards(
+        arguments.out, arguments.size, arguments.count, seed=arguments.seed, keep_pictures=arguments.pictures
+    )
 
 
 if __name__ == "__main__":

@@ -1,21 +1,26 @@
-"""Train `assets/models/scenes-sd3`: an SD3-shaped rectified-flow transformer on drawn scenes, small pictures first.
+"""Train `assets/models/scenes-sd3`: an SD3-shaped rectified-flow transformer on drawn scenes, small pictures
+first.
 
     python -m studio.training.scenes_sd3 --stages 64:40,128:55,256:40        minutes per stage; resumes
     python -m studio.training.scenes_sd3 --device cuda --stages 128:3,256:6 --batch 1024
 
-Rectified flow with logit-normal times and a resolution-dependent shift (SD3, arXiv 2403.03206); progressive resolution
-as in PixArt-Sigma (arXiv 2403.04692); captions are written anew each time a scene is seen; 10 % empty prompts for CFG.
+Rectified flow with logit-normal times and a resolution-dependent shift (SD3, arXiv 2403.03206); progressive
+resolution as in PixArt-Sigma (arXiv 2403.04692); captions are written anew each time a scene is seen; 10 %
+empty prompts for CFG.
 """
+
 from __future__ import annotations
 
 import argparse
 import json
 import os
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,15 +33,16 @@ from studio.training.latent_space import load_space
 from studio.training.recipe import TEXT_TOKENS, Student, make_tokenizer, patches, shifted
 
 # Noise is moved up for more tokens: neighbours share so much that the same sigma hides less of the picture.
-STAGE_SHIFT = {64: 1.5, 128: 2.0, 256: 2.5}
+STAGE_SHIFT = {64: 1.5, 128: 1.5, 256: 2.5}
 # Shares of scenes with one to four objects: few objects first, they teach what the words mean.
 STAGE_COUNTS = {64: (0.5, 0.3, 0.12, 0.08), 128: (0.38, 0.34, 0.16, 0.12), 256: (0.34, 0.30, 0.20, 0.16)}
-# Colour and layout lie in the first principal components; faint edges would drown them in the gradient. The loss of a
-# channel is weighted by its variance in pixels to this power.
-STAGE_EMPHASIS = {64: 0.4, 128: 0.3, 256: 0.15}
+# Colour and layout lie in the first principal components; faint edges would drown them in the gradient. The
+# loss of a channel is weighted by its variance in pixels to this power.
+STAGE_EMPHASIS = {64: 0.4, 128: 0.1, 256: 0.1}
 # Few lengths, so that the compiled network meets few shapes.
 STAGE_TEXT = {64: (18, 28, TEXT_TOKENS), 128: (28, TEXT_TOKENS), 256: (TEXT_TOKENS,)}
-# Small batches on a CPU: while the network still learns what words mean, steps count for more than quiet gradients.
+# Small batches on a CPU: while the network still learns what words mean, steps count for more than quiet
+# gradients.
 STAGE_BATCH = {64: 48, 128: 24, 256: 10}
 
 
@@ -71,7 +77,7 @@ class Scenes:
             return [1, 3]
         text = caption(scene, self.rng, full=bool(self.rng.random() < 0.6))
         found = [self.words[word] for word in text.lower().replace(",", " , ").split()]
-        return [1, *found[:TEXT_TOKENS - 2], 3]
+        return [1, *found[: TEXT_TOKENS - 2], 3]
 
     def batches(self, batch: int, lengths: tuple[int, ...]) -> Iterator[tuple[Tensor, Tensor]]:
         """(token ids, latents): rows of like caption length lie together, so that little padding is computed.
@@ -82,14 +88,17 @@ class Scenes:
             by_count = {k: np.flatnonzero(self.counts == k) for k in (1, 2, 3, 4)}
             of_count = self.rng.choice(4, size=batch * 16, p=STAGE_COUNTS[self.size]) + 1
             pool = [int(self.rng.choice(by_count[k])) for k in of_count]
-            rows = sorted(((self.ids(self.scenes[i]), i) for i in pool), key=lambda row: len(row[0]) + self.rng.random() * 4)
-            groups = [rows[k:k + batch] for k in range(0, len(rows) - batch + 1, batch)]
+            rows = sorted(
+                ((self.ids(self.scenes[i]), i) for i in pool),
+                key=lambda row: len(row[0]) + self.rng.random() * 4,
+            )
+            groups = [rows[k : k + batch] for k in range(0, len(rows) - batch + 1, batch)]
             for k in self.rng.permutation(len(groups)):
                 group = groups[k]
                 length = next(fits for fits in lengths if fits >= max(len(ids) for ids, _ in group))
                 text = torch.zeros(batch, length, dtype=torch.long)
                 for row, (ids, _) in enumerate(group):
-                    text[row, :len(ids)] = torch.tensor(ids)
+                    text[row, : len(ids)] = torch.tensor(ids)
                 picked = self.latents[0][[i for _, i in group]]
                 yield text, torch.from_numpy(picked.astype(np.float32))
             self.refresh()
@@ -97,7 +106,8 @@ class Scenes:
 
 def muon_split(student: Student) -> tuple[list[Tensor], list[Tensor]]:
     """(hidden matrices of the joint blocks, everything else): Muon orthogonalises only the first."""
-    hidden, rest = [], []
+    hidden: list[Tensor] = []
+    rest: list[Tensor] = []
     for name, parameter in student.named_parameters():
         matrix = parameter.ndim == 2 and "transformer_blocks" in name and "norm" not in name
         (hidden if matrix else rest).append(parameter)
@@ -105,7 +115,7 @@ def muon_split(student: Student) -> tuple[list[Tensor], list[Tensor]]:
 
 
 def optimisers_of(student: Student, kind: str, rate: float) -> list[torch.optim.Optimizer]:
-    adam = {"betas": (0.9, 0.97), "weight_decay": 0.01, "lr": rate}
+    adam: dict[str, Any] = {"betas": (0.9, 0.97), "weight_decay": 0.01, "lr": rate}
     if kind == "adamw":
         return [torch.optim.AdamW(student.parameters(), **adam)]
     hidden, rest = muon_split(student)
@@ -116,15 +126,15 @@ def optimisers_of(student: Student, kind: str, rate: float) -> list[torch.optim.
 class Run:
     """Everything that a checkpoint holds: weights, their moving average, optimiser states, where we are."""
 
-    def __init__(self, out: Path, device: str, kind: str, rate: float) -> None:
+    def __init__(self, out: Path, device: str, kind: str, rate: float, rank: int = 0, world: int = 1) -> None:
         torch.manual_seed(0)
-        self.out = out
+        self.out, self.rank, self.world = out, rank, world
         self.student = Student().to(device)
         self.average = Student().to(device).requires_grad_(False)
         self.average.load_state_dict(self.student.state_dict())
         self.optimisers = optimisers_of(self.student, kind, rate)
         self.rate, self.kind = rate, kind
-        self.state = {"step": 0, "samples": 0, "stages": {}}
+        self.state: dict[str, Any] = {"step": 0, "samples": 0, "stages": {}}
         if out.exists():
             saved = torch.load(out, weights_only=True, map_location=device)
             self.student.load_state_dict(saved["student"])
@@ -138,17 +148,24 @@ class Run:
                 group["peak"] = rate * (2 if isinstance(optimiser, torch.optim.Muon) else 1)
 
     def save(self) -> None:
-        saved = {"student": self.student.state_dict(), "average": self.average.state_dict(), "kind": self.kind,
-                 "optimisers": [optimiser.state_dict() for optimiser in self.optimisers], "state": self.state}
+        saved = {
+            "student": self.student.state_dict(),
+            "average": self.average.state_dict(),
+            "kind": self.kind,
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
+            "state": self.state,
+        }
         torch.save(saved, self.out.with_suffix(".tmp"))
         os.replace(self.out.with_suffix(".tmp"), self.out)
 
-    def step(self, loss: Tensor, scale: float) -> None:
+    def step(self, loss: Tensor, scale: float, clock: float) -> float:
+        """One update; returns the first process's `clock`, so that all processes stop at the same step."""
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = group["peak"] * scale
             optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        clock = self._share(clock)
         torch.nn.utils.clip_grad_norm_(self.student.parameters(), 1.0)
         for optimiser in self.optimisers:
             optimiser.step()
@@ -156,29 +173,61 @@ class Run:
         decay = min(0.998, (1 + self.state["step"]) / (20 + self.state["step"]))
         with torch.no_grad():
             torch._foreach_lerp_(list(self.average.parameters()), list(self.student.parameters()), 1 - decay)
+        return clock
+
+    def _share(self, clock: float) -> float:
+        """Average the gradients over the processes, in one message together with the first one's clock."""
+        if self.world == 1:
+            return clock
+        gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in self.student.parameters()]
+        flat = torch.cat([g.flatten() for g in gradients] + [torch.tensor([clock * (self.rank == 0)])])
+        torch.distributed.all_reduce(flat)
+        start = 0
+        for parameter, gradient in zip(self.student.parameters(), gradients, strict=True):
+            part = flat[start : start + gradient.numel()].view_as(gradient)
+            parameter.grad = part / self.world
+            start += gradient.numel()
+        return float(flat[-1])
 
 
-def train_stage(run: Run, shards: Path, size: int, minutes: float, *, device: str, batch: int, last: bool) -> None:
+def train_stage(
+    run: Run, shards: Path, size: int, minutes: float, *, device: str, batch: int, last: bool
+) -> None:
     """Train at one picture size until `minutes` of this stage are spent in all (over restarts)."""
     spent = run.state["stages"].setdefault(str(size), 0.0)
     if spent >= minutes:
         return
-    scenes = Scenes(shards, size, seed=17 + run.state["step"])
+    scenes = Scenes(shards, size, seed=17 + run.state["step"] + 7919 * run.rank)
     run.student.position(size // 16)
-    generator = torch.Generator().manual_seed(29 + run.state["step"])
+    generator = torch.Generator().manual_seed(29 + run.state["step"] + 7919 * run.rank)
     shift = STAGE_SHIFT[size]
-    weight = torch.from_numpy(load_space(shards / "latent_space.npz")["variance"]).float() ** STAGE_EMPHASIS[size]
-    weight = (weight / weight.mean()).repeat(4).to(device)   # patch order: row, column, channel
-    # On a CPU the fused kernel's backward pass loses to plain matrix products below about 100 tokens (measured 1.25x).
+    weight = (
+        torch.from_numpy(load_space(shards / "latent_space.npz")["variance"]).float() ** STAGE_EMPHASIS[size]
+    )
+    weight = (weight / weight.mean()).repeat(4).to(device)  # patch order: row, column, channel
+    # On a CPU the fused kernel's backward pass loses to plain matrix products below about 100 tokens
+    # (measured 1.25x).
     attention = partial(sdpa_kernel, SDPBackend.MATH) if device == "cpu" and size < 256 else nullcontext
     began, saved, losses, seen, first = time.time(), time.time(), [], 0, run.state["step"]
-    print(json.dumps({"stage": size, "scenes": len(scenes.scenes), "batch": batch, "minutes_left": round(minutes - spent, 1)}), flush=True)
+    print(
+        json.dumps(
+            {
+                "stage": size,
+                "scenes": len(scenes.scenes),
+                "batch": batch,
+                "minutes_left": round(minutes - spent, 1),
+            }
+        ),
+        flush=True,
+    )
+    now_spent = spent
     for ids, latent in scenes.batches(batch, STAGE_TEXT[size]):
-        now_spent = spent + (time.time() - began) / 60
         progress = now_spent / minutes
         warm = min(1.0, (run.state["step"] - first + 1) / (120 if first == 0 else 60))
         # Constant, then down: to a tenth where another stage follows, to almost nothing in the last one.
-        scale = warm * (max(0.02, min(1.0, (1 - progress) / 0.4)) if last else max(0.4, min(1.0, (1 - progress) / 0.2)))
+        scale = warm * (
+            max(0.02, min(1.0, (1 - progress) / 0.4)) if last else max(0.4, min(1.0, (1 - progress) / 0.2))
+        )
         sigma = shifted(torch.sigmoid(torch.randn(batch, generator=generator)), shift)
         noise = torch.randn(latent.shape, generator=generator)
         noisy = latent + sigma[:, None, None, None] * (noise - latent)
@@ -186,19 +235,55 @@ def train_stage(run: Run, shards: Path, size: int, minutes: float, *, device: st
         with attention(), torch.autocast(device, torch.bfloat16):
             velocity = run.student(ids, noisy, sigma)
         loss = ((velocity.float() - target).square() * weight).mean()
-        run.step(loss, scale)
+        now_spent = run.step(loss, scale, spent + (time.time() - began) / 60)
         losses.append(float(loss.detach()))
-        seen += batch
-        run.state["samples"] += batch
-        if time.time() - saved > 60 or progress >= 1:
-            print(json.dumps({"size": size, "step": run.state["step"], "samples": run.state["samples"], "minutes": round(now_spent, 1),
-                              "loss": round(float(np.mean(losses[-100:])), 4), "per_second": round(seen / (time.time() - began), 1),
-                              "scale": round(scale, 3)}), flush=True)
+        seen += batch * run.world
+        run.state["samples"] += batch * run.world
+        if run.rank == 0 and (time.time() - saved > 60 or progress >= 1):
+            print(
+                json.dumps(
+                    {
+                        "size": size,
+                        "step": run.state["step"],
+                        "samples": run.state["samples"],
+                        "minutes": round(now_spent, 1),
+                        "loss": round(float(np.mean(losses[-100:])), 4),
+                        "per_second": round(seen / (time.time() - began), 1),
+                        "scale": round(scale, 3),
+                    }
+                ),
+                flush=True,
+            )
             run.state["stages"][str(size)] = now_spent
             run.save()
             saved = time.time()
         if progress >= 1:
             return
+
+
+def work(rank: int, arguments: argparse.Namespace, meeting: str) -> None:
+    """One process of a recipe; several average their gradients after every batch."""
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    if arguments.world > 1:
+        torch.distributed.init_process_group("gloo", f"file://{meeting}", rank=rank, world_size=arguments.world)
+    run = Run(arguments.out, arguments.device, arguments.optimiser, arguments.rate, rank, arguments.world)
+    if arguments.compile:
+        run.student.velocity = torch.compile(run.student.velocity)  # type: ignore[method-assign]
+    stages = [
+        (int(size), float(minutes))
+        for size, minutes in (part.split(":") for part in arguments.stages.split(","))
+    ]
+    for index, (size, minutes) in enumerate(stages):
+        train_stage(
+            run,
+            arguments.shards,
+            size,
+            minutes,
+            device=arguments.device,
+            batch=arguments.batch or STAGE_BATCH[size],
+            last=index == len(stages) - 1,
+        )
 
 
 def main() -> None:
@@ -210,18 +295,17 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=0, help="0: by stage")
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--optimiser", choices=("adamw", "muon"), default="adamw")
-    parser.add_argument("--compile", action="store_true", help="torch.compile: 1.4x on a CPU, minutes to start")
+    parser.add_argument(
+        "--compile", action="store_true", help="torch.compile: 1.4x on a CPU, minutes to start"
+    )
     parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--world", type=int, default=1, help="processes, one thread each, on a CPU")
     arguments = parser.parse_args()
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
-    run = Run(arguments.out, arguments.device, arguments.optimiser, arguments.rate)
-    if arguments.compile:
-        run.student.velocity = torch.compile(run.student.velocity)
-    stages = [(int(size), float(minutes)) for size, minutes in (part.split(":") for part in arguments.stages.split(","))]
-    for index, (size, minutes) in enumerate(stages):
-        train_stage(run, arguments.shards, size, minutes, device=arguments.device,
-                    batch=arguments.batch or STAGE_BATCH[size], last=index == len(stages) - 1)
+    if arguments.world == 1:
+        work(0, arguments, "")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        torch.multiprocessing.spawn(work, (arguments, f"{folder}/meeting"), nprocs=arguments.world)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
 """The recipe's network is the stock one: its shortcut through the blocks gives what diffusers gives."""
+
 import numpy as np
 import pytest
 import torch
@@ -6,7 +7,14 @@ import torch
 from studio.scenes.caption import caption, tokenize
 from studio.scenes.world import sample_scene
 from studio.training.recipe import (
-    NATIVE, PATCH_PIXELS, TEXT_TOKENS, Student, make_tokenizer, patches, shifted, unpatches,
+    NATIVE,
+    PATCH_PIXELS,
+    TEXT_TOKENS,
+    Student,
+    make_tokenizer,
+    patches,
+    shifted,
+    unpatches,
 )
 
 
@@ -16,17 +24,20 @@ def student() -> Student:
     student = Student().eval().requires_grad_(False)
     for parameter in student.transformer.parameters():
         if not parameter.any():
-            parameter.normal_(std=0.05)   # adaLN-zero would make every output zero
+            parameter.normal_(std=0.05)  # adaLN-zero would make every output zero
     return student
 
 
 def test_velocity_equals_the_stock_forward_at_native_size(student: Student) -> None:
-    ids = torch.tensor(make_tokenizer()(["a red star", "a green boat, at night"], padding="max_length").input_ids)
+    ids = torch.tensor(
+        make_tokenizer()(["a red star", "a green boat, at night"], padding="max_length").input_ids
+    )
     latent, sigma = torch.randn(2, 16, 32, 32), torch.tensor([0.3, 0.9])
     context, pooled = student.encode(ids)
     ours = unpatches(student.velocity(context, pooled, latent, sigma), 32)
-    stock = student.transformer(hidden_states=latent, timestep=sigma * 1000, encoder_hidden_states=context,
-                                pooled_projections=pooled).sample
+    stock = student.transformer(
+        hidden_states=latent, timestep=sigma * 1000, encoder_hidden_states=context, pooled_projections=pooled
+    ).sample
     assert stock.std() > 0.1
     assert torch.equal(ours, stock)
 
