@@ -85,6 +85,7 @@ class Studio:
             device=settings.device,
             file_digest=files.sha256,
             embedded=settings.embedded_models_folder,
+            models_folder=settings.models_folder,
         )
         self.history = History(db, adopt_owner="recovered" if policy.is_public else "local")
         self.jobs = Queue(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 
 from studio.cli import shared
-from studio.errors import StudioError
 
 
 def add_to(commands: argparse._SubParsersAction[shared.Parser]) -> None:
@@ -30,13 +29,13 @@ def act(args: argparse.Namespace) -> int:
     from studio.evaluate.prompts import evaluate
 
     with shared.progress_line("prompts") as tick:
-        result = evaluate(args.cases, progress=tick)
+        result = evaluate(args.cases, folder=shared.settings_of(args).home / "eval", progress=tick)
     if args.json:
         shared.show(result)
         return shared.FINISHED
     for group, score in result.items():
         if isinstance(score, dict) and score.get("n"):
-            print(f"{group}: {score['all_right']} all right of {score['n']}")
-    if not result:
-        raise StudioError("The evaluation gave no result.", hint="Ask for more cases.")
+            low, high = score["interval"]
+            share = f"{score['share']:.0%}, 95 % interval {low:.0%} to {high:.0%}"
+            print(f"{group}: {score['all_right']} all right of {score['n']} ({share})")
     return shared.FINISHED

@@ -26,6 +26,7 @@ def act(args: argparse.Namespace) -> int:
                 "family": m.family,
                 "bytes": m.bytes,
                 "card": m.card,
+                "problem": m.problem,
             }
             for m in studio.models.list()
         ]
@@ -34,6 +35,7 @@ def act(args: argparse.Namespace) -> int:
         shared.show({"models": found})
         return shared.FINISHED
     for model in found:
-        print(f"{model['ref']}  {model['title']}  {model['family']}  {int(str(model['bytes'])) / 1e6:.1f} MB")
+        size = f"{model['family']}  {int(str(model['bytes'])) / 1e6:.1f} MB"
+        print(f"{model['ref']}  {model['title']}  {model['problem'] or size}")
     shared.say(f"Use a diffusers folder of your own with --model FOLDER, or put it into {folder}")
     return shared.FINISHED

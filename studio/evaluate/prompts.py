@@ -80,20 +80,19 @@ def evaluate(
     model = ModelStore().load(ref)
     settings = settings_of(model) | overrides
     ingredients = json.dumps([model.digest, settings, seed], default=list)
-    path = (
-        folder or Path("runs/eval")
-    ) / f"prompts-{hashlib.sha256(ingredients.encode()).hexdigest()[:12]}.jsonl"
+    name = f"prompts-{hashlib.sha256(ingredients.encode()).hexdigest()[:12]}.jsonl"
+    path = (folder or Path("runs/eval")) / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    known = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    done = {row["prompt"]: row for row in known}
+    done = {(row["case"], row["prompt"]): row for row in _rows(path)}
     parts = None
     rows = []
     for index, (prompt, wanted, count) in enumerate(held_out_prompts(cases, seed=seed)):
-        row = done.get(prompt)
+        row = done.get((index, prompt))
         if row is None:
             parts = parts or parts_of(model)
             result = score(detect(draw(parts, prompt, seed=seed + index, **settings)), wanted)
             row = {
+                "case": index,
                 "prompt": prompt,
                 "group": GROUPS[count - 1],
                 "all_right": bool(result.all_right),
@@ -111,7 +110,18 @@ def evaluate(
     }
 
 
-def summary(rows: list[dict]) -> dict[str, Any]:
+def _rows(path: Path) -> list[dict[str, Any]]:
+    """What was judged before; a last line that a crash cut short does not count."""
+    rows = []
+    for line in path.read_text().splitlines() if path.exists() else []:
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            continue
+    return rows
+
+
+def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Counts with a 95 % Wilson interval, and the share right of each property over the places that state
     it."""
     right = sum(row["all_right"] for row in rows)

@@ -18,7 +18,7 @@ import torch
 
 from studio.errors import BadModel, StudioError
 from studio.models.device import Placement, place
-from studio.models.embedded import FOLDER, PREFIX, find_embedded, list_embedded
+from studio.models.embedded import FOLDER, PREFIX, find_embedded, list_embedded, read_card
 from studio.models.family import Component, Parts
 from studio.models.folders import Folder, check_folder
 from studio.models.weight_files import stamp
@@ -31,7 +31,7 @@ HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """A model for a list: `bytes` of weights on disk."""
+    """A model for a list: `bytes` of weights on disk; `problem` says why it cannot be loaded, if so."""
 
     ref: str
     name: str
@@ -40,6 +40,7 @@ class ModelInfo:
     card: Mapping[str, object]
     path: Path
     bytes: int
+    problem: str = ""
 
 
 class ModelStore:
@@ -59,6 +60,7 @@ class ModelStore:
         keep: int = 2,
         file_digest: Callable[[Path], str] | None = None,
         embedded: Path = FOLDER,
+        models_folder: Path | None = None,
     ) -> None:
         if keep < 1:
             raise StudioError(f"At least one model must be kept, not {keep}.")
@@ -67,6 +69,7 @@ class ModelStore:
         self._device = device
         self._placement: Placement | None = None
         self._embedded = embedded
+        self._own = models_folder
         self._file_digest = file_digest or _FileDigests()
         self._lock = threading.RLock()
         self._loaded: OrderedDict[str, Parts] = OrderedDict()
@@ -146,16 +149,15 @@ class ModelStore:
                 torch.cuda.empty_cache()
 
     def list(self) -> tuple[ModelInfo, ...]:
-        """The embedded models that can be loaded here."""
-        found = []
-        for model in list_embedded(self._embedded):
-            folder = check_folder(model.folder, model.card)
-            size = sum(path.stat().st_size for group in folder.weights.values() for path in group.files)
-            found.append(
-                ModelInfo(
-                    model.ref, model.name, model.title, folder.family.name, model.card, model.folder, size
-                )
-            )
+        """The embedded models, then the sub-folders of the models folder, broken ones with their problem."""
+        found = [
+            _info(model.ref, model.name, model.title, model.folder, model.card)
+            for model in list_embedded(self._embedded)
+        ]
+        if self._own is not None and self._own.is_dir() and self.policy.allow_paths:
+            for path in sorted(self._own.iterdir()):
+                if path.is_dir() and not path.name.startswith("."):
+                    found.append(_info(str(path), path.name, path.name, path, read_card(path)))
         return tuple(found)
 
     def close(self) -> None:
@@ -204,6 +206,15 @@ class ModelStore:
         self._loaded[digest] = parts
         while len(self._loaded) > self.keep:
             self._loaded.popitem(last=False)
+
+
+def _info(ref: str, name: str, title: str, path: Path, card: Mapping[str, object]) -> ModelInfo:
+    try:
+        folder = check_folder(path, card)
+    except BadModel as error:
+        return ModelInfo(ref, name, title, "", card, path, 0, str(error))
+    size = sum(file.stat().st_size for group in folder.weights.values() for file in group.files)
+    return ModelInfo(ref, name, str(card.get("title") or title), folder.family.name, card, path, size)
 
 
 def load_folder(folder: Folder, placement: Placement) -> Parts:

@@ -16,7 +16,7 @@ from studio.scenes.world import MAX_OBJECTS
 
 PROPERTIES = ("kind", "colour", "pattern", "size", "place")
 # Below this silhouette fit an object is not recognisably of its kind, so it fulfils no prompt.
-LEAST_CONFIDENCE = 0.7
+LEAST_CONFIDENCE = 0.6
 
 
 @dataclass(frozen=True)

@@ -38,8 +38,8 @@ _SMOOTH = 0.7
 class Guess:
     """How to tell objects from the background.
 
-    A blurred paper edge may take the background's tone, but it is steep: a pixel that changes by `steep` and is
-    `apart` from the background counts as object. Lines and specks up to 2 `thin` pixels wide are none.
+    A blurred paper edge may take the background's tone, but it is steep: a pixel that changes by `steep` and
+    is `apart` from the background counts as object. Lines and specks up to 2 `thin` pixels wide are none.
     """
 
     steep: float
@@ -47,7 +47,7 @@ class Guess:
     thin: int
 
 
-# Hills are steep, too, so that one guess goes without; a star of the night may touch an object, so that one takes
+# Hills are steep, too, so one guess goes without; a star of the night may touch an object, so one takes
 # thicker specks away.
 GUESSES = (Guess(35, 12, 2), Guess(1e9, 0, 2), Guess(24, 9, 2), Guess(35, 12, 4))
 

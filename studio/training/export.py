@@ -20,8 +20,9 @@ from studio.training.latent_space import encode, load_space
 from studio.training.recipe import SHIFT, latent_to_rgb, make_tokenizer, save_pipeline, write_card
 
 LIMITS = (
-    "It knows one procedural world of paper-cut scenes and the words in its vocabulary, nothing else. It was trained "
-    "on square pictures; other shapes work less well. Four objects and relations between them go wrong most often."
+    "It knows one procedural world of paper-cut scenes and the words in its vocabulary, nothing else. "
+    "It was trained on square pictures; other shapes work less well. "
+    "Four objects, and relations between objects, go wrong most often."
 )
 
 
@@ -50,8 +51,8 @@ def card_of(
             "other": [word for word in VOCABULARY if not any(word in table for table in VALUES.values())],
         },
         "training": {
-            "data": "drawn by studio/scenes (seeded, held-out combinations never drawn); latents of 61,440 scenes at 64 px, "
-            "61,440 at 128 px and 18,432 at 256 px, captions written anew each time",
+            "data": "drawn by studio/scenes (seeded, held-out combinations never drawn): latents of 61,440 "
+            "scenes at 64 px, 61,440 at 128 px and 18,432 at 256 px, captions written anew each time",
             "recipe": "studio/training/scenes_sd3.py and autoencoder.py, seed 0",
             "steps": state["step"],
             "samples": state["samples"],

@@ -266,10 +266,11 @@ def work(rank: int, arguments: argparse.Namespace, meeting: str) -> None:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     if arguments.world > 1:
-        torch.distributed.init_process_group("gloo", f"file://{meeting}", rank=rank, world_size=arguments.world)
+        meet = f"file://{meeting}"
+        torch.distributed.init_process_group("gloo", meet, rank=rank, world_size=arguments.world)
     run = Run(arguments.out, arguments.device, arguments.optimiser, arguments.rate, rank, arguments.world)
     if arguments.compile:
-        run.student.velocity = torch.compile(run.student.velocity)  # type: ignore[method-assign]
+        run.student.velocity = torch.compile(run.student.velocity, dynamic=False)  # type: ignore[method-assign]
     stages = [
         (int(size), float(minutes))
         for size, minutes in (part.split(":") for part in arguments.stages.split(","))

@@ -57,7 +57,7 @@ def everything(picture: np.ndarray) -> np.ndarray:
 
 
 def objects_right(change: object, n: int, seed: int, size: int = 256) -> float:
-    """The share of objects without a fault over `n` scenes; a spurious one or a wrong background is a fault."""
+    """The share of objects without a fault over `n` scenes; spurious objects and backgrounds count, too."""
     rng = np.random.default_rng(seed)
     total = faulty = 0
     for _ in range(n):

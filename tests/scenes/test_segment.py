@@ -24,7 +24,8 @@ def test_an_empty_picture_is_its_background_and_nothing_else(background: str, si
 @pytest.mark.parametrize(
     ("colour", "background", "place"),
     [("green", "day", "bottom"), ("white", "snow", "bottom"), ("blue", "sea", "bottom"),
-     ("black", "night", "top"), ("brown", "desert", "bottom"), ("orange", "sunset", "middle"), ("green", "forest", "bottom")],
+     ("black", "night", "top"), ("brown", "desert", "bottom"), ("orange", "sunset", "middle"),
+     ("green", "forest", "bottom")],
 )  # fmt: skip
 def test_an_object_in_the_backgrounds_colour_is_found_whole(colour: str, background: str, place: str) -> None:
     item = SceneObject("heart", colour, "solid", "medium", place, *PLACES[place], SIZES["medium"])
