@@ -11,8 +11,15 @@
     ["Ctrl + Enter", "Generate"], ["Esc", "Stop the picture in the making, or close a window"], ["?", "This sheet"],
   ];
 
-  function jobText({ job, nodes, warnings, error }) {
-    if (error) return [error.title ? `${error.title}: ${error.message}` : error.message, error.hint].filter(Boolean).join(" ");
+  // The engine begins with the widget's own label ("Text: …"); where the node is named, that would be said twice.
+  window.weft.errorText = ({ message, hint, socket }, title = "") => {
+    const label = socket ? `${socket.replaceAll("_", " ")}: ` : "";
+    const plain = label && message.toLowerCase().startsWith(label.toLowerCase()) ? message.slice(label.length) : message;
+    return [title ? `${title}: ${plain}` : plain, hint].filter(Boolean).join(" ");
+  };
+
+  function jobText({ job, nodes, warnings, error, offer }) {
+    if (error) return window.weft.errorText(error, error.title);
     if (run.pending) return "Sending to the studio …";
     if (job.state === "queued") return job.ahead ? `${job.ahead} ahead of you` : "Starting next";
     if (job.state === "running") {
@@ -22,12 +29,12 @@
       if (job.left_s !== null && job.left_s !== undefined) parts.push(job.left_s < 1.5 ? "almost there" : `about ${Math.round(job.left_s)} s left`);
       return parts.join(", ");
     }
-    if (warnings?.length) return warnings.join(" ");
+    if (warnings?.length) return warnings[0];
     const states = Object.values(nodes).map((n) => n.state);
     if (job.state === "done" && states.length && states.every((s) => s === "cached")) return "Nothing changed, so this is the picture you already have.";
     if (job.state === "done") return job.seconds ? `in ${job.seconds.toFixed(1)} s` : "Your picture is in the history.";
     if (job.state === "stopped") return "Nothing was stored.";
-    if (job.state === "parked") return "The studio was closed during this run. Press Generate to make it again.";
+    if (job.state === "parked") return `Weft ended while it made ${offer?.name ? `“${offer.name}”` : "a picture"}.`;
     return "Describe a picture and press Generate.";
   }
 
@@ -59,9 +66,13 @@
     const text = el("span", { class: "w-dock-text" });
     const fill = el("i");
     const stop = el("button", { type: "button", class: "w-btn", hidden: true, onclick: () => window.weft.stop() }, icon("stop"), "Stop");
+    const all = el("button", { type: "button", class: "w-link", id: "weft-all-said", hidden: true, onclick: () => dialog("What the studio says",
+      el("ul", { class: "w-said" }, ...(run.snapshot.error ? [text.textContent] : run.snapshot.warnings).map((line) => el("li", {}, line)))) });
+    const resume = el("button", { type: "button", class: "w-btn", id: "weft-resume", hidden: true, onclick: () => window.weft.parked(run.snapshot.run, "resume") }, icon("reuse"), "Resume");
+    const discard = el("button", { type: "button", class: "w-btn", id: "weft-discard", hidden: true, onclick: () => window.weft.parked(run.snapshot.run, "discard") }, "Discard");
     const keys = el("button", { type: "button", class: "w-round", "aria-label": "Keyboard shortcuts", title: "Keyboard shortcuts (?)", onclick: sheet }, "?");
     const dock = el("div", { class: "w-dock", id: "weft-job", role: "group", "aria-label": "Job line" },
-      el("div", { class: "w-dock-bar", "aria-hidden": "true" }, fill), state, text, stop, keys);
+      el("div", { class: "w-dock-bar", "aria-hidden": "true" }, fill), state, text, all, resume, discard, stop, keys);
     const said = el("div", { class: "w-sr", role: "status", "aria-live": "polite" });
     const alarm = el("div", { class: "w-sr", role: "alert" });
 
@@ -81,6 +92,10 @@
       state.replaceChildren(icon(word), words[word] || word);
       text.textContent = jobText(snapshot);
       text.title = text.textContent;
+      const notes = snapshot.error || run.live ? 0 : snapshot.warnings?.length || 0;
+      all.hidden = notes < 2 && text.textContent.length < 160;
+      all.textContent = notes > 1 ? `All ${notes} notes` : "Show all";
+      resume.hidden = discard.hidden = word !== "parked";
       dock.classList.toggle("w-error", word === "error");
       stop.hidden = !run.live;
       const { step, total } = snapshot.job;

@@ -78,7 +78,7 @@
   };
 
   function promptField(spec) {
-    const input = el("textarea", { class: "w-text", rows: 4, maxlength: weft.facts.maxPrompt, spellcheck: "true", placeholder: "A red star on the left and a blue house on the right, at night" });
+    const input = el("textarea", { class: "w-text", rows: 4, spellcheck: "true", placeholder: "A red star on the left and a blue house on the right, at night" });
     const unknown = el("div", { class: "w-unknown", hidden: true, role: "status" });
     const knows = el("button", { type: "button", class: "w-link", id: "weft-knows", onclick: () => weft.knows() }, "What this model knows");
     const box = field({ ...spec, help: "" }, input, { extra: knows });
@@ -88,11 +88,14 @@
     let wait = 0;
     const check = () => {
       const found = weft.vocabulary.size ? weft.unknownWords(input.value, weft.vocabulary) : [];
-      unknown.hidden = !found.length;
+      const length = [...input.value].length, longest = Math.min(spec.max ?? Infinity, weft.facts.maxPrompt);
+      unknown.hidden = !found.length && length <= longest;
+      unknown.classList.toggle("w-long", length > longest); // a refused run says it at the field
+      if (length > longest) return void unknown.replaceChildren(`This prompt has ${length.toLocaleString("en")} characters; at most ${longest.toLocaleString("en")} fit. Nothing was cut off.`);
       unknown.replaceChildren(...(found.length ? ["This model does not know "] : []), ...found.flatMap(({ word, near }, i) => [
-        i ? (i === found.length - 1 ? " or " : ", ") : null, el("strong", {}, word), near.length ? " (perhaps " : null,
+        i ? (i === found.length - 1 && !found.more ? " or " : ", ") : null, el("strong", {}, word), near.length ? " (perhaps " : null,
         ...near.flatMap((n, j) => [j ? ", " : null, el("button", { type: "button", "aria-label": `Replace ${word} by ${n}`, onclick: () => swap(word, n) }, n)]),
-        near.length ? "?)" : null]).filter((part) => part !== null), ". It paints from the other words.");
+        near.length ? "?)" : null]).filter((part) => part !== null), found.more ? ` and ${found.more} more` : "", ". It paints from the other words.");
     };
     const put = (text) => { input.value = text; doc.set(spec, text); check(); };
     const swap = (word, by) => put(input.value.replace(new RegExp(`(?<![\\p{L}\\p{N}])${word}(?![\\p{L}\\p{N}])`, "giu"), by));
@@ -162,7 +165,7 @@
       const rest = doc.panel.filter((f) => !["prompt", "avoid", "seed"].includes(f.role));
       prompt = byRole.prompt ? promptField({ ...byRole.prompt, label: byRole.prompt.label || "Prompt" }) : null;
       const avoid = byRole.avoid ? makers.text({ ...byRole.avoid, lines: 2, help: "" }) : null;
-      if (avoid) { avoid.input.placeholder = "What should not be in the picture"; avoid.input.setAttribute("maxlength", weft.facts.maxPrompt); }
+      if (avoid) { avoid.input.placeholder = "What should not be in the picture"; }
       const shape = byRole.width && byRole.height ? shapeField() : null;
       seed = byRole.seed ? seedField(byRole.seed) : null;
       const made = rest.map((f) => ({ spec: f, ...(makers[f.kind] || makers.shown)(f) }));
@@ -196,7 +199,7 @@
         box.classList.toggle("w-wrong", Boolean(hit));
         const line = box.querySelector(".w-fault");
         line.hidden = !hit;
-        line.textContent = hit ? [error.message, error.hint].filter(Boolean).join(" ") : "";
+        line.textContent = hit ? weft.errorText(error) : "";
         if (hit && box.closest("details")) box.closest("details").open = true;
       }
     }
@@ -205,7 +208,8 @@
       if (run.live || !doc.current) return;
       if (seed && remember.get("seed-lock") !== "on") seed.put(draw());
       faults(null);
-      say("");
+      const asked = doc.field("prompt");
+      say(asked && !String(doc.widget(asked)).trim() ? "The prompt is empty, so the model paints what it likes. Describe something to steer it." : "");
       doc.flush();
       run.begin();
       trigger("run", {});
@@ -215,6 +219,8 @@
       trigger("stop", { run: run.snapshot.run });
       run.settle();
     };
+    weft.cancel = (id) => trigger("stop", { run: id });
+    weft.parked = (id, choice) => trigger("parked", { run: id, choice });
     weft.reuse = (picture, what) => {
       if (what === "all") return trigger("reuse", { generation: picture.id });
       const spec = doc.field(what), before = spec && doc.widget(spec);

@@ -6,7 +6,8 @@
 
   weft.facts_of = (p) => [`${p.width} × ${p.height}`, p.seed === null ? null : `seed ${p.seed}`, p.seconds ? `${p.seconds.toFixed(1)} s` : null].filter(Boolean).join("  ·  ");
   weft.when = (p) => new Date(p.created * 1000).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
-  weft.named = (p) => p.prompt || p.title || "Picture without a prompt";
+  weft.titled = (p) => (p.title === "weft" ? "" : p.title); // the name that every file gets unless somebody chose one
+  weft.named = (p) => p.prompt || weft.titled(p) || "Picture without a prompt";
   // On a shared host the saved file carries no workflow unless asked for.
   weft.saveLinks = (p) => [[p.save, "Save PNG"], [p.saveWithGraph, "PNG with settings"]].filter(([href]) => href)
     .map(([href, label]) => el("a", { class: "w-btn", href, download: p.file }, icon("save"), label));

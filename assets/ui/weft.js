@@ -20,6 +20,8 @@
     cached: '<path d="M5 12.500l4.500 4.500L19 7.500"/>', skipped: '<path d="M6 6l6 6-6 6M13 6l6 6-6 6"/>',
     error: '<path d="M12 4l9 16H3zM12 10v4.500M12 17.200v.1"/>', stopped: '<rect x="6" y="6" width="12" height="12" rx="2"/>',
     parked: '<path d="M9 6v12M15 6v12"/>',
+    star: '<path d="M12 4l2.500 5.200 5.700.8-4.100 4 1 5.700-5.100-2.700-5.100 2.700 1-5.700-4.100-4 5.700-.8z"/>',
+    bin: '<path d="M5 7h14M10 7V4.500h4V7M7 7l.8 12.500h8.400L17 7M10.500 10.500v5.500M13.500 10.500v5.500"/>',
   };
 
   /** An element; `on…` are listeners, true/false toggle an attribute, children are nodes or plain text. */
@@ -93,35 +95,61 @@
 
   // Run status: full snapshots only. A smaller `seq` of the same run and anything of a run left behind is ignored.
   const run = {
-    snapshot: { run: null, seq: -1, job: { state: "idle" }, nodes: {} }, left: new Set(), pending: false,
-    get live() { return run.pending || ["queued", "running"].includes(run.snapshot.job.state); },
+    snapshot: { run: null, seq: -1, job: { state: "idle" }, nodes: {} }, left: new Set(), pending: false, unwanted: false,
+    get live() { return run.pending || run.moves(run.snapshot); },
+    moves: ({ job }) => ["queued", "running"].includes(job.state),
     receive: (text) => run.accept(parse(text)),
     accept(message) {
       if (!message.job || run.left.has(message.run)) return;
       if (message.run === run.snapshot.run && message.seq < run.snapshot.seq) return;
+      run.heard = Date.now();
       run.pending = false;
+      if (run.unwanted) { // Stop was pressed before the studio had given the run a name
+        run.unwanted = false;
+        if (message.run && run.moves(message)) return void (run.left.add(message.run), window.weft.cancel?.(message.run));
+      }
       run.snapshot = { nodes: {}, ...message };
       emit("run", run.snapshot);
       if (message.pictures?.length) pictures.add(message.pictures);
     },
+    heard: 0, // when the studio last said something of this run
+    async listen() { // a studio that was closed says nothing any more: that is asked, and told, instead of waited out
+      if (!run.live || Date.now() - run.heard < 5000) return;
+      const alive = await fetch("weft/page.js", { method: "HEAD", cache: "no-store" }).then(() => true, () => false);
+      if (alive || !run.live) return;
+      run.pending = false;
+      const error = { message: "The studio does not answer.", hint: "Start it again (python app.py); what you wrote is kept in this browser." };
+      run.snapshot = { ...run.snapshot, job: { state: "error" }, error };
+      emit("run", run.snapshot);
+    },
     begin() {
+      run.heard = Date.now();
       if (run.snapshot.run) run.left.add(run.snapshot.run);
       run.pending = true;
+      run.unwanted = false;
       run.snapshot = { run: null, seq: -1, job: { state: "queued", ahead: 0 }, nodes: {} };
       emit("run", run.snapshot);
     },
     settle() { // a stopped run settles here at once; the server's own last word follows
+      run.unwanted = run.pending;
+      run.pending = false;
       for (const node of Object.values(run.snapshot.nodes)) if (["queued", "running"].includes(node.state)) node.state = "stopped";
       run.snapshot = { ...run.snapshot, job: { ...run.snapshot.job, state: "stopped" } };
       emit("run", run.snapshot);
     },
   };
 
+  setInterval(run.listen, 3000);
+
   // Pictures of this owner, newest first: the strip and the stage read them.
   const pictures = {
     list: [],
     receive: (text) => pictures.replace(parse(text).pictures || []),
     replace(list) { pictures.list = list; emit("pictures", list); },
+    change(card, gone = false) { // starred, deleted, or brought back
+      const rest = pictures.list.filter((p) => p.id !== card.id), had = rest.length < pictures.list.length;
+      if (gone ? had : true) pictures.replace(gone ? rest : [...rest, card].sort((a, b) => b.created - a.created));
+    },
     add(list) {
       const fresh = new Set(list.map((p) => p.id));
       pictures.replace([...list, ...pictures.list.filter((p) => !fresh.has(p.id))].slice(0, 60));
@@ -140,12 +168,13 @@
     return row[b.length];
   }
   function unknownWords(text, known) {
-    const words = [...new Set((text.toLowerCase().match(/[\p{L}\p{N}]+/gu) || []))].filter((word) => !known.has(word));
-    return words.slice(0, 6).map((word) => ({
+    const words = [...new Set((text.toLowerCase().match(/[\p{L}\p{N}]+|\p{Extended_Pictographic}/gu) || []))].filter((word) => !known.has(word));
+    const found = words.slice(0, 6).map((word) => ({
       word,
       near: word.length > 24 ? [] : [...known].filter((k) => k.length > 2).map((k) => [distance(word, k), k])
         .filter(([d, k]) => d <= Math.max(1, Math.floor(Math.max(k.length, word.length) * 0.4))).sort((x, y) => x[0] - y[0]).slice(0, 3).map((x) => x[1]),
     }));
+    return Object.assign(found, { more: words.length - found.length });
   }
 
   /** The JSON of one iTXt or tEXt chunk of a PNG, or null. Bounded: 1 MiB unpacked, nothing is run or fetched. */

@@ -174,13 +174,19 @@ def _has_hole(patch: np.ndarray, behind: np.ndarray, size: str) -> bool:
     hole = (whole < 0.1) & (radius < 0.3)
     if not (inner.any() and hole.any() and body.any()):
         return False
+    # A pattern has two colours and the blurred ones between them.
+    lightness = patch[body].sum(1)
+    dark = np.median(patch[body][lightness <= np.quantile(lightness, 0.3)], axis=0)
+    light = np.median(patch[body][lightness >= np.quantile(lightness, 0.7)], axis=0)
+    paint = from_segment(patch, dark, light)
     ground = from_segment(patch, behind, behind + (SHADOW_COLOUR - behind) * DARKEST)
     rim = ((patch - np.asarray(atlas.tones("white")[atlas.PAPER], np.float32)) ** 2).sum(-1)
-    paint = ((patch - np.median(patch[body], axis=0)) ** 2).sum(-1)
-    # The background in a hole is even, and so is a plain circle; only a pattern is not.
-    as_ring = _mean_root(ground[hole]) + _mean_root(rim[inner]) + _spread(patch[hole])
-    as_circle = _mean_root(paint[hole]) + _mean_root(paint[inner]) + 0.5 * _spread(patch[body])
-    return as_ring < as_circle
+    # Weighed by a logistic fit to drawn rings and circles of all colours, patterns, sizes and backgrounds, clean
+    # and damaged. An uneven hole speaks against a hole, but in a patterned object everything is uneven.
+    against_ring = _mean_root(ground[hole]) + 0.33 * _mean_root(rim[inner])
+    against_ring += 1.6 * _spread(patch[hole]) + 0.5 * _spread(patch[inner])
+    against_circle = 1.5 * _mean_root(paint[hole]) + 0.9 * _mean_root(paint[inner])
+    return against_ring < against_circle + 1.5 * _spread(patch[body]) + 7
 
 
 def _mean_root(squares: np.ndarray) -> float:

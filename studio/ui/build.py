@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 import webbrowser
+from collections.abc import AsyncIterator  # at run time: gradio reads the hints of handlers
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -27,8 +28,6 @@ from studio.ui.theme import gradio_theme
 from studio.ui.web import Guard, PageFiles
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from studio.studio import Studio
 
 log = logging.getLogger(__name__)
@@ -65,7 +64,7 @@ def build(studio: Studio) -> gr.Blocks:
                     elem_id="weft-create",
                     facts=known,
                     js_on_load=OPEN + "window.weft.create(at, {props, trigger, watch}); "
-                    "// its events: 'run' 'stop' 'reuse' 'open'",
+                    "// its events: 'run' 'stop' 'reuse' 'open' 'parked'",
                 )
             with gr.Tab("History", id="history"):
                 history = view(
@@ -74,7 +73,7 @@ def build(studio: Studio) -> gr.Blocks:
                     elem_id="weft-history",
                     facts=known,
                     js_on_load=OPEN
-                    + "window.weft.history(at, {props, trigger, watch}); // its event: 'search'",
+                    + "window.weft.history(at, {props, trigger, watch}); // its events: 'search' 'mark'",
                 )
         status = view(
             "{}",
@@ -99,13 +98,19 @@ def build(studio: Studio) -> gr.Blocks:
             async for message in create_tab.attach(token):
                 yield message
 
+        async def parked(token: str, event: gr.EventData) -> AsyncIterator[str]:
+            async for message in create_tab.parked(token, event):
+                yield message
+
         # Subscriptions hold no lock and no worker: runs wait in the studio's queue, which tells their place.
         follow = {**PRIVATE, "concurrency_limit": None, "trigger_mode": "multiple"}
         create.run(run, [create, visitor], [status], **follow)
         create.stop(create_tab.stop, [visitor], None, **follow)
+        create.parked(parked, [visitor], [status], **follow)
         create.reuse(create_tab.reuse, [visitor], [create], **PRIVATE)
         create.open(create_tab.open, None, [create], **PRIVATE)
         history.search(history_tab.search, [visitor], [history], **{**PRIVATE, "trigger_mode": "always_last"})
+        history.mark(history_tab.mark, [visitor], [history], **{**PRIVATE, "trigger_mode": "multiple"})
         demo.load(history_tab.shelf, [visitor], [visitor, shelf], **PRIVATE).then(
             attach, [visitor], [status], **follow
         )

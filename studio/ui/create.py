@@ -71,15 +71,57 @@ class CreateTab:
             yield message
 
     async def attach(self, token: object) -> AsyncIterator[str]:
-        """A page that was opened or reloaded takes up the owner's live run, if there is one."""
+        """A page that was opened or reloaded takes up the live run, or is offered one that broke off."""
         try:
             owner = self._owners.owner(token)
             run = self._studio.live_run(owner)
+            offer = self._offer(owner) if run is None else None
         except StudioError:
             return
+        if offer is not None:
+            yield offer
         if run is not None:
             async for message in self._follow(run, owner):
                 yield message
+
+    async def parked(self, token: object, event: gr.EventData) -> AsyncIterator[str]:
+        """Resumes a run that a crash broke off and follows it, or discards it and offers the next one.
+
+        Event data: `run`, `choice` (resume, discard).
+        """
+        jobs = self._studio.jobs
+        try:
+            owner, run = self._owners.owner(token), _text(event, "run", 64)
+            if _given(event, "choice") == "discard":
+                jobs.discard(run, owner)
+                yield self._offer(owner) or bus.dump({"run": None, "seq": 0, "job": {"state": "idle"}})
+                return
+            job = jobs.get(run, owner)
+            again = job is not None and "resume" not in jobs.offers(job)
+            run = (jobs.requeue(run, owner) if again else jobs.resume(run, owner)).id
+        except StudioError as error:
+            yield bus.failure(error)
+            return
+        async for message in self._follow(run, owner):
+            yield message
+
+    def _offer(self, owner: str) -> str | None:
+        """The newest broken off run as the job line offers it."""
+        job = next(iter(self._studio.jobs.parked(owner)), None)
+        if job is None:
+            return None
+        offer = {"name": self._prompt(job.document)}
+        return bus.dump({"run": job.id, "seq": 0, "job": {"state": "parked"}, "offer": offer})
+
+    def _prompt(self, text: str) -> str:
+        """The beginning of the prompt in a document; empty where there is none."""
+        document = self._studio.read_document(text)
+        fields = panel(document, self._studio.registry)
+        field = next((field for field in fields if field["role"] == "prompt"), None)
+        if field is None:
+            return ""
+        prompt = str(document.node(str(field["node"])).widgets.get(str(field["widget"]), ""))
+        return prompt if len(prompt) <= 80 else prompt[:79] + "…"
 
     async def _follow(self, run: str, owner: str) -> AsyncIterator[str]:
         seq = 0

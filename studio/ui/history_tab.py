@@ -26,18 +26,44 @@ class HistoryTab:
         self._pictures = pictures
 
     def search(self, token: object, event: gr.EventData) -> str:
-        """One page of pictures. Event data: `text` (at most 500 characters), `before` (cursor or null)."""
+        """One page of pictures. Event data: `text` (at most 500 characters), `before` (cursor or null),
+        `starred` (true: starred ones only)."""
         data = event._data if isinstance(event._data, dict) else {}
         text, before = data.get("text"), data.get("before")
         text = text[:500] if isinstance(text, str) else ""
         before = before if isinstance(before, str) and len(before) < 200 else None
         try:
             owner = self._owners.owner(token)
-            page = self._studio.history.search(owner, text, limit=PAGE, before=before, prefix=True)
+            only = True if data.get("starred") is True else None
+            page = self._studio.history.search(
+                owner, text, limit=PAGE, before=before, prefix=True, starred=only
+            )
         except StudioError as error:
             return bus.dump({"pictures": [], "before": before, "next": None, "says": str(error)})
         cards = [self._pictures.card(item) for item in page.items]
         return bus.dump({"pictures": cards, "before": before, "next": page.next, "says": ""})
+
+    def mark(self, token: object, event: gr.EventData) -> str:
+        """Stars or deletes one picture, or takes that back; a deletion can be taken back for ten minutes.
+
+        Event data: `generation`, `what` (star, unstar, delete, undelete).
+        """
+        data = event._data if isinstance(event._data, dict) else {}
+        generation, what, history = data.get("generation"), data.get("what"), self._studio.history
+        try:
+            owner = self._owners.owner(token)
+            if not isinstance(generation, str) or what not in ("star", "unstar", "delete", "undelete"):
+                raise StudioError("The page sent no usable change.", hint="Reload the page.")
+            if what == "undelete" and not history.undelete(owner, generation):
+                raise StudioError("This picture cannot be brought back any more.")
+            item = history.show(owner, generation)
+            if what in ("star", "unstar"):
+                item = history.star(owner, item.id, what == "star")
+            elif what == "delete":
+                history.delete(owner, item.id, undo=True)
+        except StudioError as error:
+            return bus.dump({"says": str(error)})
+        return bus.dump({"marked": {"what": what, "picture": self._pictures.card(item)}})
 
     def shelf(self, token: object) -> tuple[str, str]:
         """At load: a valid owner token (a new one where the browser had none) and the newest pictures."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import importlib.util
 import json
 import shutil
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,6 +28,18 @@ EMBEDDED = ROOT / "assets" / "models" / "scenes-sd3" / "card.json"
 FLAGS = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
 --disable-component-update --disable-sync""".split()  # noqa: SIM905
 ENDED_STREAM = "net::ERR_ABORTED"  # an event stream that the page closed: normal
+
+
+def _load(name: str) -> None:
+    """A helper beside this file; test folders are no packages (import mode importlib)."""
+    spec = importlib.util.spec_from_file_location(f"e2e_{name}", Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+
+
+_load("hands")
 
 
 @dataclass

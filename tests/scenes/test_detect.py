@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
+from studio.scenes.atlas import DOT_PITCH, STRIPE_PERIOD, dots, stripes, tones
 from studio.scenes.detect import Detection, detect
 from studio.scenes.draw import draw, draw_masks
 from studio.scenes.world import BACKGROUNDS, COLOURS, KINDS, PLACES, SIZES, Scene, SceneObject, sample_scene
@@ -70,18 +71,18 @@ def objects_right(change: object, n: int, seed: int, size: int = 256) -> float:
 
 @pytest.mark.slow
 def test_drawn_scenes_are_judged_right_in_99_of_100_objects() -> None:
-    assert objects_right(lambda picture: picture, 80, seed=100) >= 0.99
+    assert objects_right(lambda picture: picture, 60, seed=100) >= 0.99
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("change", [jpeg, soft, noisy, half])
 def test_damaged_pictures_are_judged_right_in_97_of_100_objects(change: object) -> None:
-    assert objects_right(change, 24, seed=101) >= 0.97
+    assert objects_right(change, 16, seed=101) >= 0.97
 
 
 @pytest.mark.slow
 def test_pictures_with_all_damages_at_once_are_still_judged_well() -> None:
-    assert objects_right(everything, 40, seed=102) >= 0.95
+    assert objects_right(everything, 30, seed=102) >= 0.95
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -130,6 +131,14 @@ def test_masks_and_boxes_are_where_the_objects_are() -> None:
                 assert np.abs(np.subtract(found.box, item.box)).max() < 0.02
 
 
+def test_a_circle_with_a_dot_in_its_middle_is_no_ring() -> None:
+    for index, background in enumerate(BACKGROUNDS):
+        for kind in ("circle", "ring"):
+            item = SceneObject(kind, "white", "dotted", "small", "top", *PLACES["top"], SIZES["small"])
+            scene = Scene(background, (item,), index)
+            assert wrong(scene, detect(draw(scene, 256))) == []
+
+
 def test_a_rings_mask_leaves_its_hole_out() -> None:
     item = SceneObject("ring", "blue", "solid", "large", "middle", *PLACES["middle"], SIZES["large"])
     found = detect(draw(Scene("snow", (item,), 1), 256)).objects[0]
@@ -137,15 +146,23 @@ def test_a_rings_mask_leaves_its_hole_out() -> None:
     assert not found.mask[124:132, 124:132].any()
 
 
-def test_a_pattern_out_of_step_is_still_that_pattern() -> None:
-    # A model's stripes lie anywhere: the inside of a striped square is moved by half a period.
-    item = SceneObject("square", "blue", "striped", "large", "middle", *PLACES["middle"], SIZES["large"])
-    picture = draw(Scene("day", (item,), 1), 256).copy()
-    inner = (slice(92, 164), slice(92, 164))
-    for shift in (4, 8, 12):
-        moved = picture.copy()
-        moved[inner] = np.roll(picture, shift, axis=1)[inner]
-        assert [o.pattern for o in detect(moved).objects] == ["striped"]
+@pytest.mark.parametrize("pattern", ["striped", "dotted"])
+def test_a_pattern_out_of_step_is_still_that_pattern(pattern: str) -> None:
+    # A model's stripes and dots may lie anywhere, so they are painted here at other places than `draw` does.
+    item = SceneObject("square", "blue", "solid", "large", "middle", *PLACES["middle"], SIZES["large"])
+    plain = draw(Scene("day", (item,), 1), 256)
+    inside = np.zeros((256, 256), bool)
+    inside[84:172, 84:172] = True
+    grid = np.arange(256, dtype=np.float32)
+    for shift in (0, 5, 11):
+        x, y = grid[None, :] + shift, grid[:, None] - shift / 2
+        if pattern == "striped":
+            second = stripes(x, y, STRIPE_PERIOD["large"] * 256)
+        else:
+            second = dots(x, y, DOT_PITCH["large"] * 256)
+        picture = plain.copy()
+        picture[inside & second] = np.array(tones("blue")["tone"], np.uint8)
+        assert [found.pattern for found in detect(picture).objects] == [pattern]
 
 
 def test_only_8_bit_colour_pictures_are_taken() -> None:

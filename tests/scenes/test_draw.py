@@ -28,8 +28,10 @@ def test_a_picture_repeats_and_its_seed_moves_only_the_background() -> None:
     assert np.array_equal(draw(scene, 96), draw(scene, 96))
     other = replace(scene, seed=scene.seed + 1)
     changed = np.abs(draw(other, 96).astype(int) - draw(scene, 96)).max(-1) > 12
-    assert changed.any()
-    assert not changed[draw_masks(scene, 96).any(0)].any()
+    on_objects = changed[draw_masks(scene, 96).any(0)]
+    assert changed.mean() > 0.01
+    # Only the half-covered pixels along the outlines let the background through.
+    assert on_objects.mean() < 0.02
 
 
 @pytest.mark.parametrize("size", [64, 128, 200, 512])

@@ -120,7 +120,7 @@ def drawn(prompt_scene: Scene, text: str) -> dict:
 
 def test_a_drawn_scene_fulfils_its_own_caption() -> None:
     rng = np.random.default_rng(21)
-    for index in range(40):
+    for index in range(24):
         scene = sample_scene(rng)
         text = caption(scene, rng, full=index % 2 == 0)
         judged = drawn(scene, text)

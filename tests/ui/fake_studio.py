@@ -24,6 +24,7 @@ from studio.db.open import open_home
 from studio.errors import StudioError
 from studio.graph.document import Graph, Limits, dumps, load, loads
 from studio.history.store import History, NewGeneration, new_record
+from studio.jobs.queue import Queue
 from studio.policy import Policy
 from studio.settings import Settings
 
@@ -142,6 +143,7 @@ class FakeStudio:
             },
         )
         self.runs: dict[str, FakeRun] = {}
+        self.jobs = Queue(self._db)  # only what a crash left; runs of this studio never enter it
 
     def close(self) -> None:
         for run in self.runs.values():

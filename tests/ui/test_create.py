@@ -89,6 +89,48 @@ def test_nothing_to_take_up_sends_nothing(fake):
     assert collect(tab.attach("")) == []
 
 
+def broken_off(studio, prompt: str, owner: str = "local", crashes: int = 1) -> str:
+    """A run that a crash left, as `Queue.recover` parks it."""
+    run = studio.jobs.add(dumps(studio.workflow().set("p", "text", prompt)), owner=owner).id
+    studio.jobs.db.execute("UPDATE runs SET status = 'parked', crashes = ? WHERE id = ?", (crashes, run))
+    return run
+
+
+def test_a_run_that_broke_off_is_offered_and_can_be_discarded(fake):
+    tab, _ = tab_of(fake)
+    old, new = broken_off(fake, "a blue house"), broken_off(fake, "a red star " * 20)
+    (message,) = collect(tab.attach(""))
+    assert message["run"] == new and message["job"]["state"] == "parked"
+    assert message["offer"]["name"].startswith("a red star") and len(message["offer"]["name"]) <= 80
+    (message,) = collect(tab.parked("", event(run=new, choice="discard")))
+    assert (message["run"], message["offer"]["name"]) == (old, "a blue house")
+    (message,) = collect(tab.parked("", event(run=old, choice="discard")))
+    assert message["job"]["state"] == "idle" and collect(tab.attach("")) == []
+    assert fake.jobs.status(new) == fake.jobs.status(old) == "cancelled"
+
+
+def test_resume_queues_the_same_run_and_after_two_crashes_a_new_one(fake):
+    tab, _ = tab_of(fake)
+    once, twice = broken_off(fake, "one"), broken_off(fake, "two", crashes=2)
+    collect(tab.parked("", event(run=once, choice="resume")))
+    assert fake.jobs.status(once) == "queued"
+    collect(tab.parked("", event(run=twice, choice="resume")))
+    assert fake.jobs.status(twice) == "cancelled"
+    assert [job.retried_from for job in fake.jobs.live("local")] == ["", twice]
+
+
+def test_a_run_of_somebody_else_is_neither_offered_nor_resumed(make_fake):
+    studio = make_fake(Policy.public())
+    tab, owners = tab_of(studio)
+    run = broken_off(studio, "mine", owner="v" + "0" * 32)
+    token = owners.issue()
+    assert collect(tab.attach(token)) == []
+    for choice in ("resume", "discard", None):
+        (message,) = collect(tab.parked(token, event(run=run, choice=choice)))
+        assert choice == "discard" or "There is no run" in message["error"]["message"]
+    assert studio.jobs.status(run) == "parked"
+
+
 def test_stop_ends_a_run_that_stores_nothing(make_fake):
     studio = make_fake(pace=0.05)
     tab, _ = tab_of(studio)

@@ -60,6 +60,47 @@ def test_visitors_see_their_own_pictures_only(make_fake):
     assert "not signed in" in search(tab, "")["says"]
 
 
+def mark(tab, token="", **data):
+    return json.loads(tab.mark(token, SimpleNamespace(_data=data)))
+
+
+def test_a_picture_can_be_starred_and_found_by_its_star(fake):
+    tab, _ = tab_of(fake)
+    boat, star = paint(fake, "a yellow boat by the sea"), paint(fake, "a red star")
+    assert mark(tab, generation=boat, what="star")["marked"]["picture"]["starred"]
+    assert [p["id"] for p in search(tab, starred=True)["pictures"]] == [boat]
+    assert [p["id"] for p in search(tab, starred="yes")["pictures"]] == [star, boat]
+    assert not mark(tab, generation=boat, what="unstar")["marked"]["picture"]["starred"]
+
+
+def test_a_deleted_picture_can_be_brought_back(fake):
+    tab, _ = tab_of(fake)
+    made = paint(fake, "a red star")
+    assert mark(tab, generation=made, what="delete")["marked"]["picture"]["id"] == made
+    assert search(tab)["pictures"] == []
+    assert mark(tab, generation=made, what="undelete")["marked"]["picture"]["prompt"] == "a red star"
+    assert [p["id"] for p in search(tab)["pictures"]] == [made]
+    assert "any more" in mark(tab, generation=made, what="undelete")["says"]
+
+
+@pytest.mark.parametrize("data", [{}, {"what": "delete"}, {"generation": 7, "what": "star"}], ids=repr)
+def test_a_change_that_makes_no_sense_is_refused_in_words(fake, data):
+    tab, _ = tab_of(fake)
+    paint(fake, "a red star")
+    assert "no usable change" in mark(tab, **data)["says"]
+    assert "no usable change" in mark(tab, generation="x" * 32, what="destroy")["says"]
+
+
+def test_nobody_changes_the_pictures_of_another_visitor(make_fake):
+    studio = make_fake(Policy.public(), pace=0.001)
+    tab, owners = tab_of(studio)
+    mine, other = owners.issue(), owners.issue()
+    made = paint(studio, "mine alone", owners.owner(mine))
+    for what in ("star", "delete", "undelete"):
+        assert "marked" not in mark(tab, other, generation=made, what=what)
+    assert not search(tab, mine)["pictures"][0]["starred"]
+
+
 def test_a_first_visit_gets_a_token_and_a_later_one_keeps_it(make_fake):
     tab, owners = tab_of(make_fake(Policy.public()))
     token, shelf = tab.shelf("")

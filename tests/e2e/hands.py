@@ -1,0 +1,49 @@
+"""What the browser tests do to a page again and again; conftest.py hands it out as `e2e_hands`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+PROMPT = "a red star on the left and a blue house on the right, at night"
+LONG = 120_000  # ms; a first run loads the weights
+
+
+def write(page: Any, text: str) -> None:
+    page.locator(".w-prompt textarea").fill(text)
+
+
+def state(page: Any, word: str, timeout: float = LONG) -> None:
+    """Waits for a word of the job line; another end than the one awaited fails at once, with its text."""
+    ends = {"done", "error", "stopped"} - {word}
+    line = page.locator("#weft-job")
+    line.locator(", ".join(f".w-state[data-state={end}]" for end in (word, *ends))).wait_for(timeout=timeout)
+    text = line.inner_text()
+    assert line.locator(".w-state").get_attribute("data-state") == word, text
+
+
+def set_steps(page: Any, steps: int) -> None:
+    if page.locator("#weft-more").get_attribute("open") is None:
+        page.locator("#weft-more summary").click()
+    field = page.locator("[data-widget=steps] input[type=number]")
+    field.fill(str(steps))
+    field.press("Tab")
+
+
+def make(page: Any, text: str = PROMPT, steps: int = 6) -> None:
+    write(page, text)
+    set_steps(page, steps)
+    page.keyboard.press("Control+Enter")
+    state(page, "done")
+
+
+def reload(page: Any) -> None:
+    """Reloads; gradio's own complaint about the event stream that a reload cuts is no fault."""
+    before = len(page.watched.faults)
+    page.reload()
+    page.locator("#weft-go").wait_for()
+    cut = ("console: AbortError: signal is aborted", "console: Unexpected error Connection errored out.")
+    page.watched.faults[before:] = [f for f in page.watched.faults[before:] if not f.startswith(cut)]
+
+
+def shown(page: Any) -> Any:
+    return page.locator("#weft-mat .w-print:not(.w-forming) img")
