@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,11 +37,11 @@ def add_to(commands: argparse._SubParsersAction[shared.Parser]) -> None:
         return part
 
     part = action("list", show_list, "newest pictures first")
-    part.add_argument("--limit", type=whole, default=20, metavar="N")
+    part.add_argument("--limit", type=whole, default=20, metavar="N", help="of one page (20)")
     part.add_argument("--before", metavar="CURSOR", help="the `next` of the page before")
     part = action("search", search, "pictures whose texts hold all these words")
     part.add_argument("text", metavar="TEXT")
-    part.add_argument("--limit", type=whole, default=20, metavar="N")
+    part.add_argument("--limit", type=whole, default=20, metavar="N", help="of one page (20)")
     part.add_argument("--before", metavar="CURSOR", help="the `next` of the page before")
     part = action("show", show_one, "everything about one picture")
     part.add_argument("id", metavar="ID")
@@ -93,9 +94,11 @@ def show_one(studio: Studio, args: argparse.Namespace) -> int:
     for name in ("title", "negative", "seed", "model", "run", "graph", "pixels", "note"):
         if (value := getattr(found, name)) not in ("", None):
             print(f"  {name}: {value}")
+    print(f"  file: {studio.history.files.path(found.file)}{' (missing)' if found.missing else ''}")
     print(f"  tags: {', '.join(found.tags) or 'none'}")
     for key, value in found.record.items():
-        print(f"  record.{key}: {value}")
+        if key != "nodes":  # long digests for `replay`; --json has them
+            print(f"  record.{key}: {value if isinstance(value, str) else json.dumps(value)}")
     return shared.FINISHED
 
 
@@ -118,6 +121,8 @@ def export(studio: Studio, args: argparse.Namespace) -> int:
     target = Path(args.out)
     if not target.parent.is_dir():
         raise shared.BadCall(f"There is no folder '{target.parent}'.", hint="Make it first.")
+    if target.is_dir():
+        raise shared.BadCall(f"'{args.out}' is a folder.", hint="--out takes the name of a zip file.")
     count = studio.history.export(OWNER, ids, target, strip=args.strip)
     if args.json:
         shared.show({"status": "finished", "file": str(target), "pictures": count})

@@ -22,12 +22,16 @@ def act(args: argparse.Namespace) -> int:
     """Judge one picture; needs no model and no torch."""
     from studio.pixels import read_picture
     from studio.scenes.score import report
+    from studio.scenes.words import unknown_words
 
     path = Path(args.image)
     if not path.is_file():
         raise shared.BadCall(
             f"There is no picture at '{args.image}'.", hint="Give the path of a PNG, JPEG or WEBP."
         )
+    for word, near in unknown_words(args.prompt or ""):
+        hint = f"Did you mean {' or '.join(repr(other) for other in near)}?" if near else ""
+        shared.say(f"Note: the judge does not know '{word}' and passes over it. {hint}".rstrip())
     found = report(read_picture(path.read_bytes()).pixels[..., :3], args.prompt)
     if args.json:
         shared.show(found)

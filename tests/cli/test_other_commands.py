@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import PIL.Image
 import pytest
 
 from studio.cli.plugin import laws
@@ -70,6 +71,26 @@ def test_export_star_and_delete(cli: Cli, made: list[str], tmp_path: Path) -> No
     assert len(cli("history", "list", "--json").json["generations"]) == 2
     assert cli("history", "delete", made[0], "--json").json["deleted"] == made[:1]
     assert [g["id"] for g in cli("history", "list", "--json").json["generations"]] == made[1:]
+
+
+def test_show_names_the_file_and_export_names_the_folder_it_cannot_write(
+    cli: Cli, made: list[str], tmp_path: Path
+) -> None:
+    shown = cli("history", "show", made[0]).out
+    path = next(line for line in shown.splitlines() if line.startswith("  file: ")).removeprefix("  file: ")
+    assert Path(path).is_file()
+    assert "record.nodes" not in shown
+    said = cli("history", "export", made[0], "--out", tmp_path)
+    assert said.code == 2
+    assert f"'{tmp_path}' is a folder" in said.err
+
+
+def test_score_names_the_words_that_the_judge_does_not_know(cli: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "grey.png"
+    PIL.Image.new("RGB", (64, 64), "grey").save(path)
+    said = cli("score", path, "--prompt", "a red hosue and a dragon")
+    assert said.code == 0
+    assert "'hosue'" in said.err and "'house'" in said.err and "'dragon'" in said.err
 
 
 def test_a_deleted_picture_is_stored_anew_from_the_cache(
