@@ -181,7 +181,7 @@ class Demand:
                 continue
             consumer.waiting -= 1
             if consumer.waiting == 0 and consumer.phase in (RESOLVING, FETCHING):
-                self.work.append(lambda then=(self._resolved if consumer.phase == RESOLVING else self._runnable), consumer=consumer: then(consumer))  # type: ignore[misc]
+                self.work.append(lambda consumer=consumer: self._again(consumer))  # type: ignore[misc]
 
     def _again(self, node: NodeRun) -> None:
         """Ask once more: an input whose digest was known may have lost its value since, and is made anew."""

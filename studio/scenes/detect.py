@@ -181,8 +181,8 @@ def _has_hole(patch: np.ndarray, behind: np.ndarray, size: str) -> bool:
     paint = from_segment(patch, dark, light)
     ground = from_segment(patch, behind, behind + (SHADOW_COLOUR - behind) * DARKEST)
     rim = ((patch - np.asarray(atlas.tones("white")[atlas.PAPER], np.float32)) ** 2).sum(-1)
-    # Weighed by a logistic fit to drawn rings and circles of all colours, patterns, sizes and backgrounds, clean
-    # and damaged. An uneven hole speaks against a hole, but in a patterned object everything is uneven.
+    # Weighed by a logistic fit to drawn rings and circles of all colours, patterns, sizes and backgrounds,
+    # clean and damaged. An uneven hole speaks against a hole, but in a patterned object all is uneven.
     against_ring = _mean_root(ground[hole]) + 0.33 * _mean_root(rim[inner])
     against_ring += 1.6 * _spread(patch[hole]) + 0.5 * _spread(patch[inner])
     against_circle = 1.5 * _mean_root(paint[hole]) + 0.9 * _mean_root(paint[inner])

@@ -91,11 +91,13 @@ def test_no_scene_names_the_same_kind_and_colour_twice() -> None:
 
 def test_kinds_and_colours_are_drawn_about_evenly_and_patterns_by_their_shares() -> None:
     objects = [item for scene in scenes(3000) for item in scene.objects]
-    for name, values in (("kind", world.KINDS), ("colour", world.COLOURS), ("place", world.PLACES)):
+    # Not quite evenly: flat kinds such as the fish and places in the corners find room more often.
+    for name, values, most in (
+        ("kind", world.KINDS, 1.6), ("colour", world.COLOURS, 1.4), ("place", world.PLACES, 2.2),
+    ):  # fmt: skip
         counts = Counter(getattr(item, name) for item in objects)
         assert set(counts) == set(values)
-        # Not quite evenly: flat kinds such as the fish find room more often.
-        assert max(counts.values()) < 1.6 * min(counts.values())
+        assert max(counts.values()) < most * min(counts.values())
     patterns = Counter(item.pattern for item in objects)
     for pattern, share in zip(world.PATTERNS, world.PATTERN_SHARES, strict=True):
         assert patterns[pattern] / len(objects) == pytest.approx(share, abs=0.03)
