@@ -25,7 +25,7 @@ def act(args: argparse.Namespace) -> int:
     with shared.open_studio(args) as studio:
         document = read_workflow(studio, args.workflow, args.settings, args.targets)
         plan = studio.plan(document, args.targets, use_cache=not args.no_cache)
-    stopped = any(problem.blocking for problem in plan.problems)
+    stopped = any(p.blocking for p in plan.problems) or any(n.action == "failed" for n in plan.nodes)
     if args.json:
         shared.show({"status": "failed" if stopped else "planned"} | plan.to_json())
         return shared.BAD_CALL if stopped else shared.FINISHED

@@ -112,7 +112,7 @@ def changed(studio: Studio, document: Graph, change: str) -> Graph:
     found = re.fullmatch(r"([^=]+)\.([^.=]+)=(.*)", change, re.DOTALL)
     if found is None:
         raise shared.BadCall(
-            f"--set {change!r} is not NODE.SOCKET=VALUE.", hint="For example --set sample.steps=8."
+            f"--set {change!r} is not NODE.SOCKET=VALUE.", hint="For example --set schedule.steps=8."
         )
     name, widget, text = found.groups()
     node = known_node(document, name)

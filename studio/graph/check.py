@@ -78,7 +78,7 @@ def choose_targets(graph: Graph, specs: Specs, targets: Sequence[str] | None) ->
         if not found:
             raise StudioError(
                 "Nothing to make: this workflow has no output node.",
-                hint="Add a node such as 'Save image', or choose a node to run to.",
+                hint="Add a node such as 'Save picture', or choose a node to run to.",
             )
         return tuple(dict.fromkeys(found))
     if not targets:

@@ -211,3 +211,17 @@ def test_a_picture_goes_into_a_workflow_by_its_path(cli: Cli, made: list[str], t
     assert [plugin["name"] for plugin in record["plugins"]] == ["film_grain"]
     assert all(plugin["version"] and len(plugin["digest"]) == 64 for plugin in record["plugins"])
     assert cli("run", path).code == 2  # no picture chosen
+
+
+def test_a_plan_that_needs_an_unknown_node_is_not_a_success(cli: Cli, tmp_path: Path) -> None:
+    document = {
+        "format": "weft/graph",
+        "version": 1,
+        "nodes": [{"id": "x", "kind": "no_such_kind"}, {"id": "s", "kind": "save_image"}],
+        "edges": [{"from": ["x", "image"], "to": ["s", "image"]}],
+    }
+    path = tmp_path / "strange.json"
+    path.write_text(json.dumps(document))
+    got = cli("plan", path, "--json")
+    assert got.code == 2
+    assert got.json["status"] == "failed"
