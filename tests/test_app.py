@@ -24,12 +24,18 @@ def serving(*flags: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """app.py in a process of its own, and the address that it prints; killed at the end if it still runs."""
     command = [sys.executable, "-u", "app.py", "--no-browser", "--device", "cpu", *flags]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                               env={**os.environ, "WEFT_INSIDE_VENV": ""})
+                               env={**os.environ, "WEFT_INSIDE_VENV": ""},
+                               preexec_fn=_hear_interrupts if os.name == "posix" else None)
     try:
         yield process, address_of(process)
     finally:
         process.kill()
         process.communicate()
+
+
+def _hear_interrupts() -> None:
+    """A shell that runs the tests in its background has told them, and so their children, to ignore SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def address_of(process: subprocess.Popen[str]) -> str:

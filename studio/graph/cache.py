@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -48,6 +48,7 @@ class MemoryTier:
         self._rank: dict[str, float] = {}
         self._heap: list[tuple[float, str]] = []
         self._age = 0.0
+        self._pins: Counter[str] = Counter()
 
     def __contains__(self, digest: str) -> bool:
         return digest in self._held
@@ -69,7 +70,8 @@ class MemoryTier:
             return False
         if digest not in self._held:
             while self.nbytes + nbytes > self.limit_bytes and self._held:
-                self._evict()
+                if not self._evict():
+                    return False
             self._held[digest] = (value, nbytes, seconds)
             self.nbytes += nbytes
         self._touch(digest, nbytes, seconds)
@@ -81,6 +83,10 @@ class MemoryTier:
         if held is not None:
             self.nbytes -= held[1]
             del self._rank[digest]
+
+    def pinned(self, digest: str) -> bool:
+        """Whether a run counts on this value."""
+        return digest in self._pins
 
     def digests(self) -> list[str]:
         """What is held."""
@@ -94,13 +100,35 @@ class MemoryTier:
             self._heap = [(r, d) for d, r in self._rank.items()]
             heapq.heapify(self._heap)
 
-    def _evict(self) -> None:
-        while True:
-            rank, digest = heapq.heappop(self._heap)
-            if self._rank.get(digest) == rank:
+    def pin(self, digests: Iterable[str]) -> list[str]:
+        """Keep these values until `unpin`, so that a run finds what its plan counted on; gives those held."""
+        held = [digest for digest in digests if digest in self._held]
+        self._pins.update(held)
+        return held
+
+    def unpin(self, digests: Iterable[str]) -> None:
+        """Let values that `pin` gave be evicted again."""
+        self._pins.subtract(digests)
+        self._pins += Counter()
+
+    def _evict(self) -> bool:
+        """Drop the value that is cheapest to make again; False if all that is held is pinned."""
+        pinned = []
+        try:
+            while self._heap:
+                rank, digest = heapq.heappop(self._heap)
+                if self._rank.get(digest) != rank:
+                    continue
+                if digest in self._pins:
+                    pinned.append((rank, digest))
+                    continue
                 self._age = rank
                 self.drop(digest)
-                return
+                return True
+            return False
+        finally:
+            for pair in pinned:
+                heapq.heappush(self._heap, pair)
 
 
 @dataclass
@@ -204,6 +232,16 @@ class Cache:
         for key in keys:
             self.disk.write_entry(key, data)
 
+    def pin(self, digests: Iterable[str]) -> list[str]:
+        """Keep values in memory while a run counts on them (E10); give the answer to `unpin`."""
+        with self._lock:
+            return self.memory.pin(digests)
+
+    def unpin(self, digests: Iterable[str]) -> None:
+        """The end of `pin`."""
+        with self._lock:
+            self.memory.unpin(digests)
+
     def finish_run(self, owner: str, keys: Iterable[str]) -> None:
         """For the mode "classic": forget what this owner's last run did not use."""
         if self.mode != "classic":
@@ -216,7 +254,7 @@ class Cache:
                 self._entries.pop(key, None)
             alive = {digest for entry in self._entries.values() for _, digest in entry.outputs}
             for digest in self.memory.digests():
-                if digest not in alive:
+                if digest not in alive and not self.memory.pinned(digest):
                     self.memory.drop(digest)
 
     def clear(self) -> None:

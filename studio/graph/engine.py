@@ -139,7 +139,12 @@ class Engine:
             on_output=on_output,
             begun=begun,
         )
-        return run.go()
+        # What the plan counts on stays while the run goes: it may do less than planned, never more (E10).
+        counted = self.cache.pin(digest for e in entries if e is not None for _, digest in e.outputs)
+        try:
+            return run.go()
+        finally:
+            self.cache.unpin(counted)
 
     def close(self) -> None:
         """Let the worker end and write what was learnt."""

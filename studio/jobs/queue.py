@@ -155,10 +155,11 @@ class Queue:
             f"{_SELECT} WHERE r.owner = ? ORDER BY r.number DESC LIMIT ?", (owner, limit))]
 
     def ahead(self, run: str) -> int:
-        """How many waiting runs of this process were added before this one; 0 for one that does not wait."""
+        """How many runs of this process come before this one: the one that runs, and those that were added
+        earlier; 0 for a run that does not wait."""
         row = self.db.one("SELECT count(*) AS n FROM runs q JOIN runs me ON me.id = ? "
-                          "WHERE me.status = 'queued' AND q.status = 'queued' AND q.process = me.process "
-                          "AND q.number < me.number",
+                          "WHERE me.status = 'queued' AND q.process = me.process AND (q.status = 'running' "
+                          "OR (q.status = 'queued' AND q.number < me.number))",
                           (run,))
         return int(row["n"]) if row else 0
 
