@@ -34,7 +34,7 @@ def serving(*flags: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
 
 
 def _hear_interrupts() -> None:
-    """A shell that runs the tests in its background has told them, and so their children, to ignore SIGINT."""
+    """A shell that runs the tests in its background has told them, and so their children, to ignore it."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
