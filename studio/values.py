@@ -240,10 +240,61 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """One row of a network call: a conditioning and its role (`cond`, `uncond`, `source`, ...)."""
+    """One row that guidance asks for: a conditioning and its role (`cond` or `uncond`).
+
+    Where several trajectories run side by side (source and target of an edit), the latent holds them one
+    after the other, and `conditionings` has one for each; else it has `conditioning` alone.
+    """
 
     conditioning: Conditioning
     role: str
+    further: tuple[Conditioning, ...] = ()
+
+    @property
+    def conditionings(self) -> tuple[Conditioning, ...]:
+        return (self.conditioning, *self.further)
+
+
+@dataclass(frozen=True)
+class TokenSpan:
+    """Text tokens that belong to some words of a prompt, in every encoder.
+
+    `tokens`: indices on the text axis of the prompt's conditioning, ascending; never empty.
+    """
+
+    text: str
+    tokens: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Region:
+    """A part of the picture with a prompt of its own: a box or a painted mask.
+
+    `box`: x0, y0, x1, y1 in 0..1 from the top left; `mask` takes its place where it is given. `strength`
+    0..2 (0 = not there, 1 = plain), `start` and `end` are fractions of the steps. Later regions lie above.
+    """
+
+    id: str
+    prompt: str
+    box: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
+    mask: Mask | None = None
+    name: str = ""
+    negative: str = ""
+    strength: float = 1.0
+    start: float = 0.0
+    end: float = 1.0
+    role: str = ""
+    locked: bool = False
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The region list: a prompt for the whole picture, regions in z-order (the last on top), and a prompt for
+    what no region covers (empty: the base prompt alone)."""
+
+    prompt: str
+    regions: tuple[Region, ...] = ()
+    background: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -254,6 +305,39 @@ class StepResult:
     latent: torch.Tensor
     denoised: torch.Tensor
     memory: tuple[torch.Tensor, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class SeenMap:
+    """One map that a control read: whose (`name`), where (`site`, `block`, `kind`), when (`step`, `sigma`),
+    for which row role; `values`: batch, grid row, grid column, group, fp32 on CPU. A mean over several sites
+    or steps has the empty site or the step -1."""
+
+    name: str
+    role: str
+    values: torch.Tensor = field(repr=False)
+    site: str = ""
+    block: int = -1
+    kind: str = ""
+    step: int = -1
+    sigma: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """The clean estimate of a step: `latent` is batch, channel, height, width, fp32 on CPU."""
+
+    step: int
+    sigma: float
+    latent: torch.Tensor = field(repr=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What was looked at during a run; empty unless an attachment asked for it."""
+
+    maps: tuple[SeenMap, ...] = ()
+    estimates: tuple[Estimate, ...] = ()
 
 
 # predict(latent, step, rows): the network's own prediction for each row, fp32

@@ -65,6 +65,101 @@ class TextReport:
     limit: int = 0
 
 
+@dataclass(frozen=True)
+class Token:
+    """One token of a prompt that stands for words: `index` on the text axis of the conditioning's embeds,
+    `start` and `stop` the characters of the prompt that it covers."""
+
+    index: int
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class Site:
+    """One attention module of a network.
+
+    `kind`: joint_double (own projections for text), joint_single (one projection for both), image_self or
+    text_self. `index` counts the joint sites alone, 0.. in the order they run; self sites have -1.
+    `block` is the block's number within its kind, `name` the module's name below the transformer.
+    """
+
+    name: str
+    index: int
+    kind: str
+    block: int
+
+    @property
+    def joint(self) -> bool:
+        return self.kind.startswith("joint")
+
+
+@dataclass(frozen=True, eq=False)
+class TokenLayout:
+    """Which tokens and which rows one attention call has.
+
+    `spans`: name -> slice of the joint sequence: "image" (generated tokens only), "text" (the base prompt),
+    "text/seg:NAME" (appended prompts), "image/ref:N" (reference pictures). `grid`: rows, columns of the image
+    tokens. `roles`: one per row of the batch, such as "cond:0" (controls.md 3.1). `length`: S.
+    `pad`: bool, row, S; True = a real token; None = all of them.
+    """
+
+    spans: Mapping[str, slice]
+    grid: tuple[int, int]
+    roles: tuple[str, ...]
+    length: int
+    pad: torch.Tensor | None = field(default=None, repr=False)
+
+    def span(self, name: str) -> slice:
+        """The slice of a span; StudioError naming those there are."""
+        if name not in self.spans:
+            raise StudioError(
+                f"This network call has no tokens {name!r}.", hint=f"It has {', '.join(self.spans)}."
+            )
+        return self.spans[name]
+
+    def size(self, name: str) -> int:
+        """How many tokens a span has."""
+        span = self.span(name)
+        return int(span.stop - span.start)
+
+    def rows(self, *roles: str) -> tuple[int, ...]:
+        """The rows of any of these roles, in order, whatever their picture: "target" finds "target:0"."""
+        return tuple(i for i, role in enumerate(self.roles) if role.partition(":")[0] in roles)
+
+
+class AttentionAdapter(Protocol):
+    """What attention controls must know of a network class; about 60 lines a family."""
+
+    def sites(self, transformer: Any) -> tuple[Site, ...]:
+        """Every attention module that a control may act on, in the order they run."""
+
+    def token_layout(
+        self,
+        transformer: Any,
+        kwargs: Mapping[str, Any],
+        roles: tuple[str, ...],
+        segments: Sequence[tuple[str, int]],
+    ) -> TokenLayout:
+        """The joint sequence of a call with these keyword arguments. `segments`: (name, tokens) in the order
+        in which they stand at the end of the text."""
+
+    def at_site(self, layout: TokenLayout, site: Site) -> TokenLayout:
+        """The same call as one site sees it: image_self sites have image tokens alone, text_self only text."""
+
+    def join_text(
+        self, kwargs: Mapping[str, Any], segments: Sequence[tuple[str, torch.Tensor]]
+    ) -> dict[str, Any]:
+        """The text arguments with further prompts, each (name, embeds 1 or row, token, channel), appended;
+        position ids included."""
+
+    def outputs(
+        self, site: Site, output: Any, layout: TokenLayout
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """(image, text) tokens, row, token, channel, out of what a joint attention module returned; text is
+        None where the network drops it."""
+
+
 class Family(Protocol):
     """One file a family (`models/sd3.py`); everything else is written against this."""
 
@@ -72,6 +167,11 @@ class Family(Protocol):
     pipeline: str
     title: str
     components: tuple[Component, ...]
+    attention: AttentionAdapter
+
+    def tokens(self, parts: Parts, text: str) -> tuple[Token, ...]:
+        """The tokens of a prompt that stand for words, in every encoder whose states the network sees; start,
+        end, padding and what was cut off are left out."""
 
     def check(self, parts: Parts) -> None:
         """Raise BadModel, naming both numbers, where two components do not fit."""

@@ -11,17 +11,22 @@ import numpy as np
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel
 from diffusers.models.embeddings import get_2d_sincos_pos_embed_from_grid
+from safetensors.torch import load_file
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection, PreTrainedTokenizerFast
 
 from studio.scenes.caption import VOCABULARY
+from studio.scenes.world import COLOURS, KINDS, PATTERNS, SIZES
 
 TEXT_TOKENS = 40
 SPECIAL = ("<pad>", "<start>", "<unknown>", "<end>")
 NATIVE = 256
 PATCH_PIXELS = 16
 SHIFT = 3.0
+# Classes of the probe: nothing, or one of the kinds, colours, patterns and sizes; read after block PROBED.
+MARK_CLASSES = (1 + len(KINDS), 1 + len(COLOURS), 1 + len(PATTERNS), 1 + len(SIZES))
+PROBED = 3
 TEXT_SHAPES = ((128, 3, 4, 128), (64, 2, 2, 64))  # width, layers, heads, pooled size of the two CLIP encoders
 
 
@@ -107,6 +112,8 @@ class Student(nn.Module):
         super().__init__()
         self.text = nn.ModuleList(make_text_encoders())
         self.transformer = make_transformer()
+        # Reads what lies at each image token from the middle of the network; a training aid, never exported.
+        self.probe = nn.Sequential(nn.LayerNorm(192), nn.Linear(192, sum(MARK_CLASSES)))
         self.positions: dict[int, Tensor] = {}
 
     def encode(self, ids: Tensor) -> tuple[Tensor, Tensor]:
@@ -144,14 +151,34 @@ class Student(nn.Module):
         return self.velocity(context, pooled, latent, sigma)
 
     def velocity(self, context: Tensor, pooled: Tensor, latent: Tensor, sigma: Tensor) -> Tensor:
+        return self.observed(context, pooled, latent, sigma)[0]
+
+    def observed(
+        self, context: Tensor, pooled: Tensor, latent: Tensor, sigma: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """(velocity, image tokens after block PROBED [batch, token, channel])."""
         network = self.transformer
         hidden = network.pos_embed.proj(latent).flatten(2).transpose(1, 2)
         hidden = hidden + self.position(latent.shape[-1] // 2)
         modulation = network.time_text_embed(sigma * 1000.0, pooled)
         context = network.context_embedder(context)
-        for block in network.transformer_blocks:
+        middle = hidden
+        for index, block in enumerate(network.transformer_blocks):
             context, hidden = block(hidden_states=hidden, encoder_hidden_states=context, temb=modulation)
-        return network.proj_out(network.norm_out(hidden, modulation))
+            if index == PROBED:
+                middle = hidden
+        return network.proj_out(network.norm_out(hidden, modulation)), middle
+
+
+def read_exported(student: Student, folder: Path) -> None:
+    """Take the weights that `save_pipeline` wrote (fp16, so good to three digits)."""
+    for module, name, file in (
+        (student.transformer, "transformer", "diffusion_pytorch_model"),
+        (student.text[0], "text_encoder", "model"),
+        (student.text[1], "text_encoder_2", "model"),
+    ):
+        stored = load_file(folder / name / f"{file}.safetensors")
+        module.load_state_dict({key: value.float() for key, value in stored.items()}, strict=False)
 
 
 def patches(latent: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import tempfile
 import time
@@ -24,13 +25,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from studio.scenes.caption import caption
-from studio.scenes.world import Scene
+from studio.scenes.world import COLOURS, KINDS, PATTERNS, SIZES, Scene
 from studio.training.latent_space import load_space
-from studio.training.recipe import PATCH_PIXELS, TEXT_TOKENS, Student, make_tokenizer, patches, shifted
+from studio.training.recipe import (
+    MARK_CLASSES,
+    PATCH_PIXELS,
+    TEXT_TOKENS,
+    Student,
+    make_tokenizer,
+    patches,
+    read_exported,
+    shifted,
+)
 
 # Noise is moved up for more tokens: neighbours share so much that the same sigma hides less of the picture.
 STAGE_SHIFT = {64: 1.5, 128: 1.5, 256: 2.5}
@@ -41,8 +51,13 @@ STAGE_COUNTS = {64: (0.5, 0.3, 0.12, 0.08), 128: (0.38, 0.34, 0.16, 0.12), 256: 
 # Nine tenths of a picture are background, learnt within minutes: tokens of objects count this much more.
 OBJECT_WEIGHT = 5.0
 STAGE_EMPHASIS = {64: 0.4, 128: 0.1, 256: 0.1}
-# Few lengths, so that the compiled network meets few shapes.
-STAGE_TEXT = {64: (18, 28, TEXT_TOKENS), 128: (28, TEXT_TOKENS), 256: (TEXT_TOKENS,)}
+# The probe's cross entropies (kind, colour, pattern, size) are added with this weight. Telling the middle of the
+# network what lies where binds words to places long before the picture shows it (after REPA, arXiv 2410.06940,
+# with the drawn scene in the place of a vision model's features).
+PROBE_WEIGHT = 0.1
+MARKS = (tuple(KINDS), tuple(COLOURS), tuple(PATTERNS), tuple(SIZES))
+# Lengths that a batch is padded to.
+STAGE_TEXT = {64: (14, 18, 22, 28, 34, 40), 128: (16, 20, 28, 40), 256: (28, 40)}
 # Small batches on a CPU: while the network still learns what words mean, steps count for more than quiet
 # gradients.
 STAGE_BATCH = {64: 48, 128: 24, 256: 10}
@@ -92,8 +107,28 @@ class Scenes:
             weights[max(y0, 0) : y1 + 1, max(x0, 0) : x1 + 1] = OBJECT_WEIGHT
         return weights.ravel()
 
-    def batches(self, batch: int, lengths: tuple[int, ...]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """(token ids, latents, loss weight by token).
+    def marks(self, scene: Scene) -> np.ndarray:
+        """int64 [token, 4]: kind, colour, pattern and size of the object at each token, 0 where there is
+        none, -1 (not asked) where a box only grazes the token."""
+        side = self.size // PATCH_PIXELS
+        marks = np.zeros((side, side, 4), np.int64)
+        for item in scene.objects:
+            x0, y0, x1, y1 = (float(edge) * side for edge in item.box)
+            marks[max(int(y0), 0) : int(y1) + 1, max(int(x0), 0) : int(x1) + 1] = -1
+        for item in scene.objects:
+            x0, y0, x1, y1 = (float(edge) * side for edge in item.box)
+            rows = slice(max(math.ceil(y0 - 0.5), 0), max(int(y1 - 0.5) + 1, 0))
+            columns = slice(max(math.ceil(x0 - 0.5), 0), max(int(x1 - 0.5) + 1, 0))
+            found = [
+                table.index(value) + 1
+                for table, value in zip(MARKS, (item.kind, item.colour, item.pattern, item.size), strict=True)
+            ]
+            marks[rows, columns] = found
+            marks[min(int(item.cy * side), side - 1), min(int(item.cx * side), side - 1)] = found
+        return marks.reshape(-1, 4)
+
+    def batches(self, batch: int, lengths: tuple[int, ...]) -> Iterator[tuple[Tensor, ...]]:
+        """(token ids, latents, loss weight by token, marks by token).
 
         Rows of like caption length lie together, so that little padding is computed: a batch is padded to the
         first of `lengths` that fits; the pipeline always pads to the last, 40.
@@ -115,7 +150,13 @@ class Scenes:
                     text[row, : len(ids)] = torch.tensor(ids)
                 picked = self.latents[0][[i for _, i in group]]
                 weights = np.stack([self.emphasis(self.scenes[i]) for _, i in group])
-                yield text, torch.from_numpy(picked.astype(np.float32)), torch.from_numpy(weights)
+                marks = np.stack([self.marks(self.scenes[i]) for _, i in group])
+                yield (
+                    text,
+                    torch.from_numpy(picked.astype(np.float32)),
+                    torch.from_numpy(weights),
+                    torch.from_numpy(marks),
+                )
             self.refresh()
 
 
@@ -141,7 +182,16 @@ def optimisers_of(student: Student, kind: str, rate: float) -> list[torch.optim.
 class Run:
     """Everything that a checkpoint holds: weights, their moving average, optimiser states, where we are."""
 
-    def __init__(self, out: Path, device: str, kind: str, rate: float, rank: int = 0, world: int = 1) -> None:
+    def __init__(
+        self,
+        out: Path,
+        device: str,
+        kind: str,
+        rate: float,
+        rank: int = 0,
+        world: int = 1,
+        warm: Path | None = None,
+    ) -> None:
         torch.manual_seed(0)
         self.out, self.rank, self.world = out, rank, world
         self.student = Student().to(device)
@@ -158,6 +208,9 @@ class Run:
                 for optimiser, stored in zip(self.optimisers, saved["optimisers"], strict=True):
                     optimiser.load_state_dict(stored)
             self.state = saved["state"]
+        elif warm:
+            read_exported(self.student, warm)
+            self.average.load_state_dict(self.student.state_dict())
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:
                 group["peak"] = rate * (2 if isinstance(optimiser, torch.optim.Muon) else 1)
@@ -205,6 +258,31 @@ class Run:
         return float(flat[-1])
 
 
+def fast_bfloat16(device: str) -> bool:
+    """Whether bf16 products beat fp32 here: with AVX-512 bf16 or AMX they do, without they are 50 times slower."""
+    if device != "cpu":
+        return True
+    took = {}
+    for kind in (torch.float32, torch.bfloat16):
+        left, right = torch.ones(1024, 192, dtype=kind), torch.ones(192, 768, dtype=kind)
+        left @ right
+        began = time.perf_counter()
+        left @ right
+        took[kind] = time.perf_counter() - began
+    return took[torch.bfloat16] < took[torch.float32]
+
+
+def probe_loss(student: Student, middle: Tensor, marks: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
+    """(sum of the four cross entropies, weighted by `where`; whether the kind is right by token [batch, token])."""
+    parts = student.probe(middle).float().split(MARK_CLASSES, -1)
+    asked = where * (marks[..., 0] >= 0)
+    total = torch.zeros((), device=middle.device)
+    for part, wanted in zip(parts, marks.unbind(-1), strict=True):
+        each = nn.functional.cross_entropy(part.transpose(1, 2), wanted, ignore_index=-1, reduction="none")
+        total = total + (each * asked).sum() / asked.sum()
+    return total, parts[0].argmax(-1) == marks[..., 0]
+
+
 def train_stage(
     run: Run, shards: Path, size: int, minutes: float, *, device: str, batch: int, last: bool
 ) -> None:
@@ -236,7 +314,9 @@ def train_stage(
         flush=True,
     )
     now_spent = spent
-    for ids, latent, where in scenes.batches(batch, STAGE_TEXT[size]):
+    half = fast_bfloat16(device)
+    hits: list[float] = []
+    for ids, latent, where, marks in scenes.batches(batch, STAGE_TEXT[size]):
         progress = now_spent / minutes
         warm = min(1.0, (run.state["step"] - first + 1) / (120 if first == 0 else 60))
         # Constant, then down: to a tenth where another stage follows, to almost nothing in the last one.
@@ -247,12 +327,19 @@ def train_stage(
         noise = torch.randn(latent.shape, generator=generator)
         noisy = latent + sigma[:, None, None, None] * (noise - latent)
         ids, noisy, sigma, target = (t.to(device) for t in (ids, noisy, sigma, patches(noise - latent)))
-        with attention(), torch.autocast(device, torch.bfloat16):
-            velocity = run.student(ids, noisy, sigma)
+        with attention(), torch.autocast(device, torch.bfloat16, enabled=half):
+            velocity, middle = run.student.observed(*run.student.encode(ids), noisy, sigma)
+            marks = marks.to(device)
+            where = where.to(device)
+            probe, right = probe_loss(run.student, middle, marks, where)
         error = ((velocity.float() - target).square() * weight).mean(-1)
-        where = where.to(device)
         loss = (error * where).sum() / where.sum()
-        now_spent = run.step(loss, scale, spent + (time.time() - began) / 60)
+        blind = (marks[..., 0] > 0) & (sigma > 0.85)[
+            :, None
+        ]  # the picture does not show it yet, the text says it
+        if blind.any():
+            hits.append(float(right[blind].float().mean()))
+        now_spent = run.step(loss + PROBE_WEIGHT * probe, scale, spent + (time.time() - began) / 60)
         losses.append(float(loss.detach()))
         seen += batch * run.world
         run.state["samples"] += batch * run.world
@@ -265,6 +352,7 @@ def train_stage(
                         "samples": run.state["samples"],
                         "minutes": round(now_spent, 1),
                         "loss": round(float(np.mean(losses[-100:])), 4),
+                        "blind_kind": round(float(np.mean(hits[-100:])), 3),
                         "per_second": round(seen / (time.time() - began), 1),
                         "scale": round(scale, 3),
                     }
@@ -285,9 +373,17 @@ def work(rank: int, arguments: argparse.Namespace, meeting: str) -> None:
     if arguments.world > 1:
         meet = f"file://{meeting}"
         torch.distributed.init_process_group("gloo", meet, rank=rank, world_size=arguments.world)
-    run = Run(arguments.out, arguments.device, arguments.optimiser, arguments.rate, rank, arguments.world)
+    run = Run(
+        arguments.out,
+        arguments.device,
+        arguments.optimiser,
+        arguments.rate,
+        rank,
+        arguments.world,
+        arguments.warm,
+    )
     if arguments.compile:
-        run.student.velocity = torch.compile(run.student.velocity, dynamic=False)  # type: ignore[method-assign]
+        run.student.observed = torch.compile(run.student.observed, dynamic=False)  # type: ignore[method-assign]
     stages = [
         (int(size), float(minutes))
         for size, minutes in (part.split(":") for part in arguments.stages.split(","))
@@ -308,6 +404,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shards", type=Path, default=Path("checkpoints/shards"))
     parser.add_argument("--out", type=Path, default=Path("checkpoints/scenes_sd3.pt"))
+    parser.add_argument("--warm", type=Path, help="start from the weights of an exported model folder")
     parser.add_argument("--stages", default="64:40,128:55,256:40", help="SIZE:MINUTES, in order")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--batch", type=int, default=0, help="0: by stage")

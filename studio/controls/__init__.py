@@ -1,0 +1,1 @@
+"""The attention seam: see and change joint attention while a network runs, and leave no trace."""

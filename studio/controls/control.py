@@ -1,0 +1,251 @@
+"""The attention-control abstraction (controls.md 3): what a control may want of a site, and in which words.
+
+No torch here; tensors are named for the type checker only. A control is a frozen dataclass whose fields are
+plain values, values of `studio.values` or other frozen dataclasses, so that it has a content digest.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Flag, auto
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+from studio.models.family import Site, TokenLayout
+from studio.values import Conditioning, Step
+
+if TYPE_CHECKING:
+    import torch
+
+# Rows that a positive prompt leads; everything else is a row of the negative prompt and is left alone unless
+# a control names it.
+POSITIVE = ("cond", "source", "target", "reference")
+
+
+class Need(Flag):
+    """What a control wants at one site and step."""
+
+    NONE = 0
+    EDIT = auto()
+    EXTEND = auto()
+    PASSES = auto()
+    COLUMNS = auto()
+    PROBE = auto()
+    AFTER = auto()
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """One attention call as a control sees it. q, k, v: row, head, S, channel; post-norm, post-RoPE, often
+    views: never write into them. `mask` and `scale` are the network's own."""
+
+    site: Site
+    step: Step
+    layout: TokenLayout
+    q: torch.Tensor
+    k: torch.Tensor
+    v: torch.Tensor
+    mask: torch.Tensor | None = None
+    scale: float | None = None
+
+
+@dataclass(frozen=True)
+class Write:
+    """What `edit` will write at a site: rows of a role, tokens of a span, and which of q, k, v."""
+
+    role: str
+    span: str
+    tensors: str
+
+
+@dataclass(frozen=True, eq=False)
+class Extension:
+    """Keys and values to append for some rows. k, v: row of `rows`, head, token, channel."""
+
+    name: str
+    rows: tuple[int, ...]
+    k: torch.Tensor
+    v: torch.Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Pass:
+    """One attention of some queries over some keys, named by spans; a key may also be an extension's name.
+
+    `mask`: bool (True = seen) or additive float, broadcastable to row, head, query, key in the order in
+    which the spans are named. Every query must see at least one key.
+    """
+
+    queries: tuple[str, ...]
+    keys: tuple[str, ...]
+    mask: torch.Tensor | None = None
+
+
+# Output of passes by query span: row, head, token, channel.
+Outputs = Mapping[str, "torch.Tensor"]
+
+
+@dataclass(frozen=True, eq=False)
+class PassSet:
+    """The passes of some rows and how their outputs become one.
+
+    `combine(inner, outputs)`: `outputs` has one mapping (query span -> tensor) per pass. A plain owner gets
+    `inner` None and returns every span that its rows show ("text", "image", references, its segments).
+    An `outer` owner stands around another: `inner` is what the rows would have without it, and it returns
+    what it changes. Segments that nobody returns attend to themselves; nobody sees them.
+    """
+
+    rows: tuple[int, ...]
+    passes: tuple[Pass, ...]
+    combine: Callable[[Outputs | None, Sequence[Outputs]], Outputs]
+    outer: bool = False
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Re-weighting of text tokens for image queries of some rows, inside every pass of the base text.
+
+    `scale`: their values count times `weight` after the softmax (not renormalised, P2P); else log(weight) is
+    added to their scores. Terms of several controls multiply. weight > 0 unless `scale`.
+    """
+
+    rows: tuple[int, ...]
+    tokens: tuple[int, ...]
+    weight: float
+    scale: bool = True
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Attention mass from image tokens to groups of text tokens, mean over heads: row, image token, group.
+
+    `span`: whose tokens the groups index. `before`: read from q and k as they were before any edit.
+    """
+
+    rows: tuple[int, ...]
+    groups: tuple[tuple[int, ...], ...]
+    span: str = "text"
+    before: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Branch:
+    """A further trajectory beside the target's: its role, prompts, and its start if it is not the run's own.
+
+    `start`: batch, channel, height, width, fp32; None = the same start as the target.
+    """
+
+    role: str
+    positive: Conditioning
+    negative: Conditioning | None = None
+    start: torch.Tensor | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, eq=False)
+class TextSegment:
+    """A further prompt behind the base prompt, seen only by passes that name "text/seg:NAME".
+
+    `conditioning`: cut to its own tokens, embeds 1, token, channel.
+    """
+
+    name: str
+    conditioning: Conditioning
+
+
+class Maps(Protocol):
+    """What the probes and `after` of one run have gathered, by control name."""
+
+    def add(self, name: str, site: Site, step: Step, roles: Sequence[str], value: torch.Tensor) -> None:
+        """Keep a map; value: row, image token, group."""
+
+    def mean(self, name: str, role: str) -> torch.Tensor | None:
+        """Mean over all sites and steps so far for one role, batch, image token, group; None before the
+        first."""
+
+
+class _FitsAttachment:
+    __weft_type__ = "Attachment"
+
+
+class AttentionControl(_FitsAttachment):
+    """Base of every control; each member's default is to want nothing.
+
+    A socket of type Attachment takes it. `technique` is its name in the composition table
+    (`controls/composition.py`), `name` its own in messages and maps: unique in a run.
+    """
+
+    __weft_type__ = "AttentionControl"
+    technique: ClassVar[str] = ""
+
+    @property
+    def name(self) -> str:
+        return self.technique
+
+    @property
+    def detail(self) -> bool:
+        """Whether its maps are kept for every site and step (`Seen.maps`), not only as running means."""
+        return False
+
+    def wants_estimate(self, step: Step) -> bool:
+        """Whether the clean estimate of this step must be kept (`Seen.estimates`)."""
+        return False
+
+    def is_neutral(self) -> bool:
+        """Provably the identity: the control is dropped before anything is attached."""
+        return False
+
+    def branches(self) -> tuple[Branch, ...]:
+        """Trajectories that must run beside the target's."""
+        return ()
+
+    def segments(self, step: Step) -> tuple[TextSegment, ...]:
+        """Prompts that must be in the sequence at this step."""
+        return ()
+
+    def needs(self, site: Site, step: Step) -> Need:
+        """What it wants; asked once per site and step, from plain numbers only."""
+        return Need.NONE
+
+    def writes(self, site: Site, step: Step) -> tuple[Write, ...]:
+        """What `edit` will write, for the conflict check."""
+        return ()
+
+    def edit(self, call: Call) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """New q, k, v."""
+        raise NotImplementedError
+
+    def extend(self, call: Call) -> Sequence[Extension]:
+        """Keys and values to append; every pass of those rows over "image" sees them unless an owner names
+        its keys."""
+        raise NotImplementedError
+
+    def passes(self, call: Call) -> Sequence[PassSet]:
+        """Owns the output of the rows named; a row has one owner, and one outer owner at most."""
+        raise NotImplementedError
+
+    def columns(self, call: Call) -> Sequence[Columns]:
+        raise NotImplementedError
+
+    def probe(self, call: Call) -> Sequence[Probe]:
+        """Maps wanted; each lands in `maps` under this control's name, further ones under name + "/1", ..."""
+        raise NotImplementedError
+
+    def after(
+        self, call: Call, image: torch.Tensor, text: torch.Tensor | None, maps: Maps
+    ) -> tuple[torch.Tensor, torch.Tensor | None] | None:
+        """The attention outputs after their projections, row, token, channel: read them into `maps` and
+        return None, or return what takes their place."""
+        raise NotImplementedError
+
+    def step_end(
+        self, latents: Mapping[str, torch.Tensor], step: Step, maps: Maps
+    ) -> Mapping[str, torch.Tensor]:
+        """The latents that change after a step, by role ("target", "source", ...); also called, with the
+        same step, for every tensor of the sampler's memory. Without branches the one role is "target"."""
+        return {}
+
+
+def in_range(step: Step, start: float, end: float) -> bool:
+    """Whether a step lies in [start, end), fractions of the run (sampling.md 1.4)."""
+    return math.floor(start * step.total + 1e-9) <= step.index < math.floor(end * step.total + 1e-9)
