@@ -3,10 +3,36 @@ API_VERSION."""
 
 from __future__ import annotations
 
+from studio.controls.control import (
+    AttentionControl,
+    Branch,
+    Call,
+    Columns,
+    Extension,
+    Need,
+    Owns,
+    Pass,
+    PassSet,
+    Probe,
+    TextSegment,
+    Write,
+)
 from studio.errors import StudioError
 from studio.graph.context import Context
+from studio.graph.review import Refusal, View
 from studio.graph.spec import BLOCKED, node
-from studio.graph.widgets import Choice, Colour, ModelRef, Number, PictureRef, Prompt, Seed, Slider, Text
+from studio.graph.widgets import (
+    Choice,
+    Colour,
+    ModelRef,
+    Number,
+    PictureRef,
+    Prompt,
+    Regions,
+    Seed,
+    Slider,
+    Text,
+)
 from studio.pixels import to_array, to_image
 from studio.values import (
     Attachment,
@@ -14,10 +40,14 @@ from studio.values import (
     Guidance,
     Image,
     Latent,
+    Layout,
     Mask,
     Model,
+    Region,
     Sampler,
+    Seen,
     Sigmas,
+    TokenSpan,
     Wrap,
 )
 
@@ -27,26 +57,45 @@ __all__ = [
     "API_VERSION",
     "BLOCKED",
     "Attachment",
+    "AttentionControl",
+    "Branch",
+    "Call",
     "Choice",
     "Colour",
+    "Columns",
     "Conditioning",
     "Context",
+    "Extension",
     "Guidance",
     "Image",
     "Latent",
+    "Layout",
     "Mask",
     "Model",
     "ModelRef",
+    "Need",
     "Number",
+    "Owns",
+    "Pass",
+    "PassSet",
     "PictureRef",
+    "Probe",
     "Prompt",
+    "Refusal",
+    "Region",
+    "Regions",
     "Sampler",
     "Seed",
+    "Seen",
     "Sigmas",
     "Slider",
     "StudioError",
     "Text",
+    "TextSegment",
+    "TokenSpan",
+    "View",
     "Wrap",
+    "Write",
     "node",
     "to_array",
     "to_image",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pkgutil
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
@@ -37,9 +38,10 @@ from studio.pixels import encode, shrink
 from studio.policy import Policy
 from studio.replay import Comparison, compare_runs
 from studio.reports import InvalidDocument, Report, Snapshots, error_fields, follow
-from studio.settings import Settings
+from studio.settings import ROOT, Settings
 
-NODE_MODULES = tuple(f"studio.nodes.{name}" for name in ("model", "prompt", "sample", "guidance", "image"))
+NODES = [str(ROOT / "studio" / "nodes")]
+NODE_MODULES = tuple(f"studio.nodes.{module.name}" for module in pkgutil.iter_modules(NODES))
 DEFAULT_WORKFLOW = "text-to-image"
 KEPT_REPORTS = 64
 READ_ONLY = "The home {home} cannot be written, so this picture is not in the history."
@@ -86,6 +88,7 @@ class Studio:
             file_digest=files.sha256,
             embedded=settings.embedded_models_folder,
             models_folder=settings.models_folder,
+            calibrations=lambda *key: self.history.calibrations.get(*key),
         )
         self.history = History(db, adopt_owner="recovered" if policy.is_public else "local")
         self.jobs = Queue(

@@ -174,7 +174,8 @@ class Latent:
     empty canvas,
     whose start is pure noise. `width` and `height` are pixels. Image k of the batch draws its noise from
     `seed + k`. `source` is the picture that this latent encodes, as long as nothing has changed it: a decoder
-    returns that picture itself.
+    returns that picture itself. `sigma` is the noise level at which `tensor` stands: 0 = clean; above it,
+    sampling goes on from there instead of laying noise over it.
     """
 
     width: int
@@ -184,10 +185,11 @@ class Latent:
     tensor: torch.Tensor | None = field(default=None, repr=False)
     family: str = ""
     source: Image | None = field(default=None, repr=False)
+    sigma: float = 0.0
 
-    def with_tensor(self, tensor: torch.Tensor, family: str) -> Latent:
+    def with_tensor(self, tensor: torch.Tensor, family: str, sigma: float = 0.0) -> Latent:
         """The same canvas with other content; the picture it came from is no longer what it holds."""
-        return replace(self, tensor=tensor, family=family, source=None)
+        return replace(self, tensor=tensor, family=family, source=None, sigma=sigma)
 
 
 @dataclass(frozen=True)
@@ -243,16 +245,26 @@ class Row:
     """One row that guidance asks for: a conditioning and its role (`cond` or `uncond`).
 
     Where several trajectories run side by side (source and target of an edit), the latent holds them one
-    after the other, and `conditionings` has one for each; else it has `conditioning` alone.
+    after the other, and `conditionings` has one for each; else it has `conditioning` alone. `guidance` is the
+    number that a guidance-distilled network takes as input: none, one for all trajectories, or one for each.
     """
 
     conditioning: Conditioning
     role: str
     further: tuple[Conditioning, ...] = ()
+    guidance: tuple[float, ...] = ()
 
     @property
     def conditionings(self) -> tuple[Conditioning, ...]:
         return (self.conditioning, *self.further)
+
+    @property
+    def guidances(self) -> tuple[float | None, ...]:
+        """One for each trajectory; None where nobody named a number."""
+        count = 1 + len(self.further)
+        if len(self.guidance) not in (0, 1, count):
+            raise StudioError(f"{len(self.guidance)} guidance numbers do not fit {count} trajectories.")
+        return (self.guidance or (None,)) * (1 if len(self.guidance) == count else count)
 
 
 @dataclass(frozen=True)
@@ -309,9 +321,10 @@ class StepResult:
 
 @dataclass(frozen=True, eq=False)
 class SeenMap:
-    """One map that a control read: whose (`name`), where (`site`, `block`, `kind`), when (`step`, `sigma`),
-    for which row role; `values`: batch, grid row, grid column, group, fp32 on CPU. A mean over several sites
-    or steps has the empty site or the step -1."""
+    """One map that a control read: whose (`name`), where (`site`, its `index` among the joint sites, `block`,
+    `kind`), when (`step`, `sigma`), for which row role; `values`: batch, grid row, grid column, group, fp32
+    on CPU. A mean over several sites or steps has the empty site or the step -1. `labels`: what the groups
+    stand for, empty if unknown. A map of the whole picture (no grid) is batch, 1, 1, group."""
 
     name: str
     role: str
@@ -321,6 +334,8 @@ class SeenMap:
     kind: str = ""
     step: int = -1
     sigma: float = 0.0
+    index: int = -1
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -330,6 +345,51 @@ class Estimate:
     step: int
     sigma: float
     latent: torch.Tensor = field(repr=False)
+
+
+@dataclass(frozen=True, eq=False)
+class KeptValues:
+    """The attention values of one network call on a picture's path: `step` of the inversion's schedule,
+    whether at its middle (`half`), and the `site`. `image`, `text`: batch, head, token, channel, fp32 on
+    CPU."""
+
+    step: int
+    half: bool
+    site: str
+    image: torch.Tensor = field(repr=False)
+    text: torch.Tensor = field(repr=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Inversion:
+    """A picture's path up to noise, as a network led by `positive` sees it.
+
+    `states`: level, batch, channel, height, width, fp32 on CPU: number j lies at `sigmas.values[j]`, the last
+    one is the picture. `sampler`: the one that walks this path back. `values`: attention values of the first
+    steps of the way back.
+    """
+
+    latent: Latent
+    positive: Conditioning
+    sigmas: Sigmas
+    sampler: str
+    states: torch.Tensor = field(repr=False)
+    values: tuple[KeptValues, ...] = ()
+
+    def level(self, sigma: float) -> int:
+        """The number of a noise level; StudioError if the path has none there."""
+        for index, known in enumerate(self.sigmas.values):
+            if abs(known - sigma) < 1e-6:
+                return index
+        raise StudioError(
+            f"The picture was inverted with another schedule: its path has no noise level {sigma:.4g}.",
+            hint="Connect one Schedule to both Invert picture and Sample.",
+            socket="sigmas",
+        )
+
+    def at(self, sigma: float) -> torch.Tensor:
+        """The state at a noise level: batch, channel, height, width."""
+        return self.states[self.level(sigma)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -401,11 +461,15 @@ class Guidance:
 
 @dataclass(frozen=True)
 class Wrap:
-    """A `denoise` around a `denoise` (inpainting, steering); neutral returns the inner one itself."""
+    """A `denoise` around a `denoise` (inpainting, steering); neutral returns the inner one itself.
+
+    `only_sampler`: the one sampler whose update it is made for, such as "euler"; empty = any.
+    """
 
     name: str
     wrap: Callable[[Denoise], Denoise] = field(compare=False, repr=False)
     params: Settings = ()
+    only_sampler: str = ""
 
     def __repr__(self) -> str:
         return _spell("Wrap", self.name, self.params)

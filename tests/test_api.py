@@ -10,14 +10,15 @@ from studio import api
 from studio.settings import ROOT
 
 NAMES = (
-    "API_VERSION Attachment BLOCKED Choice Colour Conditioning Context Guidance Image Latent Mask Model "
-    "ModelRef Number PictureRef Prompt Sampler Seed Sigmas Slider StudioError Text Wrap node to_array "
-    "to_image"
+    "API_VERSION Attachment AttentionControl BLOCKED Branch Call Choice Colour Columns Conditioning "
+    "Context Extension Guidance Image Latent Layout Mask Model ModelRef Need Number Owns Pass PassSet "
+    "PictureRef Probe Prompt Refusal Region Regions Sampler Seed Seen Sigmas Slider StudioError Text "
+    "TextSegment TokenSpan View Wrap Write node to_array to_image"
 )
 CONTEXT = "check close device expire generator item log models note open_file policy rng step temp warn"
 OPTIONS = (
     "id version replaces title group output cache always_run fingerprint random share resources "
-    "cost cheaper timeout"
+    "cost cheaper timeout technique review"
 )
 
 

@@ -19,18 +19,19 @@ LONGEST = 400
 LONGER_WITH_REASON: dict[str, str] = {}
 
 BASE = {"errors", "values", "settings", "policy", "pixels"}
-LOWER = {"models", "controls", "blocks", "weights", "sampling", "upscaling", "scenes", "graph", "db",
-         "history", "jobs", "api"}
+LOWER = {"models", "controls", "blocks", "weights", "sampling", "upscaling", "scenes", "layout", "graph",
+         "db", "history", "jobs", "api"}
 MAY_IMPORT: dict[str, set[str]] = {
     **{name: set(BASE) for name in BASE},
     "bootstrap": set(),
-    "graph": set(), "db": set(), "models": set(), "scenes": set(),
+    "graph": set(), "db": set(), "models": set(), "scenes": set(), "layout": set(),
     "history": {"db"},
     "controls": {"models.family"}, "blocks": {"models.family"}, "weights": {"models.family"},
     "sampling": {"models", "controls", "blocks", "weights"},
     "upscaling": {"models", "sampling"},
-    "api": {"graph.spec", "graph.widgets", "graph.context", "controls.control", "blocks.control"},
-    "nodes": {"api", "models", "controls", "blocks", "weights", "sampling", "upscaling", "scenes"},
+    "api": {"graph.spec", "graph.review", "graph.widgets", "graph.context", "controls.control", "blocks.control"},
+    "nodes": {"api", "models", "controls", "blocks", "weights", "sampling", "upscaling", "scenes",
+              "layout"},
     "jobs": {"graph", "db"},
     "reports": {"graph"},
     "outputs": {"graph", "history", "reports"},
@@ -38,16 +39,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     "studio": LOWER | {"replay", "outputs", "reports"},
     "ui": {"graph"},
     "training": {"models", "sampling", "scenes"},
-    "evaluate": {"models", "controls", "sampling", "upscaling", "scenes"},
-    "cli": {"studio", "graph", "evaluate", "scenes"},
+    "evaluate": {"models", "controls", "sampling", "upscaling", "scenes", "layout"},
+    "cli": {"studio", "graph", "evaluate", "scenes", "layout"},
     "__main__": {"cli"},
     "__init__": set(),
 }
 NO_BASE = {"bootstrap", "__init__"}
 WITHOUT_TORCH = ["errors", "values", "settings", "policy", "pixels", "api", "graph", "db", "history", "jobs",
-                 "scenes", "ui", "bootstrap", "cli", "__main__"]
-WITHOUT_GRADIO = ["api", "bootstrap", "cli", "db", "evaluate", "graph", "history", "jobs", "models", "nodes",
-                  "outputs", "replay", "reports", "sampling", "scenes", "studio", "training", "__main__"]
+                 "scenes", "layout", "ui", "bootstrap", "cli", "__main__"]
+WITHOUT_GRADIO = ["api", "bootstrap", "cli", "db", "evaluate", "graph", "history", "jobs", "layout", "models",
+                  "nodes", "outputs", "replay", "reports", "sampling", "scenes", "studio", "training",
+                  "__main__"]
 
 FILES = sorted(path for folder in ("studio", "plugins") for path in (ROOT / folder).rglob("*.py"))
 

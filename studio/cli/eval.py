@@ -1,17 +1,37 @@
-"""`eval prompts`: how many held-out prompts the embedded model draws all right, judged exactly."""
+"""`eval`: what the embedded models can do, judged exactly: held-out prompts, and the controls."""
 
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from studio.cli import shared
 
 
 def add_to(commands: argparse._SubParsersAction[shared.Parser]) -> None:
     """Add the command."""
-    parser = commands.add_parser("eval", help="measure the embedded model on held-out prompts")
-    parser.add_argument("what", choices=["prompts"], help="prompts: single and several objects")
-    parser.add_argument("--cases", type=whole, default=500, metavar="N", help="number of prompts (500)")
+    parser = commands.add_parser("eval", help="measure the embedded models: prompts, controls")
+    parser.add_argument(
+        "what",
+        choices=["prompts", "control", "blocks", "localise"],
+        help="prompts: held-out prompts; control: editing, regions, maps and the rest; blocks: which blocks "
+        "of a model locate words; localise: which blocks carry colour, kind, pattern, background or place",
+    )
+    parser.add_argument(
+        "--cases",
+        type=whole,
+        metavar="N",
+        help="number of prompts (500), cases of each row (200), scenes for blocks (100), for localise (20)",
+    )
+    parser.add_argument(
+        "--only",
+        metavar="NAME",
+        help="control: one method or row, such as edit.colour; localise: what to look for (colour)",
+    )
+    parser.add_argument(
+        "--window", type=whole, metavar="N", default=1, help="localise: so many neighbouring blocks (1)"
+    )
+    parser.add_argument("--model", default="embedded:scenes-sd3", metavar="REF", help="model to judge")
     shared.add_json(parser)
     shared.add_home(parser)
     parser.set_defaults(act=act)
@@ -25,11 +45,19 @@ def whole(text: str) -> int:
 
 
 def act(args: argparse.Namespace) -> int:
-    """Draw and judge the prompts; on a terminal a line of progress."""
+    """Draw and judge; on a terminal a line of progress. Stopped and started again, it goes on."""
+    run = {"prompts": _prompts, "control": _control, "blocks": _blocks, "localise": _localise}[args.what]
+    return run(args)
+
+
+def _prompts(args: argparse.Namespace) -> int:
     from studio.evaluate.prompts import evaluate
 
+    if args.only:
+        raise shared.BadCall("--only belongs to `eval control` and `eval localise`.")
+    folder = shared.settings_of(args).home / "eval"
     with shared.progress_line("prompts") as tick:
-        result = evaluate(args.cases, folder=shared.settings_of(args).home / "eval", progress=tick)
+        result = evaluate(args.cases or 500, ref=args.model, folder=folder, progress=tick)
     if args.json:
         shared.show(result)
         return shared.FINISHED
@@ -38,4 +66,83 @@ def act(args: argparse.Namespace) -> int:
             low, high = score["interval"]
             share = f"{score['share']:.0%}, 95 % interval {low:.0%} to {high:.0%}"
             print(f"{group}: {score['all_right']} all right of {score['n']} ({share})")
+    return shared.FINISHED
+
+
+def _control(args: argparse.Namespace) -> int:
+    from studio.evaluate.control import evaluate
+
+    folder = shared.settings_of(args).home / "eval"
+    with shared.progress_line("cases") as tick:
+        rows = evaluate(args.cases or 200, only=args.only, ref=args.model, folder=folder, progress=tick)
+    if args.json:
+        shared.show(rows)
+        return shared.FINISHED
+    for row in rows:
+        print(f"{row['method']} {row['what']}: {_verdicts(row)} (n = {row['n']}, {row['unusable']} unusable)")
+    return shared.FINISHED
+
+
+def _verdicts(row: dict[str, Any]) -> str:
+    """The shares that the row answers, in words."""
+    names = ("success", "preserved", "plain_success", "plain_preserved")
+    said = [f"{name.replace('_', ' ')} {row[name]:.0%}" for name in names if row[name] is not None]
+    further = [
+        f"{name} {value:g}"
+        for name, value in row.items()
+        if isinstance(value, float) and name not in names and name not in ("n", "unusable")
+    ]
+    return ", ".join([*said, *further]) or "nothing to judge"
+
+
+def _blocks(args: argparse.Namespace) -> int:
+    from studio.evaluate.block_selection import KEY, KIND, rank_blocks
+
+    if args.only:
+        raise shared.BadCall("--only belongs to `eval control` and `eval localise`.")
+    with shared.open_studio(args) as studio, shared.progress_line("scenes") as tick:
+        folder = studio.settings.home / "eval"
+        result = rank_blocks(args.cases or 100, ref=args.model, folder=folder, progress=tick)
+        if result["n"]:
+            studio.history.calibrations.put(result["model"]["digest"], KIND, KEY, result)
+    if args.json:
+        shared.show(result)
+        return shared.FINISHED
+    for block in result["blocks"]:
+        figures = ", ".join(f"{name} {block[name]:.3f}" for name in ("soft_iou", "bce", "mse"))
+        print(f"block {block['index']}: {figures}, mean rank {block['rank']:g}")
+    print(
+        f"{result['n']} words judged; {result['unusable']} of {result['cases']} pictures showed none rightly"
+    )
+    if result["n"]:
+        print(f"kept for this model: {', '.join(map(str, result['chosen']))}")
+    return shared.FINISHED
+
+
+def _localise(args: argparse.Namespace) -> int:
+    from studio.evaluate.localiser import KIND, key_of, localise
+
+    with shared.open_studio(args) as studio, shared.progress_line("cases") as tick:
+        result = localise(
+            args.only or "colour",
+            args.cases or 20,
+            window=args.window,
+            ref=args.model,
+            folder=studio.settings.home / "eval",
+            progress=tick,
+        )
+        if result["n"]:
+            studio.history.calibrations.put(result["model"]["digest"], KIND, key_of(result), result)
+    if args.json:
+        shared.show(result)
+        return shared.FINISHED
+    for window in result["windows"]:
+        low, high = window["interval"]
+        names = ", ".join(map(str, window["sites"]))
+        print(
+            f"blocks {names}: {window['flips']:.0%} changed ({low:.0%} to {high:.0%}), "
+            f"rest {window['psnr']:g} dB, score {window['score']:g}"
+        )
+    best = ", ".join(map(str, result["best"])) or "none"
+    print(f"{result['what']} lies in: {best} (n = {result['n']}, {result['unusable']} unusable)")
     return shared.FINISHED

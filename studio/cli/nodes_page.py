@@ -2,6 +2,7 @@
 
 Written by `python -m studio nodes --markdown > docs/nodes.md`; a test compares the page with the code.
 """
+
 from __future__ import annotations
 
 import json
@@ -47,8 +48,11 @@ def _node(spec: NodeSpec) -> str:
 
 def _help(text: str, own: Iterable[str]) -> str:
     """The docstring without the lines that stand in the table as help of one parameter."""
-    lines = [line for line in text.splitlines()
-             if not any(line.strip().startswith((f"{name}: ", f"`{name}`: ")) for name in own)]
+    lines = [
+        line
+        for line in text.splitlines()
+        if not any(line.strip().startswith((f"{name}: ", f"`{name}`: ")) for name in own)
+    ]
     return "\n".join(lines).strip()
 
 
@@ -87,11 +91,15 @@ def _type(socket: Socket) -> str:
 
 
 def _traits(spec: NodeSpec) -> str:
-    traits = [text for has, text in (
-        (spec.output, "runs by default"),
-        (spec.random, "draws random numbers from the run's seed"),
-        (spec.always_run or not spec.cache, "is never cached"),
-    ) if has]
+    traits = [
+        text
+        for has, text in (
+            (spec.output, "runs by default"),
+            (spec.random, "draws random numbers from the run's seed"),
+            (spec.always_run or not spec.cache, "is never cached"),
+        )
+        if has
+    ]
     return f" It {' and '.join(traits)}." if traits else ""
 
 

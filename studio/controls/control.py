@@ -38,7 +38,8 @@ class Need(Flag):
 @dataclass(frozen=True, eq=False)
 class Call:
     """One attention call as a control sees it. q, k, v: row, head, S, channel; post-norm, post-RoPE, often
-    views: never write into them. `mask` and `scale` are the network's own."""
+    views: never write into them. `mask` and `scale` are the network's own. `maps` is what the run has
+    gathered up to here: all earlier steps, and this step's earlier sites."""
 
     site: Site
     step: Step
@@ -48,6 +49,7 @@ class Call:
     v: torch.Tensor
     mask: torch.Tensor | None = None
     scale: float | None = None
+    maps: Maps | None = None
 
 
 @dataclass(frozen=True)
@@ -61,12 +63,16 @@ class Write:
 
 @dataclass(frozen=True, eq=False)
 class Extension:
-    """Keys and values to append for some rows. k, v: row of `rows`, head, token, channel."""
+    """Keys and values to append for some rows. k, v: row of `rows`, head, token, channel.
+
+    `weight` > 0: log(weight) is added to their scores, so that 1 is plain and towards 0 nobody sees them.
+    """
 
     name: str
     rows: tuple[int, ...]
     k: torch.Tensor
     v: torch.Tensor
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +109,16 @@ class PassSet:
 
 
 @dataclass(frozen=True)
+class Owns:
+    """What `passes` will own at a site, for the conflict check: rows of these roles and, of an outer owner,
+    the spans that it returns."""
+
+    roles: tuple[str, ...] = POSITIVE
+    outer: bool = False
+    spans: tuple[str, ...] = ("image",)
+
+
+@dataclass(frozen=True)
 class Columns:
     """Re-weighting of text tokens for image queries of some rows, inside every pass of the base text.
 
@@ -133,13 +149,15 @@ class Probe:
 class Branch:
     """A further trajectory beside the target's: its role, prompts, and its start if it is not the run's own.
 
-    `start`: batch, channel, height, width, fp32; None = the same start as the target.
+    `start`: the latent to start from, batch (1 = the same for every picture), channel, height, width, fp32,
+    or a function of the run's first noise level that gives it; None = the same start as the target.
+    `negative` None = that of the run. Equal branches of several controls are one trajectory.
     """
 
     role: str
     positive: Conditioning
     negative: Conditioning | None = None
-    start: torch.Tensor | None = field(default=None, repr=False)
+    start: torch.Tensor | Callable[[float], torch.Tensor] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +175,7 @@ class Maps(Protocol):
     """What the probes and `after` of one run have gathered, by control name."""
 
     def add(self, name: str, site: Site, step: Step, roles: Sequence[str], value: torch.Tensor) -> None:
-        """Keep a map; value: row, image token, group."""
+        """Keep a map; value: row, image token, group; or row, 1, group for facts about the whole picture."""
 
     def mean(self, name: str, role: str) -> torch.Tensor | None:
         """Mean over all sites and steps so far for one role, batch, image token, group; None before the
@@ -177,15 +195,27 @@ class AttentionControl(_FitsAttachment):
 
     __weft_type__ = "AttentionControl"
     technique: ClassVar[str] = ""
+    # whether `step_end` is also asked about the clean estimates in a sampler's memory
+    step_end_in_memory: ClassVar[bool] = True
 
     @property
     def name(self) -> str:
         return self.technique
 
     @property
+    def labels(self) -> tuple[str, ...]:
+        """What the columns of its maps stand for (`SeenMap.labels`), such as the words."""
+        return ()
+
+    @property
     def detail(self) -> bool:
         """Whether its maps are kept for every site and step (`Seen.maps`), not only as running means."""
         return False
+
+    @property
+    def only_sampler(self) -> str:
+        """The one sampler that it works with, such as "euler"; empty = any."""
+        return ""
 
     def wants_estimate(self, step: Step) -> bool:
         """Whether the clean estimate of this step must be kept (`Seen.estimates`)."""
@@ -194,6 +224,10 @@ class AttentionControl(_FitsAttachment):
     def is_neutral(self) -> bool:
         """Provably the identity: the control is dropped before anything is attached."""
         return False
+
+    def check(self, sites: Sequence[Site], steps: Sequence[Step]) -> None:
+        """Raise StudioError for what this network or run cannot give, such as a block it lacks; called once
+        when the plan is built."""
 
     def branches(self) -> tuple[Branch, ...]:
         """Trajectories that must run beside the target's."""
@@ -221,8 +255,12 @@ class AttentionControl(_FitsAttachment):
         raise NotImplementedError
 
     def passes(self, call: Call) -> Sequence[PassSet]:
-        """Owns the output of the rows named; a row has one owner, and one outer owner at most."""
+        """Owns the output of the rows named; a row has one plain owner, and one outer owner a span."""
         raise NotImplementedError
+
+    def owns(self, site: Site, step: Step) -> tuple[Owns, ...]:
+        """What `passes` will own, for the conflict check."""
+        return (Owns(),)
 
     def columns(self, call: Call) -> Sequence[Columns]:
         raise NotImplementedError
@@ -242,7 +280,8 @@ class AttentionControl(_FitsAttachment):
         self, latents: Mapping[str, torch.Tensor], step: Step, maps: Maps
     ) -> Mapping[str, torch.Tensor]:
         """The latents that change after a step, by role ("target", "source", ...); also called, with the
-        same step, for every tensor of the sampler's memory. Without branches the one role is "target"."""
+        same step, for every tensor of the sampler's memory (`step_end_in_memory`). Without branches the one
+        role is "target"."""
         return {}
 
 

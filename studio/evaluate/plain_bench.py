@@ -224,10 +224,10 @@ def _main() -> None:
     steps, width, height = args.numbers
     make = ours_side if args.side == "ours" else stock_side
     make(args.folder, steps, (width, height))(SEED)
-    sys.stdout.write(json.dumps({"peak": _peak()}) + "\n")
+    sys.stdout.write(json.dumps({"peak": peak_bytes()}) + "\n")
 
 
-def _peak() -> int:
+def peak_bytes() -> int:
     """Peak resident bytes of this process."""
     import resource
 

@@ -16,6 +16,7 @@ from studio.graph.progress import NodeReporter
 from studio.graph.report import NodeError
 from studio.graph.resolve import Task
 from studio.graph.spec import BLOCKED, NodeSpec, Param, Socket
+from studio.graph.types import type_line
 from studio.graph.worker import restored, run_async
 
 if TYPE_CHECKING:
@@ -90,7 +91,8 @@ def _is(socket: Socket, value: object) -> bool:
         return True
     if int in socket.classes and isinstance(value, bool):
         return False
-    return isinstance(value, socket.classes) or value is BLOCKED
+    # by name too, as on an edge: an attention control is no Attachment but says that it fits one
+    return isinstance(value, socket.classes) or value is BLOCKED or socket.type in type_line(type(value))
 
 
 def failure(

@@ -13,12 +13,13 @@ from typing import Any, Protocol
 
 from studio.errors import StudioError, did_you_mean
 from studio.graph.document import Edge, Graph, Limits, Node
+from studio.graph.review import reviews
 from studio.graph.spec import NodeSpec, Param, Socket
 from studio.graph.topology import ancestors, find_cycle, title_of
 from studio.graph.types import ANY, misfit
 from studio.graph.widgets import shown
 
-STAGES = ("ids", "kinds", "sockets", "types", "widgets", "required", "cycles", "limits")
+STAGES = ("ids", "kinds", "sockets", "types", "widgets", "required", "cycles", "reviews", "limits")
 
 
 class Specs(Protocol):
@@ -112,13 +113,15 @@ class Checker:
         self.fed: dict[str, dict[str, Edge]] = {n.id: {} for n in graph.nodes}
 
     def run(self, targets: Sequence[str] | None) -> list[Problem]:
-        """All problems, marked as blocking or not."""
         self._ids()
         self._kinds()
         self._sockets_and_types()
         self._widgets()
         self._required()
         self._cycles()
+        if not any(p.level == "error" for p in self.problems):
+            for id, refusal in reviews(self.graph.by_id, self.spec, self.fed):
+                self._add("reviews", id, refusal.socket, refusal.message, refusal.hint, level=refusal.level)
         self._limits()
         order = {stage: i for i, stage in enumerate(STAGES)}
         self.problems.sort(key=lambda p: order[p.stage])
@@ -387,11 +390,8 @@ class Checker:
             )
 
     def _limits(self) -> None:
-        counts = (
-            ("nodes", len(self.graph.nodes), self.limits.nodes),
-            ("edges", len(self.graph.edges), self.limits.edges),
-        )
-        for what, given, most in counts:
+        for what in ("nodes", "edges"):
+            given, most = len(getattr(self.graph, what)), getattr(self.limits, what)
             if given > most:
-                message = f"The workflow has {given:,} {what}; at most {most:,} are allowed."
-                self._add("limits", "", "", message, "Split it into smaller workflows.", given)
+                told = f"The workflow has {given:,} {what}; at most {most:,} are allowed."
+                self._add("limits", "", "", told, "Split it into smaller workflows.", given)

@@ -6,7 +6,7 @@ import hashlib
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -40,6 +40,10 @@ class ModelLoader(Protocol):
 
     def digest(self, ref: str) -> str:
         """The hash of a model's weights, without loading them."""
+        ...
+
+    def calibration(self, model: Model, kind: str, key: str) -> Mapping[str, object] | None:
+        """What was measured about a model's weights, if anything."""
         ...
 
 

@@ -93,6 +93,8 @@ class Param:
 class NodeSpec:
     """Everything the studio knows of a kind of node; made by `@node`, completed by the registry.
 
+    `technique` is the name under which its value stands in a table of what goes together; `review(view)`
+    gives refusals before a run (`graph.review`).
     `digest` is the code digest (E8); `origin` says who brought it: "built-in", "package ...", "plugins/...".
     """
 
@@ -116,6 +118,8 @@ class NodeSpec:
     cost: Callable[..., float] | None = None
     cheaper: tuple[str, ...] = ()
     timeout: float | None = None
+    technique: str = ""
+    review: Callable[..., Any] | None = None
     context: str = ""
     named: bool = False
     is_async: bool = False

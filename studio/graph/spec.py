@@ -36,6 +36,8 @@ _OPTIONS = (
     "cost",
     "cheaper",
     "timeout",
+    "technique",
+    "review",
 )
 
 
@@ -61,6 +63,8 @@ def node(
     cost: Callable[..., float] | None = None,
     cheaper: tuple[str, ...] = (),
     timeout: float | None = None,
+    technique: str = "",
+    review: Callable[..., Any] | None = None,
 ) -> Callable[[Function], Function]: ...
 
 

@@ -1,7 +1,8 @@
 """Widgets: what a constant may be, checked strictly (E5), and how a page should draw it.
 
-A widget stands in `Annotated[float, Slider(0, 1)]`; `Text`, `Prompt`, `Colour`, `Seed`, `ModelRef` and
-`PictureRef` may stand alone (`seed: Seed = 0`). For a type checker those are plain `str`, `int` or `dict`.
+A widget stands in `Annotated[float, Slider(0, 1)]`; `Text`, `Prompt`, `Colour`, `Seed`, `ModelRef`,
+`PictureRef` and `Regions` may stand alone (`seed: Seed = 0`). For a type checker those are plain `str`,
+`int`, `dict` or `list`.
 """
 
 from __future__ import annotations
@@ -217,6 +218,119 @@ class ModelRefWidget(TextWidget):
     sort: ClassVar[str] = "model"
 
 
+MOST_REGIONS = 64
+_REGION: dict[str, str | tuple[float, float]] = {
+    "id": "text",
+    "name": "text",
+    "prompt": "prompt",
+    "negative": "prompt",
+    "shape": "shape",
+    "box": "box",
+    "mask": "mask",
+    "strength": (0.0, 2.0),
+    "start": (0.0, 1.0),
+    "end": (0.0, 1.0),
+    "role": "text",
+    "locked": "bool",
+}
+_REGION_HINT = (
+    'A region is {"id": "sky", "prompt": "a blue sky", "box": [0, 0, 1, 0.5]}; it may also have '
+    f"{', '.join(name for name in _REGION if name not in ('id', 'prompt', 'box'))}."
+)
+
+
+def region_problem(region: object) -> tuple[str, str] | None:
+    """What is wrong with one region of a list, as (message, hint); None if it is fine.
+
+    A region is a JSON object (architecture.md 4): `id`, `prompt`, `box` (x0, y0, x1, y1 in 0..1 from the top
+    left) or `mask` (a reference to a stored picture, with `shape` "mask"), and settings with defaults.
+    """
+    if not isinstance(region, dict):
+        return f"{shown(region)} is not a region.", _REGION_HINT
+    unknown = next((name for name in region if name not in _REGION), None)
+    if unknown is not None:
+        return f"A region has no {shown(unknown)}.", did_you_mean(str(unknown), _REGION) or _REGION_HINT
+    if not region.get("id"):
+        return "A region has no id.", _REGION_HINT
+    for name, value in region.items():
+        found = _region_value_problem(name, value)
+        if found is not None:
+            return f"{name}: {found[0]}", found[1]
+    if region.get("shape", "box") == "mask" and region.get("mask") is None:
+        return "The shape is a mask, but there is no mask.", "Paint one, or set the shape to box."
+    if "box" not in region and region.get("mask") is None:
+        return "It has neither a box nor a mask.", _REGION_HINT
+    if region.get("start", 0.0) >= region.get("end", 1.0):
+        ends = f"{region.get('start', 0.0):g} to {region.get('end', 1.0):g}"
+        return f"It is there from {ends} of the steps, which is never.", "Let start be below end."
+    return None
+
+
+def _region_value_problem(name: str, value: object) -> tuple[str, str] | None:
+    sort = _REGION[name]
+    if isinstance(sort, tuple):
+        return _number_problem(value, False, sort[0], sort[1], None)
+    if sort == "text":
+        return TextWidget(max=100).problem(value)
+    if sort == "prompt":
+        return PromptWidget().problem(value)
+    if sort == "bool":
+        return Toggle().problem(value)
+    if sort == "shape":
+        return Choice("box", "mask").problem(value)
+    if sort == "mask":
+        return None if value is None else PictureRefWidget().problem(value)
+    return _box_problem(value)
+
+
+def _box_problem(box: object) -> tuple[str, str] | None:
+    hint = "A box is [left, top, right, bottom], each from 0 to 1 of the canvas."
+    if not isinstance(box, (list, tuple)) or len(box) != 4:
+        return f"{shown(box)} is not a box.", hint
+    for edge in box:
+        problem = _number_problem(edge, False, None, None, None)
+        if problem is not None:
+            return f"{shown(list(box))} is not a box: {problem[0]}", hint
+    x0, y0, x1, y1 = box
+    if x0 >= x1 or y0 >= y1:
+        return f"The box {shown(list(box))} has no size.", f"{hint} Right is beyond left, bottom below top."
+    if min(x0, y0) < 0 or max(x1, y1) > 1:
+        inside = [min(max(edge, 0), 1) for edge in box]
+        near = f" The part inside is {inside}." if inside[0] < inside[2] and inside[1] < inside[3] else ""
+        return f"The box {shown(list(box))} leaves the canvas.", hint + near
+    return None
+
+
+@dataclass(frozen=True)
+class RegionsWidget(Widget):
+    """A list of regions, each a box or a painted mask with a prompt; the last one lies on top."""
+
+    sort: ClassVar[str] = "regions"
+    type: ClassVar[str] = "Regions"
+
+    def problem(self, value: object) -> tuple[str, str] | None:
+        if not isinstance(value, (list, tuple)):
+            return f"{shown(value)} is not a list of regions.", _REGION_HINT
+        if len(value) > MOST_REGIONS:
+            return f"There are {len(value):,} regions.", f"At most {MOST_REGIONS} are possible."
+        ids: dict[object, int] = {}
+        for place, region in enumerate(value, 1):
+            found = region_problem(region)
+            if found is not None:
+                name = region.get("name") or region.get("id") if isinstance(region, dict) else None
+                return f"Region {place}{f' {shown(name)}' if name else ''}: {found[0]}", found[1]
+            if region["id"] in ids:
+                return (
+                    f"Regions {ids[region['id']]} and {place} have the id {shown(region['id'])}.",
+                    "Give one of them another id.",
+                )
+            ids[region["id"]] = place
+        return None
+
+    def options(self) -> Mapping[str, Any]:
+        return {"most": MOST_REGIONS}
+
+
 if TYPE_CHECKING:
     Text = str
     Prompt = str
@@ -224,9 +338,10 @@ if TYPE_CHECKING:
     Seed = int
     ModelRef = str
     PictureRef = dict[str, str]
+    Regions = list[dict[str, Any]]
 else:
     Text, Prompt, Colour, Seed = TextWidget, PromptWidget, ColourWidget, SeedWidget
-    ModelRef, PictureRef = ModelRefWidget, PictureRefWidget
+    ModelRef, PictureRef, Regions = ModelRefWidget, PictureRefWidget, RegionsWidget
 
 __all__ = [
     "MAX_SEED",
@@ -236,6 +351,7 @@ __all__ = [
     "Number",
     "PictureRef",
     "Prompt",
+    "Regions",
     "Seed",
     "Slider",
     "Text",

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from studio.db.database import Db
 from studio.errors import StudioError
 from studio.history import export, search, sweep
+from studio.history.calibrations import Calibrations
 from studio.history.embed import strip as strip_png
 from studio.history.files import UPLOADS, Files
 from studio.history.generation import Generation, NewGeneration, clean, new_record, pixels_digest
@@ -42,6 +43,7 @@ class History:
     def __init__(self, db: Db, *, adopt_owner: str = "local") -> None:
         self.db = db
         self.files = Files(db.home, db.disk)
+        self.calibrations = Calibrations(db)
         self._adopt_owner = adopt_owner
 
     def __repr__(self) -> str:

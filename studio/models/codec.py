@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -18,14 +18,26 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from studio.errors import StudioError
-from studio.values import Conditioning, Image, Latent, Mask, Model, Sigmas
+from studio.values import (
+    Conditioning,
+    Estimate,
+    Image,
+    Inversion,
+    KeptValues,
+    Latent,
+    Mask,
+    Model,
+    Seen,
+    SeenMap,
+    Sigmas,
+)
 
 HANDLE_BYTES = 1024
 Fields = tuple[dict[str, Any], dict[str, torch.Tensor]]
 
 
 class TensorCodec:
-    """Images, masks, latents, conditionings, sigmas, tensors and model handles; see
+    """Images, masks, latents, conditionings, sigmas, what was seen, tensors and model handles; see
     `graph.digest.ValueCodec`."""
 
     name = "weft"
@@ -59,6 +71,9 @@ class TensorCodec:
         if isinstance(value, Conditioning):
             pooled = None if value.pooled is None else value.pooled.clone()
             return replace(value, embeds=value.embeds.clone(), pooled=pooled)
+        if isinstance(value, (Seen, Inversion)):
+            plain, heavy = _split(value)
+            return _SPLIT[type(value)][1](plain, {name: tensor.clone() for name, tensor in heavy.items()})
         return value
 
     def dump(self, value: object) -> bytes | None:
@@ -85,6 +100,11 @@ class TensorCodec:
             return f"Conditioning of {value.embeds.shape[1]} tokens for {value.family}"
         if isinstance(value, Latent):
             return f"Latent {value.width}x{value.height}, {value.batch} picture(s)"
+        if isinstance(value, Seen):
+            return f"Seen: {len(value.maps)} map(s), {len(value.estimates)} estimate(s)"
+        if isinstance(value, Inversion):
+            kept = f", {len(value.values)} kept value(s)" if value.values else ""
+            return f"Inversion of {value.sigmas.steps} steps ({value.sampler}){kept}"
         return repr(value)
 
 
@@ -106,6 +126,7 @@ def _from_latent(value: Any) -> Fields:
         "batch": value.batch,
         "seed": value.seed,
         "family": value.family,
+        **({"sigma": value.sigma} if value.sigma else {}),
     }, heavy
 
 
@@ -119,6 +140,58 @@ def _from_conditioning(value: Any) -> Fields:
     return {"text": value.text, "family": value.family}, heavy
 
 
+def _from_seen(value: Any) -> Fields:
+    heavy = {f"map{i}": item.values for i, item in enumerate(value.maps)}
+    heavy |= {f"estimate{i}": item.latent for i, item in enumerate(value.estimates)}
+    maps = [{name: getattr(item, name) for name in _MAP_FIELDS} for item in value.maps]
+    return {"maps": maps, "estimates": [[item.step, item.sigma] for item in value.estimates]}, heavy
+
+
+def _to_seen(plain: Mapping[str, Any], heavy: Mapping[str, torch.Tensor]) -> Seen:
+    maps = (
+        SeenMap(**{name: _frozen(given) for name, given in item.items()}, values=heavy[f"map{i}"])
+        for i, item in enumerate(plain["maps"])
+    )
+    estimates = (
+        Estimate(step, sigma, heavy[f"estimate{i}"]) for i, (step, sigma) in enumerate(plain["estimates"])
+    )
+    return Seen(tuple(maps), tuple(estimates))
+
+
+def _from_inversion(value: Any) -> Fields:
+    plain: dict[str, Any] = {"sampler": value.sampler}
+    heavy = {"states": value.states}
+    for name in ("latent", "positive", "sigmas"):
+        plain[name], tensors = _split(getattr(value, name))
+        heavy |= {f"{name}.{key}": tensor for key, tensor in tensors.items()}
+    plain["values"] = [[kept.step, kept.half, kept.site] for kept in value.values]
+    for index, kept in enumerate(value.values):
+        heavy |= {f"image{index}": kept.image, f"text{index}": kept.text}
+    return plain, heavy
+
+
+def _to_inversion(plain: Mapping[str, Any], heavy: Mapping[str, torch.Tensor]) -> Inversion:
+    def part(kind: type, name: str) -> Any:
+        mine = {key.removeprefix(f"{name}."): t for key, t in heavy.items() if key.startswith(f"{name}.")}
+        return _SPLIT[kind][1](plain[name], mine)
+
+    return Inversion(
+        part(Latent, "latent"),
+        part(Conditioning, "positive"),
+        part(Sigmas, "sigmas"),
+        plain["sampler"],
+        heavy["states"],
+        tuple(
+            KeptValues(step, half, site, heavy[f"image{i}"], heavy[f"text{i}"])
+            for i, (step, half, site) in enumerate(plain["values"])
+        ),
+    )
+
+
+def _frozen(given: Any) -> Any:
+    return tuple(given) if isinstance(given, list) else given
+
+
 def _tensor(array: np.ndarray[Any, Any]) -> torch.Tensor:
     # from_numpy warns about read-only arrays; nobody writes to this tensor
     return torch.frombuffer(bytearray(array.tobytes()), dtype=_TORCH[array.dtype.str[1:]]).reshape(
@@ -126,6 +199,7 @@ def _tensor(array: np.ndarray[Any, Any]) -> torch.Tensor:
     )
 
 
+_MAP_FIELDS = tuple(f.name for f in fields(SeenMap) if f.name != "values")
 _TORCH = {"u1": torch.uint8, "f4": torch.float32}
 _SPLIT: dict[
     type, tuple[Callable[[Any], Fields], Callable[[Mapping[str, Any], Mapping[str, torch.Tensor]], object]]
@@ -141,5 +215,7 @@ _SPLIT: dict[
         lambda v: ({"values": list(v.values), "name": v.name}, {}),
         lambda p, h: Sigmas(tuple(p["values"]), p["name"]),
     ),
+    Seen: (_from_seen, _to_seen),
+    Inversion: (_from_inversion, _to_inversion),
     torch.Tensor: (lambda v: ({}, {"tensor": v}), lambda p, h: h["tensor"]),
 }

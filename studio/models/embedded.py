@@ -55,6 +55,14 @@ def find_embedded(ref: str, folder: Path = FOLDER) -> EmbeddedModel:
     return known[name]
 
 
+def card_calibration(card: Mapping[str, object], kind: str, key: str) -> Mapping[str, object] | None:
+    """A measurement that a card brings along, under "calibrations", kind and key; None if it has none."""
+    found: object = card.get("calibrations")
+    for name in (kind, key):
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return found if isinstance(found, Mapping) else None
+
+
 def read_card(folder: Path) -> Mapping[str, object]:
     """The card.json of a model folder; an empty one if there is none."""
     path = folder / "card.json"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -82,12 +83,14 @@ class Site:
     `kind`: joint_double (own projections for text), joint_single (one projection for both), image_self or
     text_self. `index` counts the joint sites alone, 0.. in the order they run; self sites have -1.
     `block` is the block's number within its kind, `name` the module's name below the transformer.
+    `text_out`: whether the network goes on with the text's output (SD3's last block drops it).
     """
 
     name: str
     index: int
     kind: str
     block: int
+    text_out: bool = True
 
     @property
     def joint(self) -> bool:
@@ -145,19 +148,23 @@ class AttentionAdapter(Protocol):
         in which they stand at the end of the text."""
 
     def at_site(self, layout: TokenLayout, site: Site) -> TokenLayout:
-        """The same call as one site sees it: image_self sites have image tokens alone, text_self only text."""
+        """The same call as one site sees it: image_self sites have image tokens alone, text_self the text."""
 
     def join_text(
         self, kwargs: Mapping[str, Any], segments: Sequence[tuple[str, torch.Tensor]]
     ) -> dict[str, Any]:
-        """The text arguments with further prompts, each (name, embeds 1 or row, token, channel), appended;
-        position ids included."""
+        """All keyword arguments, their text with further prompts, each (name, embeds 1 or row, token,
+        channel), appended; position ids included."""
+
+    def place(self, transformer: Any, segments: Sequence[tuple[str, int]]) -> AbstractContextManager[None]:
+        """Around a forward with segments, always: where the network counts its text itself, it makes every
+        segment start where the base prompt starts. Leaves nothing behind."""
 
     def outputs(
         self, site: Site, output: Any, layout: TokenLayout
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """(image, text) tokens, row, token, channel, out of what a joint attention module returned; text is
-        None where the network drops it."""
+        """(image with references, text with segments), row, token, channel, out of what an attention module
+        returned; text is None where the network drops it or the site has none."""
 
 
 class Family(Protocol):
@@ -206,6 +213,30 @@ class Family(Protocol):
 
     def encode_pixels(self, parts: Parts, pixels: torch.Tensor) -> torch.Tensor:
         """The inverse of `decode`, without random draw (the mean of the distribution)."""
+
+
+# Network class -> module of studio.models whose ATTENTION is its adapter.
+ADAPTERS: Mapping[str, str] = {
+    "SD3Transformer2DModel": "sd3_attention",
+    "FluxTransformer2DModel": "flux_attention",
+    "Flux2Transformer2DModel": "flux2_attention",
+    "QwenImageTransformer2DModel": "qwen_image_attention",
+    "ZImageTransformer2DModel": "z_image_attention",
+}
+
+
+def adapter_for(transformer: Any) -> AttentionAdapter:
+    """The adapter of a network, found by its class or one that it derives from; StudioError for others."""
+    for known in type(transformer).__mro__:
+        if known.__name__ in ADAPTERS:
+            module = importlib.import_module(f"studio.models.{ADAPTERS[known.__name__]}")
+            adapter: AttentionAdapter = module.ATTENTION
+            return adapter
+    given = type(transformer).__name__
+    raise StudioError(
+        f"Attention controls do not know networks of class {given}.",
+        hint=f"They know {', '.join(ADAPTERS)}.",
+    )
 
 
 def families() -> dict[str, Family]:

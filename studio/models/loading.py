@@ -18,7 +18,14 @@ import torch
 
 from studio.errors import BadModel, StudioError
 from studio.models.device import Placement, place
-from studio.models.embedded import FOLDER, PREFIX, find_embedded, list_embedded, read_card
+from studio.models.embedded import (
+    FOLDER,
+    PREFIX,
+    card_calibration,
+    find_embedded,
+    list_embedded,
+    read_card,
+)
 from studio.models.family import Component, Parts
 from studio.models.folders import Folder, check_folder
 from studio.models.weight_files import stamp
@@ -61,6 +68,7 @@ class ModelStore:
         file_digest: Callable[[Path], str] | None = None,
         embedded: Path = FOLDER,
         models_folder: Path | None = None,
+        calibrations: Callable[[str, str, str], Mapping[str, object] | None] | None = None,
     ) -> None:
         if keep < 1:
             raise StudioError(f"At least one model must be kept, not {keep}.")
@@ -71,6 +79,7 @@ class ModelStore:
         self._embedded = embedded
         self._own = models_folder
         self._file_digest = file_digest or _FileDigests()
+        self._calibrations = calibrations
         self._lock = threading.RLock()
         self._loaded: OrderedDict[str, Parts] = OrderedDict()
         self._digests: dict[Path, tuple[tuple[tuple[str, int, int, int], ...], str]] = {}
@@ -138,6 +147,12 @@ class ModelStore:
             self._loaded.move_to_end(model.digest)
             return self._loaded[model.digest]
 
+    def calibration(self, model: Model, kind: str, key: str) -> Mapping[str, object] | None:
+        """What was measured about a model's weights (`python -m studio eval blocks`): in this home, else what
+        its card says; None if nobody measured it."""
+        found = self._calibrations(model.digest, kind, key) if self._calibrations is not None else None
+        return found if found is not None else card_calibration(model.card, kind, key)
+
     def release(self, ref: str | None = None) -> None:
         """Drop the weights of one model, or of all; their handles stay valid."""
         with self._lock:
@@ -183,13 +198,13 @@ class ModelStore:
         return check_folder(Path(ref).expanduser())
 
     def _tiny(self, name: str) -> Path:
-        from studio.models.tiny import save_tiny
+        from studio.models.tiny import PIPELINES, save_tiny
 
         if self._scratch is None:
             self._scratch = Path(tempfile.mkdtemp(prefix="weft-tiny-"))
             weakref.finalize(self, shutil.rmtree, self._scratch, ignore_errors=True)
-        folder = self._scratch / "sd3"
-        return folder if name == "sd3" and folder.is_dir() else save_tiny(name, folder)
+        folder = self._scratch / name
+        return folder if name in PIPELINES and folder.is_dir() else save_tiny(name, folder)
 
     def _digest(self, folder: Folder) -> str:
         mark = stamp(folder.files)

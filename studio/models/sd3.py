@@ -13,8 +13,10 @@ from typing import Any
 import torch
 
 from studio.errors import BadModel, StudioError
-from studio.models.family import Component, Parts, TextReport
+from studio.models.family import AttentionAdapter, Component, Parts, TextReport, Token
+from studio.models.sd3_attention import ATTENTION
 from studio.models.text import read_prompt
+from studio.models.words import read_tokens
 from studio.values import Conditioning, Row, Step
 
 CLIP = (("transformers", "CLIPTextModelWithProjection"),)
@@ -42,6 +44,7 @@ class SD3:
         Component("tokenizer_2", TOKENIZER, weights=False),
         Component("tokenizer_3", T5_TOKENIZER, weights=False, optional=True),
     )
+    attention: AttentionAdapter = ATTENTION
 
     def check(self, parts: Parts) -> None:
         config = parts.transformer.config
@@ -147,6 +150,13 @@ class SD3:
         unknown = [word for word in reports[0].unknown if all(word in other.unknown for other in reports)]
         report = TextReport(tuple(unknown), min((r.cut for r in reports), key=len), max(lengths.values()))
         return Conditioning(text, self.name, embeds, pooled), report
+
+    def tokens(self, parts: Parts, text: str) -> tuple[Token, ...]:
+        length = self._length(parts)
+        found = [read_tokens(parts.components[name], text, length) for name in ("tokenizer", "tokenizer_2")]
+        if parts.components.get("text_encoder_3") is not None:
+            found.append(read_tokens(parts.components["tokenizer_3"], text, self._t5_length(parts), length))
+        return tuple(dict.fromkeys(token for tokens in found for token in tokens))
 
     def decode(self, parts: Parts, latent: torch.Tensor) -> torch.Tensor:
         config = parts.vae.config

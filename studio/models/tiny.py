@@ -19,13 +19,19 @@ if TYPE_CHECKING:
         AutoencoderKL,
         AutoencoderTiny,
         Flux2Transformer2DModel,
+        FluxPipeline,
         FluxTransformer2DModel,
         QwenImageTransformer2DModel,
         SD3Transformer2DModel,
         StableDiffusion3Pipeline,
         ZImageTransformer2DModel,
     )
-    from transformers import CLIPTextModelWithProjection, PreTrainedTokenizerFast, T5EncoderModel
+    from transformers import (
+        CLIPTextModel,
+        CLIPTextModelWithProjection,
+        PreTrainedTokenizerFast,
+        T5EncoderModel,
+    )
 
 LATENT_CHANNELS = 4
 TEXT_LENGTH = 16
@@ -99,15 +105,43 @@ def tiny_sd3_pipeline(*, seed: int = 0, vae: str = "tiny", t5: bool = False) -> 
         )
 
 
+def tiny_flux_pipeline(*, seed: int = 0, vae: str = "tiny", dynamic: bool = False) -> FluxPipeline:
+    """A whole random FluxPipeline: 16 T5 tokens, 8 pixels a latent, two double and two single blocks,
+    guidance embedded. `vae`: tiny or kl; `dynamic`: the scheduler's shift follows the size of the picture."""
+    from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return FluxPipeline(
+            transformer=_spread(_flux()),
+            scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=dynamic),
+            vae=_spread(_vae(vae), gain=1.4),
+            text_encoder=_clip(width=TEXT_WIDTH, pooled_only=True),
+            tokenizer=tiny_tokenizer(),
+            text_encoder_2=_t5(),
+            tokenizer_2=tiny_tokenizer(),
+        )
+
+
 def save_tiny(name: str, folder: Path, *, seed: int = 0, t5: bool = False, vae: str = "tiny") -> Path:
-    """The miniature pipeline of a family as a diffusers folder of safetensors; only sd3 has one yet."""
-    if name != "sd3":
-        raise BadModel(f"There is no miniature pipeline {name!r}.", hint="Possible: tiny:sd3.")
-    tiny_sd3_pipeline(seed=seed, vae=vae, t5=t5).save_pretrained(folder, safe_serialization=True)
+    """The miniature pipeline of a family, one of PIPELINES, as a diffusers folder of safetensors with a card.
+
+    `t5` is for sd3, where the third encoder may be absent; flux always has it.
+    """
+    if name not in PIPELINES:
+        known = ", ".join(f"tiny:{known}" for known in PIPELINES)
+        raise BadModel(f"There is no miniature pipeline {name!r}.", hint=f"Possible: {known}.")
+    t5 = t5 or name == "flux"
+    made = (
+        tiny_flux_pipeline(seed=seed, vae=vae)
+        if name == "flux"
+        else tiny_sd3_pipeline(seed=seed, vae=vae, t5=t5)
+    )
+    made.save_pretrained(folder, safe_serialization=True)
     card = {
-        "name": "tiny-sd3",
+        "name": f"tiny-{name}",
         "title": "The miniature",
-        "family": "sd3",
+        "family": name,
         "size": [64, 64],
         "steps": 4,
         "cfg_scale": 3.0,
@@ -144,13 +178,14 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def _clip() -> CLIPTextModelWithProjection:
-    from transformers import CLIPTextConfig, CLIPTextModelWithProjection
+def _clip(*, width: int = 16, pooled_only: bool = False) -> CLIPTextModel | CLIPTextModelWithProjection:
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-    return CLIPTextModelWithProjection(
+    kind = CLIPTextModel if pooled_only else CLIPTextModelWithProjection
+    return kind(
         CLIPTextConfig(
             vocab_size=len(WORDS) + 4,
-            hidden_size=16,
+            hidden_size=width,
             intermediate_size=32,
             num_hidden_layers=3,
             num_attention_heads=2,
@@ -302,6 +337,7 @@ def _spread(model: torch.nn.Module, gain: float = 0.7) -> torch.nn.Module:
     return model.eval()
 
 
+PIPELINES = ("sd3", "flux")
 TRANSFORMERS: Mapping[str, Callable[[], torch.nn.Module]] = {
     "sd3": _sd3,
     "flux": _flux,

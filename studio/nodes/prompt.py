@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from studio.api import Conditioning, Context, Model, Prompt, node
 from studio.models.family import parts_of
+from studio.models.prompt_weights import has_weights
 from studio.models.text import encode_prompt as encode
 
 
@@ -19,4 +20,6 @@ def encode_prompt(model: Model, text: Prompt = "", *, ctx: Context) -> Condition
         ctx.warn(warning)
     if unknown:
         ctx.note("unknown_words", unknown)
+    if has_weights(text):
+        ctx.warn("Weights such as (star:1.3) are read as words here; use Weighted prompt to weigh words.")
     return conditioning

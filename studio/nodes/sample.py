@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from studio.api import (
     Attachment,
@@ -22,9 +22,16 @@ from studio.api import (
 )
 from studio.models.family import parts_of
 from studio.sampling import samplers, schedules
-from studio.sampling.loop import sample_latent
+from studio.sampling.loop import sample_run
 from studio.sampling.previews import preview
-from studio.values import StepResult
+from studio.values import Seen, StepResult
+
+
+class Sampled(NamedTuple):
+    """What a run gives: the latent, and what attachments looked at on the way."""
+
+    latent: Latent
+    seen: Seen
 
 
 @node(group="Sampling", title="Empty canvas")
@@ -50,7 +57,7 @@ def empty_latent(
 @node(group="Sampling", title="Schedule")
 def schedule(
     steps: Annotated[int, Slider(1, 200, 1)] = 20,
-    spacing: Annotated[str, Choice("flow_diffusers", "flow")] = "flow_diffusers",
+    spacing: Annotated[str, Choice("flow_diffusers", "flow", "flux")] = "flow_diffusers",
     shift: Annotated[float, Slider(0.1, 20, 0.1)] = 3.0,
     strength: Annotated[float, Slider(0, 1, 0.01)] = 1.0,
     *,
@@ -59,7 +66,7 @@ def schedule(
     """How the noise is taken away: how many steps, and where they lie.
 
     steps: more steps are slower and finer
-    spacing: flow_diffusers is what the stock SD3 pipeline uses; flow is evenly spaced before the shift
+    spacing: flow_diffusers is what the stock SD3 pipeline uses, flux what FLUX uses; flow is evenly spaced
     shift: above 1 spends more steps on composition, below 1 on detail
     strength: for starting from a picture: 0 keeps it untouched, 1 ignores it
     """
@@ -68,10 +75,13 @@ def schedule(
 
 
 @node(group="Sampling", title="Sampler")
-def choose_sampler(sampler: Annotated[str, Choice("euler", "heun")] = "euler") -> Sampler:
+def choose_sampler(
+    sampler: Annotated[str, Choice("euler", "heun", "midpoint", "midpoint_reuse")] = "euler",
+) -> Sampler:
     """The rule that steps from one noise level to the next.
 
-    sampler: euler is one call of the network a step; heun is two, and more exact
+    sampler: euler is one call of the network a step; heun and midpoint (RF-Solver) are two, and more exact;
+    midpoint_reuse (FireFlow) is exact at one call a step
     """
     return samplers.sampler(sampler)
 
@@ -89,21 +99,21 @@ def sample(
     attachments: list[Attachment] = [],  # noqa: B006 - read only
     *,
     ctx: Context,
-) -> Latent:
+) -> Sampled:
     """Paint: take the noise away step by step, led by the prompt.
 
     positive: what the picture should show
     negative: what it should avoid
     latent: an empty canvas, or an encoded picture together with a strength below 1
     wraps: changes around every clean estimate
-    attachments: changes of the network for this run alone
+    attachments: changes of the network for this run alone; controls that steer it or look into it
     """
     parts = parts_of(model)
 
     def report(result: StepResult) -> None:
         ctx.step(result.step.index + 1, result.step.total, lambda: preview(parts, result.denoised))
 
-    return sample_latent(
+    run = sample_run(
         parts,
         positive,
         negative,
@@ -115,3 +125,6 @@ def sample(
         attachments=attachments,
         on_step=report,
     )
+    if run.report:
+        ctx.note("controls", dict(run.report))
+    return Sampled(run.latent, run.seen)

@@ -3,49 +3,104 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 
+from studio.controls.control import TextSegment
 from studio.errors import StudioError
-from studio.models.family import Parts
+from studio.models.family import Parts, adapter_for
+from studio.models.guidance_input import guidance_inputs
+from studio.sampling.trajectories import Trajectories
 from studio.values import Predict, Row, Step
 
+MOST_KEPT = 16
 
-def make_predict(parts: Parts) -> Predict:
+
+class Attached(Protocol):
+    """Controls on the network, as the denoiser sees them (`controls.attach`)."""
+
+    def segments(self, step: Step) -> Sequence[TextSegment]:
+        """Prompts to append at this step."""
+
+    def call(
+        self, step: Step, roles: tuple[str, ...], *, segments: tuple[tuple[str, int], ...] = ()
+    ) -> AbstractContextManager[object]:
+        """Around one forward: where in the run it lies, one role for each row, and (name, tokens) of what was
+        appended."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Prepared:
+    """What comes from the text for one set of rows; it keeps whatever its key names by id."""
+
+    kept: tuple[object, ...]
+    ordered: tuple[Row, ...]
+    roles: tuple[str, ...]
+    segments: tuple[tuple[str, int], ...]
+    text: dict[str, torch.Tensor]
+
+
+def make_predict(
+    parts: Parts, attached: Attached | None = None, trajectories: Trajectories | None = None
+) -> Predict:
     """The network's own velocity for each row asked for, batched in the family's order, returned in the
     asked one.
 
-    latent: batch, channel, height, width, fp32; each prediction has its shape. What comes from the text
-    is put
-    together once for each set of rows of a run, not at every step.
+    latent: trajectory and picture, channel, height, width, fp32; each prediction has its shape. What comes
+    from the text is put together once for each set of rows and appended prompts of a run, not at every step.
     """
-    prepared: dict[tuple[int, tuple[int, ...]], tuple[tuple[Row, ...], dict[str, torch.Tensor]]] = {}
+    prepared: dict[tuple[int, ...], _Prepared] = {}
 
     def predict(latent: torch.Tensor, step: Step, rows: Sequence[Row]) -> tuple[torch.Tensor, ...]:
-        batch = latent.shape[0]
-        key = (batch, tuple(id(row) for row in rows))
+        segments = () if attached is None else tuple(attached.segments(step))
+        kept = (*rows, *(segment.conditioning.embeds for segment in segments))
+        key = (latent.shape[0], len(segments), *(id(thing) for thing in kept))
         if key not in prepared:
-            for row in rows:
-                if row.conditioning.family != parts.family.name:
-                    raise StudioError(
-                        f"A conditioning made for {row.conditioning.family!r} does not fit a model of "
-                        f"family {parts.family.name!r}.",
-                        hint="Encode the prompt with the same model that samples.",
-                    )
-            ordered = parts.family.order(rows)
-            # the rows are kept in the entry, so that their ids stay theirs
-            prepared[key] = (
-                ordered,
-                parts.family.text_inputs(parts, [row.conditioning for row in ordered], batch),
-            )
-        ordered, text = prepared[key]
-        velocity = parts.family.velocity(parts, latent, step, text, len(ordered))
-        if len(ordered) == 1:
+            if len(prepared) >= MOST_KEPT:
+                prepared.clear()
+            beside = trajectories or Trajectories(batch=latent.shape[0])
+            prepared[key] = _prepare(parts, beside, rows, segments, kept)
+        ready = prepared[key]
+        if attached is None:
+            velocity = parts.family.velocity(parts, latent, step, ready.text, len(rows))
+        else:
+            with attached.call(step, ready.roles, segments=ready.segments):
+                velocity = parts.family.velocity(parts, latent, step, ready.text, len(rows))
+        if len(rows) == 1:
             return (velocity,)
-        pieces = dict(zip((id(row) for row in ordered), torch.split(velocity, batch), strict=True))
-        return tuple(pieces[id(row)] for row in rows)
+        pieces = torch.split(velocity, latent.shape[0])
+        found = dict(zip((id(row) for row in ready.ordered), pieces, strict=True))
+        return tuple(found[id(row)] for row in rows)
 
     return predict
+
+
+def _prepare(
+    parts: Parts,
+    trajectories: Trajectories,
+    rows: Sequence[Row],
+    segments: Sequence[TextSegment],
+    kept: tuple[object, ...],
+) -> _Prepared:
+    ordered = parts.family.order(rows)
+    conditionings = [conditioning for row in ordered for conditioning in row.conditionings]
+    for conditioning in (*conditionings, *(segment.conditioning for segment in segments)):
+        if conditioning.family != parts.family.name:
+            raise StudioError(
+                f"A conditioning made for {conditioning.family!r} does not fit a model of "
+                f"family {parts.family.name!r}.",
+                hint="Encode the prompt with the same model that samples.",
+            )
+    text = parts.family.text_inputs(parts, conditionings, trajectories.batch)
+    if segments:
+        tensors = [(s.name, s.conditioning.embeds.to(parts.device, parts.dtype)) for s in segments]
+        text = adapter_for(parts.transformer).join_text(text, tensors)
+    text |= guidance_inputs(parts, [g for row in ordered for g in row.guidances], trajectories.batch)
+    lengths = tuple((s.name, int(s.conditioning.embeds.shape[1])) for s in segments)
+    return _Prepared(kept, ordered, trajectories.network_roles(ordered), lengths, text)
 
 
 def flow_denoised(latent: torch.Tensor, velocity: torch.Tensor, step: Step) -> torch.Tensor:

@@ -1,31 +1,50 @@
-"""The one loop from a canvas to a latent: start noise, guidance, wraps, sampler; the network stays as it
-was."""
+"""The one loop from a canvas to a latent: start noise, guidance, wraps, controls, sampler; the network stays
+as it was."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 
 import torch
 
+from studio.controls.control import AttentionControl
 from studio.errors import StudioError
 from studio.models.device import start_noise
 from studio.models.family import Parts, check_size
+from studio.sampling.controlled import attached_controls, check_sampler, plain
 from studio.sampling.denoiser import make_predict
-from studio.sampling.samplers import run_sampler
+from studio.sampling.samplers import run_sampler, steps_of
+from studio.sampling.trajectories import TARGET
 from studio.values import (
     Attachment,
     Conditioning,
     Guidance,
     Latent,
     Noise,
-    Row,
     Sampler,
+    Seen,
     Sigmas,
     StepResult,
     Wrap,
 )
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What a run made: one latent for each trajectory by role, what was seen on the way, and, as JSON values,
+    what the controls did. Without branches the one role is "target"."""
+
+    latents: Mapping[str, Latent]
+    seen: Seen = field(default_factory=Seen)
+    report: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def latent(self) -> Latent:
+        """The target's: the result."""
+        return self.latents[TARGET]
 
 
 def sample_latent(
@@ -38,14 +57,44 @@ def sample_latent(
     guidance: Guidance,
     *,
     wraps: Sequence[Wrap] = (),
-    attachments: Sequence[Attachment] = (),
+    attachments: Sequence[Attachment | AttentionControl] = (),
     on_step: Callable[[StepResult], None] | None = None,
 ) -> Latent:
-    """Denoise a canvas or the latent of a picture; returns a latent of the same size, batch and seed.
+    """The latent of `sample_run`."""
+    run = sample_run(
+        parts,
+        positive,
+        negative,
+        latent,
+        sigmas,
+        sampler,
+        guidance,
+        wraps=wraps,
+        attachments=attachments,
+        on_step=on_step,
+    )
+    return run.latent
 
-    `on_step` is called after every step and may raise to stop. Without any step (sigmas of 0 alone) the
-    latent
-    is returned itself. Wraps lie around the guidance, the first one innermost.
+
+def sample_run(
+    parts: Parts,
+    positive: Conditioning,
+    negative: Conditioning,
+    latent: Latent,
+    sigmas: Sigmas,
+    sampler: Sampler,
+    guidance: Guidance,
+    *,
+    wraps: Sequence[Wrap] = (),
+    attachments: Sequence[Attachment | AttentionControl] = (),
+    on_step: Callable[[StepResult], None] | None = None,
+) -> Run:
+    """Denoise a canvas or the latent of a picture; returns latents of the same size, batch and seed.
+
+    `on_step` is called after every step with the target's share and may raise to stop. Without any step
+    (sigmas of 0 alone) the latent is returned itself. Wraps lie around the guidance, the first one innermost,
+    and steer the target alone. Attention controls go together onto the network; those that are neutral are
+    dropped, and with none left nothing is attached.
     """
     check_size(parts, latent.width, latent.height)
     if sigmas.steps == 0:
@@ -55,39 +104,102 @@ def sample_latent(
                 hint="Raise the strength, or start from an encoded picture.",
                 socket="latent",
             )
-        return latent
+        if latent.sigma:
+            raise wrong_level(latent, sigmas)
+        return Run({TARGET: latent})
+    check_flow(parts, sigmas)
+    for wrap in wraps:
+        check_sampler(wrap.name, wrap.only_sampler, sampler.name)
+    with torch.inference_mode(), ExitStack() as stack:
+        own = start_latent(parts, latent, sigmas)
+        steps = tuple(steps_of(sigmas))
+        controlled = stack.enter_context(
+            attached_controls(parts, attachments, steps, latent.batch, sampler=sampler.name)
+        )
+        beside = controlled.trajectories
+        predict = make_predict(parts, controlled.attached, beside)
+        final = run_sampler(
+            sampler,
+            beside.wrapped(guidance.guide(predict, beside.rows(positive, negative)), wraps),
+            beside.start(own, sigmas.values[0]),
+            sigmas,
+            noise=beside.noise(step_noise(own, latent.seed)),
+            on_step=None if on_step is None else lambda result: on_step(beside.target(result)),
+            change=controlled.change if controlled.controls else None,
+        )
+        check_finite(final)
+        latents = {role: keep(latent, piece, parts) for role, piece in beside.split(final).items()}
+        return Run(latents, controlled.seen(), controlled.report())
+
+
+def check_flow(parts: Parts, sigmas: Sigmas) -> None:
+    """Raise unless the sigmas lie in the range of a flow, 1 to 0."""
     if sigmas.values[0] > 1:
         raise StudioError(
             f"The sigmas start at {sigmas.values[0]:g}; {parts.family.title} goes from 1 to 0.",
             hint="Use the schedule 'flow' or 'flow_diffusers'.",
             socket="sigmas",
         )
-    with torch.inference_mode(), ExitStack() as attached:
-        start = start_latent(parts, latent, sigmas)
-        rows = (Row(negative, "uncond"), Row(positive, "cond"))
-        for attachment in attachments:
-            attached.enter_context(attachment.attach(parts.transformer))
-        denoise = guidance.guide(make_predict(parts), rows)
-        for wrap in wraps:
-            denoise = wrap.wrap(denoise)
-        final = run_sampler(
-            sampler, denoise, start, sigmas, noise=step_noise(start, latent.seed), on_step=on_step
+
+
+def check_finite(latent: torch.Tensor) -> None:
+    """Raise if a result holds anything but finite numbers."""
+    if not bool(torch.isfinite(latent).all()):
+        raise StudioError(
+            "The network made values that are not finite numbers.",
+            hint="Lower the cfg_scale; if that does not help, the weights are damaged.",
         )
-        if not bool(torch.isfinite(final).all()):
-            raise StudioError(
-                "The network made values that are not finite numbers.",
-                hint="Lower the cfg_scale; if that does not help, the weights are damaged.",
-            )
-    return latent.with_tensor(_plain(final), parts.family.name)
 
 
 def start_latent(parts: Parts, latent: Latent, sigmas: Sigmas) -> torch.Tensor:
     """Where a run starts, fp32 on the model's device: pure noise on an empty canvas, else (1 - s) x + s
-    noise."""
+    noise; a latent that stands at a noise level already is the start itself."""
     shape = parts.family.latent_shape(parts, latent.batch, latent.width, latent.height)
     noise = start_noise(shape, latent.seed).to(parts.device)
     if latent.tensor is None:
         return noise
+    content = check_latent(parts, latent)
+    if latent.sigma:
+        if abs(latent.sigma - sigmas.values[0]) > 1e-6:
+            raise wrong_level(latent, sigmas)
+        return content.to(parts.device)
+    sigma = torch.tensor(sigmas.values[0], dtype=torch.float32, device=parts.device)
+    return sigma * noise + (1.0 - sigma) * content.to(parts.device)
+
+
+def wrong_level(latent: Latent, sigmas: Sigmas) -> StudioError:
+    """What to raise where a latent on its way meets a schedule that starts elsewhere."""
+    return StudioError(
+        f"The latent stands at noise level {latent.sigma:.4g}, and the schedule starts at "
+        f"{sigmas.values[0]:.4g}.",
+        hint="Connect the Schedule with which the latent was made.",
+        socket="sigmas",
+    )
+
+
+def check_picture(parts: Parts, latent: Latent) -> torch.Tensor:
+    """The tensor of a latent that encodes a picture; StudioError unless it has this model's family and shape
+    and no noise in it."""
+    check_size(parts, latent.width, latent.height)
+    if latent.sigma:
+        raise StudioError(
+            f"The latent stands at noise level {latent.sigma:.4g}; this works on a clean picture.",
+            hint="Connect Encode picture.",
+            socket="latent",
+        )
+    return check_latent(parts, latent)
+
+
+def check_latent(parts: Parts, latent: Latent) -> torch.Tensor:
+    """The tensor of a latent that holds something; StudioError unless it has this model's family and
+    shape."""
+    if latent.tensor is None:
+        raise StudioError(
+            "The canvas is empty: this works on a picture.",
+            hint="Put Load picture and Encode picture before it.",
+            socket="latent",
+        )
+    shape = parts.family.latent_shape(parts, latent.batch, latent.width, latent.height)
     if latent.family != parts.family.name or tuple(latent.tensor.shape) != shape:
         raise StudioError(
             f"The latent has the shape {tuple(latent.tensor.shape)} of family {latent.family!r}; this "
@@ -95,8 +207,7 @@ def start_latent(parts: Parts, latent: Latent, sigmas: Sigmas) -> torch.Tensor:
             hint="Encode the picture with the same model that samples.",
             socket="latent",
         )
-    sigma = torch.tensor(sigmas.values[0], dtype=torch.float32, device=parts.device)
-    return sigma * noise + (1.0 - sigma) * latent.tensor.to(parts.device)
+    return latent.tensor
 
 
 def step_noise(like: torch.Tensor, seed: int) -> Noise:
@@ -114,7 +225,6 @@ def step_noise(like: torch.Tensor, seed: int) -> Noise:
     return noise
 
 
-def _plain(tensor: torch.Tensor) -> torch.Tensor:
-    """A copy on CPU that is an ordinary tensor, so that a value outlives inference mode."""
-    with torch.inference_mode(False):
-        return torch.empty(tensor.shape, dtype=torch.float32).copy_(tensor)
+def keep(canvas: Latent, tensor: torch.Tensor, parts: Parts) -> Latent:
+    """The canvas with a result in it."""
+    return canvas.with_tensor(plain(tensor), parts.family.name)

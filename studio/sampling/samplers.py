@@ -69,11 +69,51 @@ def sample_heun(
         yield StepResult(step, latent, denoised)
 
 
-SAMPLERS: Mapping[str, SampleFunction] = {"euler": sample_euler, "heun": sample_heun}
+def sample_midpoint(
+    denoise: Denoise, latent: torch.Tensor, sigmas: Sigmas, *, noise: Noise, resume: Resume | None = None
+) -> Iterator[StepResult]:
+    """The explicit midpoint method, two calls a step; RF-Solver (arXiv 2411.04746) is the same rule."""
+    start, latent, _ = resume or (0, latent, ())
+    for step in steps_of(sigmas, start):
+        slope = velocity(latent, denoise(latent, step), step.sigma)
+        latent, denoised, _ = _over_the_middle(denoise, latent, step, slope)
+        yield StepResult(step, latent, denoised)
+
+
+def sample_midpoint_reuse(
+    denoise: Denoise, latent: torch.Tensor, sigmas: Sigmas, *, noise: Noise, resume: Resume | None = None
+) -> Iterator[StepResult]:
+    """Midpoint whose predictor is the slope of the last middle: one call a step and one more at the start;
+    FireFlow (arXiv 2412.07517)."""
+    start, latent, memory = resume or (0, latent, ())
+    for step in steps_of(sigmas, start):
+        slope = memory[0] if memory else velocity(latent, denoise(latent, step), step.sigma)
+        latent, denoised, slope = _over_the_middle(denoise, latent, step, slope)
+        memory = (slope,)
+        yield StepResult(step, latent, denoised, memory)
+
+
+def _over_the_middle(
+    denoise: Denoise, latent: torch.Tensor, step: Step, slope: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """A whole step along the slope at its middle, reached along `slope`: latent, clean estimate, slope."""
+    middle = (step.sigma + step.sigma_next) / 2
+    ahead = latent + (middle - step.sigma) * slope
+    denoised = denoise(ahead, step.at(middle))
+    slope = velocity(ahead, denoised, middle)
+    return latent + (step.sigma_next - step.sigma) * slope, denoised, slope
+
+
+SAMPLERS: Mapping[str, SampleFunction] = {
+    "euler": sample_euler,
+    "heun": sample_heun,
+    "midpoint": sample_midpoint,
+    "midpoint_reuse": sample_midpoint_reuse,
+}
 
 
 def sampler(name: str) -> Sampler:
-    """A sampler by name: euler or heun."""
+    """A sampler by name: euler, heun, midpoint or midpoint_reuse."""
     if name not in SAMPLERS:
         raise StudioError(
             f"No sampler called {name!r}.",
@@ -92,10 +132,23 @@ def run_sampler(
     noise: Noise,
     on_step: Callable[[StepResult], None] | None = None,
     resume: Resume | None = None,
+    change: Callable[[StepResult], StepResult | None] | None = None,
 ) -> torch.Tensor:
-    """Drain a sampler; returns the last latent. `on_step` sees every result and changes nothing."""
-    for result in sampler.run(denoise, latent, sigmas, noise=noise, resume=resume):
-        latent = result.latent
-        if on_step is not None:
-            on_step(result)
-    return latent
+    """Drain a sampler; returns the last latent. `on_step` sees every result and changes nothing.
+
+    `change` may give back what takes a result's place: the sampler is then started again from there.
+    """
+    if resume is not None:
+        latent = resume[1]
+    while True:
+        for result in sampler.run(denoise, latent, sigmas, noise=noise, resume=resume):
+            changed = None if change is None else change(result)
+            result = changed or result
+            latent = result.latent
+            if on_step is not None:
+                on_step(result)
+            if changed is not None:
+                resume = (result.step.index + 1, latent, result.memory)
+                break
+        else:
+            return latent

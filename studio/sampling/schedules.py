@@ -35,6 +35,33 @@ def flow_diffusers(steps: int, shift: float = 1.0) -> Sigmas:
     return Sigmas((*(float(v) for v in values), 0.0), "flow_diffusers")
 
 
+def flux(steps: int, shift: float = 1.0) -> Sigmas:
+    """The list that FluxPipeline hands to its scheduler, shifted by it, bit by bit: like `flow`, in fp32."""
+    _check(steps, shift)
+    even = np.linspace(1.0, 1 / steps, steps).astype(np.float32)
+    values = shift * even / (1 + (shift - 1) * even)
+    return Sigmas((*(float(v) for v in values), 0.0), "flux")
+
+
+def flux_by_size(steps: int, tokens: int, base_shift: float = 0.5, max_shift: float = 1.15) -> Sigmas:
+    """FluxPipeline's list with dynamic shifting, bit by bit: more image tokens, more time at high noise.
+
+    The shift is e^mu, mu on the line through (256, `base_shift`) and (4096, `max_shift`) at `tokens` image
+    tokens. StudioError unless `tokens` is at least 1 and both shifts are finite, -5 to 5.
+    """
+    _check(steps, 1.0)
+    if type(tokens) is not int or tokens < 1:
+        raise StudioError(f"A picture of {tokens} tokens is not possible.", hint="It has at least 1.")
+    for name, value in (("base_shift", base_shift), ("max_shift", max_shift)):
+        if not (math.isfinite(value) and abs(value) <= 5):
+            raise StudioError(f"A {name} of {value} is not possible.", hint="Possible: -5 to 5.", socket=name)
+    slope = (max_shift - base_shift) / (4096 - 256)
+    factor = math.exp(tokens * slope + (base_shift - slope * 256))
+    even = np.linspace(1.0, 1 / steps, steps).astype(np.float32)
+    values = factor / (factor + (1 / even - 1) ** 1.0)
+    return Sigmas((*(float(v) for v in values), 0.0), "flux_by_size")
+
+
 def custom(values: Sequence[float]) -> Sigmas:
     """A list of one's own; raises a StudioError if it rises, holds NaN or does not end in 0."""
     if len(values) > MAX_STEPS + 1:
@@ -60,11 +87,15 @@ def from_strength(sigmas: Sigmas, strength: float) -> Sigmas:
     return Sigmas(sigmas.values[start:], sigmas.name)
 
 
-SCHEDULES: Mapping[str, Callable[[int, float], Sigmas]] = {"flow_diffusers": flow_diffusers, "flow": flow}
+SCHEDULES: Mapping[str, Callable[[int, float], Sigmas]] = {
+    "flow_diffusers": flow_diffusers,
+    "flow": flow,
+    "flux": flux,
+}
 
 
 def schedule(name: str, steps: int, shift: float) -> Sigmas:
-    """A schedule by name: flow_diffusers or flow."""
+    """A schedule by name: flow_diffusers, flow or flux."""
     if name not in SCHEDULES:
         raise StudioError(
             f"No schedule called {name!r}.",

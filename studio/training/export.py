@@ -1,13 +1,16 @@
-"""Write a checkpoint as the embedded model: a stock diffusers folder with its card.
+"""Write a checkpoint as an embedded model: a stock diffusers folder with its card.
 
 python -m studio.training.export --scores checkpoints/scores.json
+python -m studio.training.export --model scenes-flux --scores checkpoints/scores_flux.json
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,35 +18,68 @@ from diffusers import AutoencoderTiny
 
 from studio.scenes.caption import VOCABULARY
 from studio.scenes.words import VALUES
-from studio.training.judge import load_autoencoder, load_student
+from studio.training.judge import STUDENTS, checkpoint_of, load_autoencoder, load_student
 from studio.training.latent_space import encode, load_space
-from studio.training.recipe import SHIFT, latent_to_rgb, make_tokenizer, save_pipeline, write_card
+from studio.training.recipe import (
+    NATIVE,
+    SHIFT,
+    TEXT_TOKENS,
+    latent_to_rgb,
+    make_tokenizer,
+    save_pipeline,
+    write_card,
+)
+from studio.training.recipe_flux import PLAIN, save_flux
+from studio.training.scene_store import pictures_of, scenes_of
 
 LIMITS = (
     "It knows one procedural world of paper-cut scenes and the words in its vocabulary, nothing else. "
     "It was trained on square pictures; other shapes work less well. "
     "Four objects, and relations between objects, go wrong most often."
 )
+GUIDANCE = 3.0
+PREVIEWED = 11  # seed of the scenes that the colours of previews are fitted to
+SAVE: Mapping[str, Callable[..., None]] = {"scenes-sd3": save_pipeline, "scenes-flux": save_flux}
+
+
+def facts_of(model: str, stages: dict[str, float]) -> dict[str, Any]:
+    """The part of a card that depends on the network. A FLUX-shaped one that has seen no guided stage (256g)
+    is guided by two passes like the other."""
+    if model == "scenes-sd3":
+        return {
+            "title": "Scenes (demo model)",
+            "family": "sd3",
+            "cfg_scale": GUIDANCE,
+            "max_sequence_length": 0,
+            "load": {"text_encoder_3": None, "tokenizer_3": None},
+        }
+    distilled = any(name.endswith("g") and minutes > 0 for name, minutes in stages.items())
+    return {
+        "title": "Scenes, FLUX-shaped (demo model)",
+        "family": "flux",
+        "spacing": "flux",
+        "guidance": GUIDANCE if distilled else PLAIN,
+        "cfg_scale": 1.0 if distilled else GUIDANCE,
+        "max_sequence_length": TEXT_TOKENS,
+        "load": {},
+    }
 
 
 def card_of(
-    checkpoint: Path, shards: Path, autoencoder: AutoencoderTiny, scores: dict, hardware: str
+    model: str, checkpoint: Path, shards: Path, autoencoder: AutoencoderTiny, scores: dict, hardware: str
 ) -> dict:
     state = torch.load(checkpoint, weights_only=True, map_location="cpu")["state"]
     space = load_space(shards / "latent_space.npz")
-    with np.load(sorted(shards.glob("pictures-256-*.npz"))[-1]) as shard:
-        pictures = shard["data"][:128]
+    pictures = pictures_of(scenes_of(PREVIEWED, 64), NATIVE)
+    facts = facts_of(model, state["stages"])
     return {
-        "name": "scenes-sd3",
-        "title": "Scenes (demo model)",
-        "family": "sd3",
+        "name": model,
+        **{name: facts.pop(name) for name in ("title", "family")},
         "licence": "Apache-2.0",
         "size": [256, 256],
         "steps": 20,
-        "cfg_scale": 3.0,
         "shift": SHIFT,
-        "max_sequence_length": 0,
-        "load": {"text_encoder_3": None, "tokenizer_3": None},
+        **facts,
         "sizes": [[256, 256]],
         "latent_rgb": latent_to_rgb(autoencoder, encode(pictures, space).astype(np.float32), pictures),
         "vocabulary": {
@@ -53,7 +89,7 @@ def card_of(
         "training": {
             "data": "drawn by studio/scenes (seeded, held-out combinations never drawn): latents of 61,440 "
             "scenes at 64 px, 61,440 at 128 px and 18,432 at 256 px, captions written anew each time",
-            "recipe": "studio/training/scenes_sd3.py and autoencoder.py, seed 0",
+            "recipe": f"studio/training/{model.replace('-', '_')}.py and autoencoder.py, seed 0",
             "steps": state["step"],
             "samples": state["samples"],
             "minutes_by_stage": {k: round(v, 1) for k, v in state["stages"].items()},
@@ -65,22 +101,28 @@ def card_of(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--checkpoint", type=Path, default=Path("checkpoints/scenes_sd3.pt"))
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", choices=tuple(STUDENTS), default="scenes-sd3")
+    parser.add_argument("--checkpoint", type=Path, help="default: where the model's recipe writes")
     parser.add_argument("--autoencoder", type=Path, default=Path("checkpoints/autoencoder.pt"))
     parser.add_argument("--shards", type=Path, default=Path("checkpoints/shards"))
-    parser.add_argument("--out", type=Path, default=Path("assets/models/scenes-sd3"))
+    parser.add_argument("--out", type=Path, help="default: assets/models/MODEL")
     parser.add_argument("--scores", type=Path, help="JSON of `python -m studio eval prompts --json`")
     parser.add_argument("--hardware", default="two CPU cores (AMD EPYC, AVX-512 bf16), shared")
     arguments = parser.parse_args()
-    student = load_student(arguments.checkpoint)
+    model = arguments.model
+    checkpoint = arguments.checkpoint or checkpoint_of(model)
+    out = arguments.out or Path("assets/models") / model
+    student = load_student(checkpoint, model)
     autoencoder = load_autoencoder(arguments.shards, arguments.autoencoder)
     scores = json.loads(arguments.scores.read_text()) if arguments.scores else {}
-    card = card_of(arguments.checkpoint, arguments.shards, autoencoder, scores, arguments.hardware)
-    save_pipeline(arguments.out, student, autoencoder, make_tokenizer())
-    write_card(arguments.out, card)
-    size = sum(path.stat().st_size for path in arguments.out.rglob("*") if path.is_file())
-    print(f"{arguments.out}: {size / 1e6:.2f} MB, {card['training']['samples']} samples")
+    card = card_of(model, checkpoint, arguments.shards, autoencoder, scores, arguments.hardware)
+    SAVE[model](out, student, autoencoder, make_tokenizer())
+    write_card(out, card)
+    size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+    print(f"{out}: {size / 1e6:.2f} MB, {card['training']['samples']} samples")
 
 
 if __name__ == "__main__":

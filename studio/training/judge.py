@@ -1,7 +1,8 @@
 """Look at a checkpoint while it trains: held-out prompts, drawn by the moving average, judged by the scene
 judge.
 
-python -m studio.training.judge --size 128 --cases 64 --sheet /tmp/sheet.png
+    python -m studio.training.judge --size 128 --cases 64 --sheet /tmp/sheet.png
+    python -m studio.training.judge --model scenes-flux --cfg 1 --guidance 3
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,13 +24,20 @@ from studio.scenes.detect import detect
 from studio.scenes.score import score
 from studio.training.latent_space import load_space, make_autoencoder
 from studio.training.recipe import SHIFT, Student, make_tokenizer, sample
+from studio.training.recipe_flux import PLAIN, FluxStudent
 
 NAMES = ("one", "two", "three", "four")
+STUDENTS: Mapping[str, Callable[[], Any]] = {"scenes-sd3": Student, "scenes-flux": FluxStudent}
 
 
-def load_student(path: Path) -> Student:
-    """The moving average of a checkpoint, ready to draw."""
-    student = Student().eval().requires_grad_(False)
+def checkpoint_of(model: str) -> Path:
+    """Where the recipe of a model, one of STUDENTS, writes unless told otherwise."""
+    return Path("checkpoints") / f"{model.replace('-', '_')}.pt"
+
+
+def load_student(path: Path, model: str = "scenes-sd3") -> Any:
+    """The moving average of a checkpoint of a model, one of STUDENTS, ready to draw."""
+    student = STUDENTS[model]().eval().requires_grad_(False)
     student.load_state_dict(torch.load(path, weights_only=True, map_location="cpu")["average"])
     return student
 
@@ -39,7 +49,7 @@ def load_autoencoder(folder: Path, path: Path) -> AutoencoderTiny:
 
 
 def draw_prompts(
-    student: Student,
+    student: Any,
     autoencoder: AutoencoderTiny,
     prompts: list[str],
     size: int,
@@ -85,20 +95,22 @@ def table(pictures: np.ndarray, cases: list) -> dict[str, dict[str, float]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--checkpoint", type=Path, default=Path("checkpoints/scenes_sd3.pt"))
+    parser.add_argument("--model", choices=tuple(STUDENTS), default="scenes-sd3")
+    parser.add_argument("--checkpoint", type=Path, help="default: where the model's recipe writes")
     parser.add_argument("--autoencoder", type=Path, default=Path("checkpoints/autoencoder.pt"))
     parser.add_argument("--shards", type=Path, default=Path("checkpoints/shards"))
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--cases", type=int, default=64)
     parser.add_argument("--steps", type=int, default=16)
     parser.add_argument("--cfg", type=float, default=3.0)
+    parser.add_argument("--guidance", type=float, default=PLAIN, help="the number put into scenes-flux")
     parser.add_argument("--shift", type=float, default=0.0, help="0: by size")
     parser.add_argument("--sheet", type=Path)
     arguments = parser.parse_args()
-    student, autoencoder = (
-        load_student(arguments.checkpoint),
-        load_autoencoder(arguments.shards, arguments.autoencoder),
-    )
+    student = load_student(arguments.checkpoint or checkpoint_of(arguments.model), arguments.model)
+    if arguments.model == "scenes-flux":
+        student.guidance = arguments.guidance
+    autoencoder = load_autoencoder(arguments.shards, arguments.autoencoder)
     cases = held_out_prompts(arguments.cases, seed=1)
     shift = arguments.shift or {64: 1.0, 128: 2.0}.get(arguments.size, SHIFT)
     pictures = draw_prompts(

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -154,12 +155,15 @@ class Student(nn.Module):
         return self.observed(context, pooled, latent, sigma)[0]
 
     def observed(
-        self, context: Tensor, pooled: Tensor, latent: Tensor, sigma: Tensor
+        self, context: Tensor, pooled: Tensor, latent: Tensor, sigma: Tensor, kept: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """(velocity, image tokens after block PROBED [batch, token, channel])."""
+        """(velocity, image tokens after block PROBED [batch, token, channel]); of the tokens `kept`
+        [batch, n] alone where it is given."""
         network = self.transformer
         hidden = network.pos_embed.proj(latent).flatten(2).transpose(1, 2)
         hidden = hidden + self.position(latent.shape[-1] // 2)
+        if kept is not None:
+            hidden = hidden.gather(1, kept[..., None].expand(-1, -1, hidden.shape[-1]))
         modulation = network.time_text_embed(sigma * 1000.0, pooled)
         context = network.context_embedder(context)
         middle = hidden
@@ -201,7 +205,7 @@ def shifted(sigma: Tensor, shift: float) -> Tensor:
 
 @torch.no_grad()
 def sample(
-    student: Student,
+    student: Any,
     ids: Tensor,
     side: int,
     *,

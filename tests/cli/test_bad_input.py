@@ -190,7 +190,7 @@ def broken_model(kind: str, good: Path, folder: Path) -> str:
     elif kind == "pickle":
         weights.rename(weights.with_name("diffusion_pytorch_model.bin"))
     elif kind == "another class":
-        (folder / "model_index.json").write_text(json.dumps(index | {"_class_name": "FluxPipeline"}), "utf-8")
+        (folder / "model_index.json").write_text(json.dumps(index | {"_class_name": "KolorsPipeline"}), "utf-8")
     elif kind == "cut off":
         weights.write_bytes(weights.read_bytes()[:-1000])
     return str(folder)
@@ -203,7 +203,7 @@ def broken_model(kind: str, good: Path, folder: Path) -> str:
         ("empty folder", "model_index.json"),
         ("incomplete", "vae"),
         ("pickle", "safetensors"),
-        ("another class", "FluxPipeline"),
+        ("another class", "KolorsPipeline"),
         ("cut off", "cut off"),
     ],
 )

@@ -10,7 +10,18 @@ import torch
 
 from studio.models.codec import TensorCodec
 from studio.models.loading import ModelStore
-from studio.values import Conditioning, Image, Latent, Mask, Sigmas
+from studio.values import (
+    Conditioning,
+    Estimate,
+    Image,
+    Inversion,
+    KeptValues,
+    Latent,
+    Mask,
+    Seen,
+    SeenMap,
+    Sigmas,
+)
 
 CODEC = TensorCodec()
 PIXELS = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)
@@ -28,6 +39,32 @@ def values():
         "conditioning": Conditioning("a red star", "sd3", torch.ones(1, 2, 3), torch.zeros(1, 3)),
         "no_pooled": Conditioning("", "z_image", torch.ones(1, 0, 3)),
         "sigmas": Sigmas((1.0, 0.25, 0.0), "flow"),
+        "seen": Seen(
+            (
+                SeenMap(
+                    "star",
+                    "cond",
+                    torch.ones(1, 4, 4, 2),
+                    "a.attn",
+                    3,
+                    "joint_double",
+                    2,
+                    0.5,
+                    labels=("star",),
+                ),
+            ),
+            (Estimate(2, 0.5, torch.ones(1, 4, 8, 8)),),
+        ),
+        "nothing_seen": Seen(),
+        "noisy": Latent(16, 16, tensor=torch.ones(1, 2, 2, 2), family="sd3", sigma=0.5),
+        "inversion": Inversion(
+            Latent(16, 16, tensor=torch.ones(1, 2, 2, 2), family="sd3", source=Image(PIXELS.copy())),
+            Conditioning("a red star", "sd3", torch.ones(1, 2, 3), torch.zeros(1, 3)),
+            Sigmas((1.0, 0.5, 0.0), "flow"),
+            "midpoint",
+            torch.arange(24.0).reshape(3, 1, 2, 2, 2),
+            (KeptValues(0, True, "a.attn", torch.ones(1, 1, 2, 2), torch.zeros(1, 1, 3, 2)),),
+        ),
         "half": torch.ones(2, 2, dtype=torch.bfloat16),
     }
 
@@ -55,7 +92,14 @@ def test_all_values_have_digests_of_their_own():
 
 @pytest.mark.parametrize(
     "change",
-    [{"seed": 8}, {"width": 128}, {"batch": 3}, {"tensor": torch.zeros(1)}, {"source": Image(PIXELS.copy())}],
+    [
+        {"seed": 8},
+        {"width": 128},
+        {"batch": 3},
+        {"tensor": torch.zeros(1)},
+        {"source": Image(PIXELS.copy())},
+        {"sigma": 0.5},
+    ],
 )
 def test_every_field_of_a_latent_counts(change):
     canvas = values()["canvas"]

@@ -9,14 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from studio.models.device import place
-from studio.models.family import Parts
+from studio.models.family import Parts, parts_of
 from studio.models.folders import check_folder
-from studio.models.loading import load_folder
+from studio.models.loading import ModelStore, load_folder
+from studio.models.pictures import encode_picture
 from studio.models.tiny import save_tiny
+from studio.values import Image, Latent
 
 INPUTS = ("hidden_states", "timestep", "encoder_hidden_states", "pooled_projections")
 
@@ -52,6 +55,21 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     length = checked.card["max_sequence_length"]
     assert isinstance(length, int)
     return Pair(stock, load_folder(checked, place("cpu")), 256 if request.param == "embedded" else 64, length)
+
+
+@pytest.fixture(scope="session", params=["tiny:sd3", "tiny:flux"])
+def tiny_parts(request: pytest.FixtureRequest) -> Iterator[Parts]:
+    """Random miniatures of every family that has a whole pipeline."""
+    store = ModelStore(device="cpu")
+    yield parts_of(store.load(request.param))
+    store.close()
+
+
+@pytest.fixture(scope="session")
+def tiny_picture(tiny_parts: Parts) -> Latent:
+    """A picture of noise, 64 x 64 pixels, encoded."""
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    return encode_picture(tiny_parts, Image(pixels), seed=5)
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
@@ -11,7 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from studio.errors import StudioError
-from studio.sampling.schedules import custom, flow, flow_diffusers, from_strength, schedule
+from studio.sampling.schedules import (
+    custom,
+    flow,
+    flow_diffusers,
+    flux,
+    flux_by_size,
+    from_strength,
+    schedule,
+)
 from studio.values import Sigmas
 
 
@@ -88,3 +97,32 @@ def test_an_unknown_schedule_is_named_with_a_suggestion():
 
 def test_equal_lists_are_equal_values():
     assert custom(flow(5, 3.0).values) == Sigmas(flow(5, 3.0).values)
+
+
+@settings(max_examples=60, deadline=None)
+@given(steps=st.integers(1, 200), shift=st.sampled_from([0.5, 1.0, 1.7, 3.0, 3.16, 12.0]))
+def test_flux_is_what_its_pipeline_makes_bit_by_bit(steps, shift):
+    scheduler = FlowMatchEulerDiscreteScheduler(shift=shift)
+    scheduler.set_timesteps(steps, sigmas=np.linspace(1.0, 1 / steps, steps), mu=0.7)
+    assert torch.equal(torch.tensor(flux(steps, shift).values), scheduler.sigmas)
+
+
+@settings(max_examples=60, deadline=None)
+@given(steps=st.integers(1, 200), tokens=st.integers(1, 20000))
+def test_flux_by_size_is_what_its_pipeline_makes_bit_by_bit(steps, tokens):
+    from diffusers.pipelines.flux.pipeline_flux import calculate_shift
+
+    scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True)
+    scheduler.set_timesteps(steps, sigmas=np.linspace(1.0, 1 / steps, steps), mu=calculate_shift(tokens))
+    assert torch.equal(torch.tensor(flux_by_size(steps, tokens).values), scheduler.sigmas)
+
+
+def test_a_larger_picture_stays_longer_at_high_noise():
+    small, large = flux_by_size(10, 256), flux_by_size(10, 4096)
+    assert all(a < b for a, b in zip(small.values[1:-1], large.values[1:-1], strict=True))
+
+
+@pytest.mark.parametrize("given", [{"tokens": 0}, {"tokens": 256, "max_shift": math.nan}, {"tokens": 2.5}])
+def test_impossible_sizes_and_shifts_are_refused(given):
+    with pytest.raises(StudioError, match="not possible"):
+        flux_by_size(4, **given)

@@ -1,0 +1,131 @@
+"""Which techniques go together (controls.md 9): one table, asked when a graph is checked and before a run.
+
+A pair of techniques that both hold state and stand in no row is refused. Techniques that only look, or only
+weigh columns, go with everything. What no table can know (two controls writing the same tokens) is found by
+`controls/plan.py` before the first network call; that also holds for a plugin's control without a technique.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from studio.controls.control import AttentionControl
+from studio.errors import StudioError
+
+# The order in which controls act at a site, whatever the order in which they were connected.
+TITLES = {
+    "force": "stay on the picture's own path",
+    "inject_v": "values from the picture",
+    "text_layers": "words in chosen layers",
+    "edit": "edit by prompt",
+    "look": "keep the look",
+    "subject": "keep the subject",
+    "regions": "regions",
+    "weight": "word weight",
+    "nag": "avoid (NAG)",
+    "nasa": "avoid (NASA)",
+    "blend": "local blend",
+    "concepts": "watch concepts",
+    "four_block": "watch blocks",
+    "word_maps": "watch words",
+    "estimates": "watch estimates",
+}
+FREE = frozenset({"weight", "word_maps", "four_block", "estimates"})
+
+
+@dataclass(frozen=True)
+class Rule:
+    """`verdict`: works, apart (only where their steps do not meet), or refused; `reason` for a person."""
+
+    verdict: str
+    reason: str
+
+
+WORKS, APART, REFUSED = "works", "apart", "refused"
+_TABLE: dict[tuple[str, str], Rule] = {
+    ("edit", "blend"): Rule(WORKS, "the blend works on the latents between steps"),
+    ("edit", "regions"): Rule(WORKS, "one token layout; both rows get the regions"),
+    ("edit", "text_layers"): Rule(WORKS, "they write different tokens"),
+    ("edit", "subject"): Rule(WORKS, "three rows; edit first, then the reference's keys are appended"),
+    ("edit", "nag"): Rule(WORKS, "the edit comes first; both rows carry the avoided prompt"),
+    ("edit", "nasa"): Rule(WORKS, "the edit comes first; both rows carry the avoided prompt"),
+    ("edit", "force"): Rule(WORKS, "the source row follows the stored path of the picture"),
+    ("edit", "inject_v"): Rule(WORKS, "queries and keys come from the source, values from the store"),
+    ("edit", "look"): Rule(APART, "both write the keys of the picture's tokens"),
+    ("blend", "regions"): Rule(WORKS, "the blend works on the latents between steps"),
+    ("blend", "nag"): Rule(WORKS, "the blend works on the latents between steps"),
+    ("blend", "nasa"): Rule(WORKS, "the blend works on the latents between steps"),
+    ("blend", "look"): Rule(WORKS, "the blend works on the latents between steps"),
+    ("blend", "text_layers"): Rule(WORKS, "the blend works on the latents between steps"),
+    ("blend", "subject"): Rule(WORKS, "the blend works on the latents between steps"),
+    ("blend", "force"): Rule(WORKS, "the source row is put in its place before the blend"),
+    ("blend", "inject_v"): Rule(WORKS, "the blend works on the latents between steps"),
+    ("force", "inject_v"): Rule(WORKS, "both read one stored path"),
+    ("force", "look"): Rule(WORKS, "the source row follows the stored path of the picture"),
+    ("look", "nag"): Rule(WORKS, "keys and values are shared first; the avoided prompt comes around"),
+    ("look", "regions"): Rule(APART, "with a mask both decide what the picture's tokens see"),
+    ("subject", "regions"): Rule(WORKS, "the reference's keys join the passes of the picture's tokens"),
+    ("subject", "nag"): Rule(WORKS, "the reference's keys join the positive pass only"),
+    ("regions", "nag"): Rule(WORKS, "NAG stands around the regions"),
+    ("regions", "nasa"): Rule(WORKS, "NASA stands around the regions"),
+    ("concepts", "regions"): Rule(WORKS, "concept words are seen by nobody; within 1e-5, not bit-equal"),
+    ("concepts", "nag"): Rule(WORKS, "concept words are seen by nobody; within 1e-5, not bit-equal"),
+    ("concepts", "edit"): Rule(WORKS, "concept words are seen by nobody; within 1e-5, not bit-equal"),
+    ("concepts", "blend"): Rule(WORKS, "concept words are seen by nobody; within 1e-5, not bit-equal"),
+    ("look", "look"): Rule(APART, "both write the keys of the picture's tokens"),
+    ("text_layers", "text_layers"): Rule(APART, "both write the keys of the prompt's tokens"),
+    ("nag", "nasa"): Rule(REFUSED, "both subtract an avoided prompt from the same output"),
+    ("regions", "regions"): Rule(REFUSED, "one layout leads a picture; put all regions into it"),
+    ("edit", "edit"): Rule(REFUSED, "a picture has one source; change all words in one edit"),
+    ("nag", "nag"): Rule(REFUSED, "write everything to avoid into one prompt"),
+    ("nasa", "nasa"): Rule(REFUSED, "write everything to avoid into one prompt"),
+    ("blend", "blend"): Rule(REFUSED, "two blends would write one latent; name all words in one"),
+}
+
+
+def rule(one: str, other: str) -> Rule:
+    """The rule of two techniques, in either order."""
+    if not one or not other or one in FREE or other in FREE:
+        return Rule(WORKS, "it only looks, or only weighs words")
+    found = _TABLE.get((one, other)) or _TABLE.get((other, one))
+    return found or Rule(REFUSED, "nobody has shown that they work together")
+
+
+def refusals(techniques: Sequence[str]) -> Iterator[tuple[str, str, Rule]]:
+    """Every pair among these that cannot go together at all."""
+    for one, other in combinations(techniques, 2):
+        found = rule(one, other)
+        if found.verdict == REFUSED:
+            yield one, other, found
+
+
+def compose(controls: Sequence[AttentionControl]) -> tuple[AttentionControl, ...]:
+    """The controls in the order in which they act. StudioError for a pair that does not go together."""
+    for one, other, found in refusals([control.technique for control in controls]):
+        raise StudioError(
+            f"{title(one)} and {title(other)} cannot be used in one run: {found.reason}.",
+            socket="attachments",
+            hint=f"Disconnect one of them. {title(one)} goes with {partners(one)}.",
+        )
+    place = {technique: index for index, technique in enumerate(TITLES)}
+    return tuple(sorted(controls, key=lambda control: place.get(control.technique, len(place))))
+
+
+def title(technique: str) -> str:
+    """A technique in words, to begin a sentence with."""
+    words = TITLES.get(technique, technique or "a control")
+    return words[0].upper() + words[1:]
+
+
+def partners(technique: str) -> str:
+    """The techniques it goes with, as a list in words."""
+    found = [words for other, words in TITLES.items() if rule(technique, other).verdict == WORKS]
+    return ", ".join(found)
+
+
+def table() -> tuple[tuple[str, str, Rule], ...]:
+    """Every pair of known techniques, once: for the docs and the tests."""
+    names = list(TITLES)
+    return tuple((a, b, rule(a, b)) for i, a in enumerate(names) for b in names[i:])

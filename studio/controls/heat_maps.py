@@ -1,0 +1,181 @@
+"""Heat map pictures out of the maps of words or concepts: which columns, which means, and in which range."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image as Pillow
+from PIL import ImageFilter
+
+from studio.controls.attention_cut import SPREAD, cut, to_pixels
+from studio.controls.concepts import Concepts
+from studio.controls.drawing import Panel, Section, heat_figure
+from studio.controls.reading import by_block, by_step, check_picture, maps_of, mean_map, word_columns
+from studio.controls.word_maps import OTHER, REST, WordMaps, min_max, over_words
+from studio.errors import StudioError
+from studio.pixels import to_mask
+from studio.values import Image, Mask, Seen, SeenMap
+
+WORDS, CONCEPTS = "words", "concepts"
+# any pixel set among these neighbours: a sum of at least 255 is cut to 255
+_SQUARE = ImageFilter.Kernel((3, 3), (1,) * 9, scale=1)
+_CROSS = ImageFilter.Kernel((3, 3), (0, 1, 0, 1, 1, 1, 0, 1, 0), scale=1)
+GRIDS = ("mean", "blocks", "steps")
+RANGES = ("own", "between words", "plain")
+
+
+@dataclass(frozen=True, eq=False)
+class _Shown:
+    """The maps to show and the columns that are words."""
+
+    maps: tuple[SeenMap, ...]
+    labels: tuple[str, ...]
+    words: int
+    shares: bool
+
+
+def heat_maps(
+    seen: Seen,
+    image: Image | None,
+    *,
+    of: str = WORDS,
+    word: str = "",
+    grid: str = "mean",
+    range: str = "own",
+    strength: float = 0.75,
+    smooth: bool = True,
+    picture: int = 0,
+) -> Image:
+    """The figure of a run's maps. `of`: words or concepts; `grid`: mean, blocks or steps; `range`: own (each
+    map from its least to its most), between words (the share of each word at a place) or plain (all maps on
+    one scale from 0)."""
+    shown = _maps(seen, of, picture)
+    columns = word_columns(shown.labels, word, shown.words)
+    if grid == "mean":
+        named = [("", "", mean_map(shown.maps, picture))]
+    else:
+        named = list((by_block if grid == "blocks" else by_step)(shown.maps, picture))
+    if range == "between words" and not shown.shares:
+        named = [(label, note, over_words(values)) for label, note, values in named]
+    most = max(float(values[..., list(columns)].max()) for _, _, values in named)
+    scaled = [
+        (label, note, min_max(values) if range == "own" else values / (most or 1.0))
+        for label, note, values in named
+    ]
+
+    def panel(column: int, label: str, note: str, values: torch.Tensor) -> Panel:
+        return Panel(values[..., column].numpy(), label or shown.labels[column], note)
+
+    if grid == "mean":
+        sections = [Section("", tuple(panel(c, *entry) for c in columns for entry in scaled))]
+    else:
+        sections = [Section(shown.labels[c], tuple(panel(c, *entry) for entry in scaled)) for c in columns]
+    what = "Word maps" if of == WORDS else "Concept maps"
+    title = {"mean": what, "blocks": f"{what}, block by block", "steps": f"{what}, step by step"}[grid]
+    height, width = named[0][2].shape[:2]
+    legend = _legend(of, range, most)
+    return heat_figure(
+        image, sections, title, legend, strength=strength, smooth=smooth, aspect=width / height
+    )
+
+
+def word_mask(
+    seen: Seen,
+    width: int,
+    height: int,
+    *,
+    of: str = WORDS,
+    word: str = "",
+    pick: str = "largest",
+    at: tuple[float, float] = (0.5, 0.5),
+    smooth: bool = True,
+    grow: int = 0,
+    soften: int = 0,
+    picture: int = 0,
+) -> tuple[Mask, torch.Tensor]:
+    """The mask of some words (empty = the first that was watched) at a picture's size, and its cells on the
+    token grid, bool. The spread maps are taken where the run has them, else the shares of the mean maps.
+
+    `grow` pixels are added all around, then the edge is softened over `soften` pixels; 0 = neither.
+    """
+    shown = _maps(seen, of, picture)
+    columns = word_columns(shown.labels, word or shown.labels[0], shown.words)
+    values = _shares(seen, shown, of, picture)[..., list(columns)].sum(-1)
+    cells = cut(values, pick, at)
+    hard = (to_pixels(values, cells, width, height, smooth=smooth) > 0).numpy()
+    return _finished(hard | _edge(hard, grow), soften), cells
+
+
+def _finished(inside: np.ndarray, soften: int) -> Mask:
+    if not soften:
+        return to_mask(inside.astype(np.float32))
+    picture = Pillow.fromarray(inside.astype(np.uint8) * 255).filter(ImageFilter.GaussianBlur(soften / 2))
+    return to_mask(np.asarray(picture, np.float32) / 255)
+
+
+def _shares(seen: Seen, shown: _Shown, of: str, picture: int) -> torch.Tensor:
+    if of == WORDS and any(map.name == WordMaps.technique + SPREAD for map in seen.maps):
+        return mean_map(maps_of(seen, WordMaps.technique + SPREAD, "'Watch words'"), picture)
+    values = mean_map(shown.maps, picture)
+    return values if shown.shares else over_words(values)
+
+
+def _maps(seen: Seen, of: str, picture: int) -> _Shown:
+    if of == CONCEPTS:
+        maps = maps_of(seen, Concepts.technique, "'Watch concepts'")
+    elif of == WORDS:
+        maps = maps_of(seen, WordMaps.technique, "'Watch words'")
+    else:
+        raise StudioError(f"No maps of {of!r}.", socket="of", hint="Possible: words, concepts.")
+    check_picture(maps, picture)
+    labels = maps[0].labels
+    words = len([label for label in labels if label not in (OTHER, REST)]) if of == WORDS else len(labels)
+    return _Shown(maps, labels, words, of == CONCEPTS)
+
+
+def _legend(of: str, range: str, most: float) -> tuple[str, str, str]:
+    if range == "own":
+        what = "attention to the word" if of == WORDS else "likeness to the concept"
+        return "least", f"{what}, each map from its own least to its own most", "most"
+    if of == CONCEPTS:
+        return "0 %", "share of the concept among all of them", _percent(most)
+    if range == "between words":
+        return "0 %", "share of the word at this place, against all other text", _percent(most)
+    return "0 %", "share of a place's attention that goes to the word", _percent(most)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %" if share >= 0.1 else f"{100 * share:.2g} %"
+
+
+def outlined(image: Image, mask: Mask) -> Image:
+    """A picture with a mask shown on it: what lies outside turns pale, and a line runs along the edge."""
+    if (image.width, image.height) != (mask.width, mask.height):
+        raise StudioError(
+            f"The mask has {mask.width}x{mask.height} pixels, the picture {image.width}x{image.height}.",
+            socket="mask",
+            hint="Make the mask for this picture.",
+        )
+    pixels = image.pixels[..., :3].astype(np.float32)
+    inside = np.asarray(mask.values)[..., None]
+    grey = (pixels @ np.array([0.299, 0.587, 0.114], np.float32))[..., None]
+    pale = 0.45 * grey + 0.55 * np.array([253, 250, 244], np.float32)
+    shown = inside * pixels + (1 - inside) * pale
+    hard = mask.values > 0.5
+    for thick, colour in ((_thickness(image) + 1, (255, 255, 255)), (_thickness(image), (181, 67, 29))):
+        shown[_edge(hard, thick)] = colour
+    return Image(shown.clip(0, 255).round().astype(np.uint8))
+
+
+def _thickness(image: Image) -> int:
+    return max(1, round(max(image.width, image.height) / 256))
+
+
+def _edge(inside: np.ndarray, thick: int) -> np.ndarray:
+    """Pixels outside a shape within `thick` steps of it; square and cross in turn, so nearly a disc."""
+    grown = Pillow.fromarray(inside.astype(np.uint8) * 255)
+    for step in range(thick):
+        grown = grown.filter(_SQUARE if step % 2 else _CROSS)
+    return np.asarray(np.asarray(grown) > 0) & ~inside

@@ -1,0 +1,371 @@
+"""Regional prompting: every box or painted mask has a prompt of its own (controls.md 7 (b)).
+
+Training-free Regional Prompting for Diffusion Transformers (arXiv 2411.02395), in three forms:
+
+* `open`: one pass. Every region's text and its own image tokens see each other, the base prompt and the
+  whole picture see each other, texts are blind to each other (the mask of EliGen, arXiv 2501.01097).
+* `strict`: the published scheme. Two passes, base prompt with everything and regions kept apart from each
+  other; the image takes (1 - r) of the regions and r of the base. With r = 0 nothing leaks between regions
+  at any site, those of the image alone (SD3.5-M, Z-Image) included.
+* `hard`: as `strict`, but with r = 0 for the first share of the steps, so that every region is painted on its
+  own before all become one picture (after RAG-Diffusion, arXiv 2411.06558, where each is cut out and pasted).
+
+The negative prompt of a region stands in the rows of the negative prompt, at the region's place, in the open
+form: it works through guidance, so it does nothing in a run without negative rows. `controls/negative.py`
+takes the same regions for such runs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+
+from studio.controls.bounds import some_step, window, within
+from studio.controls.control import (
+    POSITIVE,
+    AttentionControl,
+    Call,
+    Need,
+    Outputs,
+    Owns,
+    Pass,
+    PassSet,
+    TextSegment,
+    in_range,
+)
+from studio.controls.tokens import ORDER, Cover, Floats, Prompt, cover, joint_mask, reference_spans, together
+from studio.errors import StudioError
+from studio.models.family import Site, TokenLayout
+from studio.values import Conditioning, Layout, Region, Step
+
+OPEN, STRICT, HARD = "open", "strict", "hard"
+MODES = (OPEN, STRICT, HARD)
+NEGATIVE = tuple(f"{role}.uncond" if role != "cond" else "uncond" for role in POSITIVE)
+TARGET = ("target",)
+MOST_REGIONS = 64
+
+
+@dataclass(frozen=True)
+class RegionText:
+    """A region and what the encoder made of its texts, each cut to its own tokens; None = no text.
+
+    `edited`: what the edited picture reads instead of `prompt` (the row "target" of an edit).
+    """
+
+    region: Region
+    prompt: Conditioning | None
+    negative: Conditioning | None = None
+    edited: Conditioning | None = None
+
+
+@dataclass(frozen=True)
+class Regional(AttentionControl):
+    """Regions over the base prompt of the run.
+
+    `base`: text of that prompt; a lowest region over the whole canvas that only repeats it is left out.
+    `background`: what no region covers reads it too (None: the base prompt alone). `overlap`: order (the
+    later region on top) or share (both). `base_ratio` 0..1 (strict, hard). `alone`: share of the steps with
+    the regions painted on their own (hard). `single_every`: in single-stream blocks only every n-th is
+    masked, at the others every token sees every prompt, as published. Regions have their own ranges within
+    `start`..`end`.
+    """
+
+    technique: ClassVar[str] = "regions"
+    base: str
+    regions: tuple[RegionText, ...]
+    background: Conditioning | None = None
+    mode: str = OPEN
+    overlap: str = ORDER
+    base_ratio: float = 0.2
+    start: float = 0.0
+    end: float = 1.0
+    alone: float = 0.1
+    single_every: int = 1
+    # pass sets of one network call, shared by its sites; gone with its layout
+    _made: WeakKeyDictionary[TokenLayout, dict[object, tuple[PassSet, ...]]] = field(
+        default_factory=WeakKeyDictionary, init=False, repr=False, compare=False
+    )
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise StudioError(f"Mode {self.mode!r} is not possible.", hint=f"Possible: {', '.join(MODES)}.")
+        within("base ratio", self.base_ratio, 0, 1)
+        within("alone", self.alone, 0, 1)
+        within("single every", self.single_every, 1, 64)
+        window(self.start, self.end)
+        for text in self.regions:
+            within(f"The strength of region {_called(text.region)}", text.region.strength, 0, 2)
+            window(text.region.start, text.region.end)
+        if len(self.regions) > MOST_REGIONS:
+            raise StudioError(f"{len(self.regions)} regions are too many.", hint=f"At most {MOST_REGIONS}.")
+
+    def is_neutral(self) -> bool:
+        if self.mode != OPEN and self.base_ratio == 1 and self.alone_ends() == 0:
+            return not any(r.negative for r in self.regions)
+        return not any(r.prompt or r.negative or r.edited for r in self.kept().values())
+
+    def alone_ends(self) -> float:
+        """The share of the steps in which regions are painted on their own."""
+        return self.alone if self.mode == HARD else 0.0
+
+    def kept(self) -> dict[int, RegionText]:
+        """The regions that change anything, by their place in the list: strength and range are not empty,
+        and it is not the lowest one that repeats the base prompt everywhere."""
+        kept = {i: r for i, r in enumerate(self.regions) if r.region.strength > 0}
+        kept = {
+            i: r for i, r in kept.items() if max(r.region.start, self.start) < min(r.region.end, self.end)
+        }
+        lowest = next(iter(kept), None)
+        if lowest is not None and self._repeats_base(kept[lowest]):
+            del kept[lowest]
+        return kept
+
+    def check(self, sites: Sequence[Site], steps: Sequence[Step]) -> None:
+        for text in self.kept().values():
+            start, end = max(text.region.start, self.start), min(text.region.end, self.end)
+            some_step(f"Region {_called(text.region)}", start, end, steps, socket="attachments")
+
+    def active(self, step: Step) -> tuple[int, ...]:
+        """The regions at a step, by their place in the list."""
+        if not in_range(step, self.start, self.end):
+            return ()
+        kept = self.kept().items()
+        return tuple(i for i, r in kept if in_range(step, r.region.start, r.region.end))
+
+    def segments(self, step: Step) -> tuple[TextSegment, ...]:
+        found = []
+        for index in self.active(step):
+            text = self.regions[index]
+            texts = {"": text.prompt, ".edited": text.edited, ".not": text.negative}
+            found += [(f"{self.name}.{index}{end}", made) for end, made in texts.items() if made is not None]
+        if found and self.background is not None:
+            found.append((f"{self.name}.rest", self.background))
+        return tuple(TextSegment(name, made) for name, made in found)
+
+    def needs(self, site: Site, step: Step) -> Need:
+        if site.kind == "text_self" or not self.segments(step):
+            return Need.NONE
+        if site.kind == "image_self" and (self.mode == OPEN or not self._painted(step)):
+            return Need.NONE
+        return Need.PASSES
+
+    def owns(self, site: Site, step: Step) -> tuple[Owns, ...]:
+        active = [self.regions[i] for i in self.active(step)]
+        painted = any(r.prompt or r.edited for r in active)
+        avoided = site.joint and any(r.negative for r in active)
+        return (*((Owns(),) if painted else ()), *((Owns(NEGATIVE),) if avoided else ()))
+
+    def passes(self, call: Call) -> tuple[PassSet, ...]:
+        active, ratio = self.active(call.step), self._ratio(call.step)
+        made = self._made.setdefault(call.layout, {})
+        key = (call.site.kind == "image_self", self._masked(call.site), active, ratio, call.q.dtype)
+        if key not in made:
+            if call.site.kind == "image_self":
+                made[key] = self._image_sets(call.layout, active, ratio, call.q)
+            else:
+                made[key] = tuple(self._joint_sets(call, active, ratio))
+        return made[key]
+
+    def _joint_sets(self, call: Call, active: Sequence[int], ratio: float) -> Iterator[PassSet]:
+        layout = call.layout
+        for names, rows in self._readers(layout, active):
+            if not self._masked(call.site):
+                rest = () if self.background is None else (f"{self.name}.rest",)
+                yield self._unmasked(layout, (*names.values(), *rest), rows)
+            elif self.mode == OPEN:
+                yield self._open(call, active, names, rows)
+            else:
+                yield self._strict(call, active, names, rows, ratio)
+        avoided = {i: f"{self.name}.{i}.not" for i in active if self.regions[i].negative is not None}
+        if avoided:
+            yield self._open(call, active, avoided, layout.rows(*NEGATIVE), rest=False)
+
+    def _readers(
+        self, layout: TokenLayout, active: Sequence[int]
+    ) -> Iterator[tuple[Mapping[int, str], tuple[int, ...]]]:
+        """Segment of each region with a prompt, and the rows that read them; the edited picture's apart."""
+        plain = {i: f"{self.name}.{i}" for i in active if self.regions[i].prompt is not None}
+        edited = {i: f"{self.name}.{i}.edited" for i in active if self.regions[i].edited is not None}
+        both = {i: edited.get(i) or plain[i] for i in active if i in plain or i in edited}
+        if both == plain:
+            if plain:
+                yield plain, layout.rows(*POSITIVE)
+            return
+        if plain:
+            yield plain, layout.rows(*(role for role in POSITIVE if role not in TARGET))
+        yield both, layout.rows(*TARGET)
+
+    def _open(
+        self,
+        call: Call,
+        active: Sequence[int],
+        names: Mapping[int, str],
+        rows: tuple[int, ...],
+        rest: bool = True,
+    ) -> PassSet:
+        layout, covered = call.layout, self._cover(call.layout, active)
+        everywhere = np.ones_like(covered.rest)
+        prompts = [Prompt("text", layout.size("text"), everywhere)]
+        prompts += self._prompts(layout, active, names, covered.share)
+        if rest and self.background is not None:
+            prompts.append(self._prompt(layout, f"{self.name}.rest", covered.rest))
+        own = self._pass(call, prompts, None)
+        return PassSet(rows, (own,), lambda _, outputs: outputs[0])
+
+    def _strict(
+        self, call: Call, active: Sequence[int], names: Mapping[int, str], rows: tuple[int, ...], ratio: float
+    ) -> PassSet:
+        layout, covered = call.layout, self._cover(call.layout, active)
+        member = covered.member[[active.index(i) for i in names]]
+        outside = np.where(member.any(axis=0), 0.0, 1.0)
+        prompts = self._prompts(layout, active, names, covered.member.astype(np.float64))
+        if self.background is not None:
+            prompts.append(self._prompt(layout, f"{self.name}.rest", outside))
+        elif outside.any():
+            prompts.append(Prompt("text", layout.size("text"), outside, asks=False))
+        own = self._pass(call, prompts, together(member))
+        references = reference_spans(layout)
+        queries = ("text",) if ratio == 0 else ("text", "image", *references)
+        base = Pass(queries, ("text", "image", *references))
+
+        def combine(_: Outputs | None, outputs: Sequence[Outputs]) -> Outputs:
+            base, own = outputs
+            return {**own, **_mixed(own, base, ratio), "text": base["text"]}
+
+        return PassSet(rows, (base, own), combine)
+
+    def _image_sets(
+        self, layout: TokenLayout, active: Sequence[int], ratio: float, like: torch.Tensor
+    ) -> tuple[PassSet, ...]:
+        """Image-only sites: the same borders, without texts."""
+        references = reference_spans(layout)
+        spans = ("image", *references)
+        found = []
+        for names, rows in self._readers(layout, active):
+            member = self._cover(layout, active).member[[active.index(i) for i in names]]
+            others = sum(layout.size(name) for name in references)
+            mask = joint_mask((), layout.size("image"), others=others, apart=together(member))
+            own = Pass(spans, spans, None if mask is None else mask.to(like.device)[None, None])
+            passes = (own,) if ratio == 0 else (own, Pass(spans, spans))
+
+            def combine(_: Outputs | None, outputs: Sequence[Outputs]) -> Outputs:
+                return {**outputs[0], **_mixed(outputs[0], outputs[-1], ratio)}
+
+            found.append(PassSet(rows, passes, combine))
+        return tuple(found)
+
+    def _unmasked(self, layout: TokenLayout, names: Iterable[str], rows: tuple[int, ...]) -> PassSet:
+        """A block that is skipped: everything sees everything, all prompts included."""
+        spans = ("text", *(f"text/seg:{name}" for name in names), "image", *reference_spans(layout))
+        return PassSet(rows, (Pass(spans, spans),), lambda _, outputs: outputs[0])
+
+    def _pass(self, call: Call, prompts: Sequence[Prompt], apart: torch.Tensor | None) -> Pass:
+        layout = call.layout
+        references = reference_spans(layout)
+        others = sum(layout.size(name) for name in references)
+        mask = joint_mask(prompts, layout.size("image"), others=others, apart=apart, dtype=call.q.dtype)
+        keys = (*(prompt.span for prompt in prompts), "image", *references)
+        queries = (*(prompt.span for prompt in prompts if prompt.asks), "image", *references)
+        return Pass(queries, keys, None if mask is None else mask.to(call.q.device)[None, None])
+
+    def _prompts(
+        self, layout: TokenLayout, active: Sequence[int], names: Mapping[int, str], share: Floats
+    ) -> list[Prompt]:
+        shares = dict(zip(active, share, strict=True))
+        return [
+            replace(self._prompt(layout, name, shares[i]), bias=math.log(self.regions[i].region.strength))
+            for i, name in names.items()
+        ]
+
+    def _prompt(self, layout: TokenLayout, name: str, share: Floats) -> Prompt:
+        span = f"text/seg:{name}"
+        return Prompt(span, layout.size(span), share)
+
+    def _cover(self, layout: TokenLayout, active: Sequence[int]) -> Cover:
+        return cover(tuple(self.regions[i].region for i in active), layout.grid, self.overlap)
+
+    def _painted(self, step: Step) -> bool:
+        """Whether a region with a prompt is there at this step."""
+        return any(self.regions[i].prompt or self.regions[i].edited for i in self.active(step))
+
+    def _masked(self, site: Site) -> bool:
+        return site.kind != "joint_single" or site.block % self.single_every == 0
+
+    def _ratio(self, step: Step) -> float:
+        return 0.0 if in_range(step, self.start, self.start + self.alone_ends()) else self.base_ratio
+
+    def _repeats_base(self, text: RegionText) -> bool:
+        region = text.region
+        return (
+            region.mask is None
+            and tuple(region.box) == (0, 0, 1, 1)
+            and text.negative is None
+            and text.edited is None
+            and text.prompt is not None
+            and text.prompt.text == self.base
+            and region.strength == 1
+            and (self.mode == OPEN or self.background is None)
+        )
+
+
+def make_regional(
+    layout: Layout,
+    encode: Callable[[str], Conditioning],
+    *,
+    edited: Layout | None = None,
+    mode: str = OPEN,
+    overlap: str = ORDER,
+    base_ratio: float = 0.2,
+    start: float = 0.0,
+    end: float = 1.0,
+    alone: float = 0.1,
+    single_every: int = 1,
+) -> Regional:
+    """The control of a layout. `encode` makes a segment of a text (`models.words.segment_conditioning`).
+
+    `edited`: in an edit, what the edited picture's regions say, matched by id; places are those of `layout`.
+    """
+    other = {region.id: region.prompt for region in (edited.regions if edited else ())}
+    strange = sorted(other.keys() - {region.id for region in layout.regions})
+    if strange:
+        raise StudioError(
+            f"The edited layout has a region {strange[0]!r}, which the layout does not have.",
+            hint=f"It has {', '.join(repr(region.id) for region in layout.regions) or 'no regions'}.",
+            socket="edited",
+        )
+
+    def made(text: str) -> Conditioning | None:
+        return encode(text) if text.strip() else None
+
+    texts = tuple(
+        RegionText(
+            region,
+            made(region.prompt),
+            made(region.negative),
+            made(other[region.id]) if other.get(region.id, region.prompt) != region.prompt else None,
+        )
+        for region in layout.regions
+    )
+    background = made(layout.background) if texts else None
+    return Regional(
+        layout.prompt, texts, background, mode, overlap, base_ratio, start, end, alone, single_every
+    )
+
+
+def _called(region: Region) -> str:
+    return repr(region.name or region.id)
+
+
+def _mixed(own: Outputs, base: Outputs, ratio: float) -> dict[str, torch.Tensor]:
+    """(1 - ratio) own + ratio base, for the image and its references."""
+    if ratio == 0:
+        return {}
+    return {
+        name: torch.lerp(own[name], base[name], ratio) for name in own if name.partition("/")[0] == "image"
+    }

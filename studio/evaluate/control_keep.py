@@ -1,0 +1,102 @@
+"""Keeping: the look of an object that moves, and a subject put into another scene.
+
+Look: the place word of an object changes; success means that it stands at the new place with the kind, colour
+and pattern that it has in the source picture, preserved that the rest is as it was. Subject: a drawn object
+with an odd pattern is the reference, the new prompt names only its kind, another place and another
+background; success means that kind, colour and pattern came over and the new background is there. The plain
+way is the new prompt alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from studio.controls.keep_subject import KeepSubject
+from studio.controls.share_kv import KeepLook
+from studio.controls.sites import last_sites, vital_sites
+from studio.evaluate.control import Bench, Result, RowOf
+from studio.evaluate.edit_cases import (
+    BACKGROUND_WORDS,
+    Thing,
+    describe,
+    draw_case,
+    edit_case,
+    edit_succeeded,
+    rest_preserved,
+    source_is_right,
+)
+from studio.models.family import Site, adapter_for
+from studio.scenes.detect import Detection, detect
+from studio.scenes.world import BACKGROUNDS, COLOURS, KINDS, PLACES
+from studio.values import Mask
+
+LAST = 1 / 6
+
+
+def sites_of(bench: Bench) -> tuple[Site, ...]:
+    return adapter_for(bench.parts.transformer).sites(bench.parts.transformer)
+
+
+def look(bench: Bench, index: int) -> Result | None:
+    """One move of an object."""
+    case = edit_case("place", index)
+    seed = 1000 + index
+    control = KeepLook(bench.text(case.source_prompt), last_sites(sites_of(bench), LAST))
+    run = bench.run(case.target_prompt, seed, controls=[control])
+    before = detect(bench.picture(run.latents["source"]))
+    if not source_is_right(case, before):
+        return None
+    after = detect(bench.picture(run.latent))
+    plain = detect(bench.picture(bench.run(case.target_prompt, seed).latent))
+    return {
+        "success": edit_succeeded(case, before, after),
+        "preserved": rest_preserved(case, before, after),
+        "plain_success": edit_succeeded(case, before, plain),
+        "plain_preserved": rest_preserved(case, before, plain),
+    }
+
+
+def subject(bench: Bench, index: int) -> Result | None:
+    """One subject in a new scene."""
+    rng = np.random.default_rng([index, 20255])
+    pattern = str(rng.choice(["striped", "dotted"]))
+    kind, colour = str(rng.choice(list(KINDS))), str(rng.choice(list(COLOURS)))
+    here, there = (str(place) for place in rng.choice(list(PLACES), 2, replace=False))
+    ground, other = (str(name) for name in rng.choice(BACKGROUNDS, 2, replace=False))
+    thing = Thing(kind, colour, here, pattern)
+    picture = draw_case([thing], ground, int(bench.settings["size"][0]))
+    known = detect(picture)
+    if len(known.objects) != 1 or known.objects[0].kind != kind:
+        return None
+    reference = bench.encoded(picture, 11_000 + index)
+    assert reference.tensor is not None
+    control = KeepSubject(
+        reference.tensor,
+        bench.noise(reference),
+        bench.text(describe([thing], ground)),
+        vital_sites(sites_of(bench)),
+        Mask(known.objects[0].mask.astype(np.float32)),
+    )
+    where = replace(thing, place=there, pattern="solid").words.replace(f"{colour} ", "").replace("an ", "a ")
+    prompt = f"{where}, {BACKGROUND_WORDS[other]}"
+    seed = 12_000 + index
+
+    def judged(seen: Detection) -> tuple[bool, bool]:
+        found = [(item.kind, item.colour, item.pattern) for item in seen.objects]
+        return (kind, colour, pattern) in found and seen.background == other, (kind, colour) in [
+            item[:2] for item in found
+        ]
+
+    kept = judged(detect(bench.picture(bench.run(prompt, seed, controls=[control]).latent)))
+    alone = judged(detect(bench.picture(bench.run(prompt, seed).latent)))
+    return {
+        "success": kept[0],
+        "plain_success": alone[0],
+        "kind_and_colour": float(kept[1]),
+        "plain_kind_and_colour": float(alone[1]),
+    }
+
+
+ROWS = (RowOf("look", "place", look), RowOf("subject", "background", subject))

@@ -1,0 +1,102 @@
+"""Regions: k boxes with a prompt each, against one long prompt that names every place.
+
+Success: in every box there is the right object, its centre inside the box. `regions_right` is the share of
+boxes that are right, `leaked` the share whose object has the colour of another region.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+
+from studio.controls.regional import OPEN, STRICT, Regional, RegionText
+from studio.evaluate.control import Bench, Result, RowOf
+from studio.evaluate.edit_cases import BACKGROUND_WORDS, Thing, describe, things_of
+from studio.models.words import segment_conditioning
+from studio.scenes.detect import Detection, Found, detect
+from studio.scenes.world import BACKGROUNDS, PLACES
+from studio.values import Region
+
+Box = tuple[float, float, float, float]
+MOST = 6
+
+
+def box_of(place: str) -> Box:
+    """The ninth of the picture that a place names."""
+    x, y = PLACES[place]
+    return x - 1 / 6, y - 1 / 6, x + 1 / 6, y + 1 / 6
+
+
+def regions_of(bench: Bench, things: Sequence[Thing], base: str, mode: str, ratio: float) -> Regional:
+    """One region a thing, its prompt without the place."""
+    texts = []
+    for number, thing in enumerate(things):
+        prompt = f"a {thing.colour} {thing.kind}"
+        region = Region(f"r{number}", prompt, box_of(thing.place))
+        texts.append(RegionText(region, segment_conditioning(bench.parts, prompt)))
+    return Regional(base, tuple(texts), mode=mode, base_ratio=ratio)
+
+
+def judge(bench: Bench, index: int, *, k: int, mode: str, ratio: float = 0.2) -> Result:
+    """One case of k regions."""
+    rng = np.random.default_rng([index, k, 20252])
+    things = things_of(rng, k)
+    background = BACKGROUND_WORDS[str(rng.choice(BACKGROUNDS))]
+    named = " and ".join(f"a {thing.colour} {thing.kind}" for thing in things)
+    base = f"{named}, {background}"
+    seed = 3000 + index
+    control = regions_of(bench, things, base, mode, ratio)
+    steered = detect(bench.picture(bench.run(base, seed, controls=[control]).latent))
+    long = describe(things, next(name for name, words in BACKGROUND_WORDS.items() if words == background))
+    plain = detect(bench.picture(bench.run(long, seed).latent))
+    made, other = right(things, steered), right(things, plain)
+    return {
+        "success": all(made),
+        "plain_success": all(other),
+        "regions_right": float(np.mean(made)),
+        "plain_regions_right": float(np.mean(other)),
+        "leaked": leaked(things, steered),
+        "plain_leaked": leaked(things, plain),
+    }
+
+
+def inside(found: Found, box: Box) -> bool:
+    x, y = found.centre
+    return box[0] <= x <= box[2] and box[1] <= y <= box[3]
+
+
+def right(things: Sequence[Thing], seen: Detection) -> list[bool]:
+    """Whether each box holds its object, kind and colour."""
+    return [
+        any(
+            inside(found, box_of(thing.place)) and (found.kind, found.colour) == (thing.kind, thing.colour)
+            for found in seen.objects
+        )
+        for thing in things
+    ]
+
+
+def leaked(things: Sequence[Thing], seen: Detection) -> float:
+    """The share of boxes that hold an object in the colour of another region."""
+    colours = {thing.colour for thing in things}
+    return float(
+        np.mean(
+            [
+                any(
+                    inside(found, box_of(thing.place))
+                    and found.colour != thing.colour
+                    and found.colour in colours
+                    for found in seen.objects
+                )
+                for thing in things
+            ]
+        )
+    )
+
+
+ROWS = (
+    *(RowOf("regions", f"k{k}", partial(judge, k=k, mode=OPEN)) for k in range(1, MOST + 1)),
+    *(RowOf("regions_strict", f"k{k}", partial(judge, k=k, mode=STRICT)) for k in (2, 4)),
+)

@@ -1,0 +1,318 @@
+"""Looking into the model: what to watch during a run, and pictures and masks of what was seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Annotated
+
+from studio.api import (
+    Attachment,
+    Choice,
+    Conditioning,
+    Context,
+    Image,
+    Mask,
+    Model,
+    Number,
+    Refusal,
+    Slider,
+    StudioError,
+    Text,
+    View,
+    node,
+)
+from studio.controls.attention_cut import AttentionCut
+from studio.controls.block_chart import block_chart
+from studio.controls.concepts import later_half, make_concepts
+from studio.controls.drawing import strip
+from studio.controls.estimates import Estimates
+from studio.controls.four_block import FourBlock, block_table
+from studio.controls.heat_maps import heat_maps, outlined, word_mask
+from studio.controls.reading import check_picture, maps_of
+from studio.controls.where import Where, parse_blocks
+from studio.controls.word_maps import WordMaps
+from studio.errors import did_you_mean
+from studio.models.family import Parts, parts_of
+from studio.models.pictures import decode_latent
+from studio.models.text import encode_prompt
+from studio.models.words import find_words, segment_conditioning, words_of
+from studio.nodes.edit import FILLERS, best_map_sites, sites_of
+from studio.values import Latent, Seen, TokenSpan
+
+MOST_WORDS = 32
+
+
+def review_words(view: View) -> Iterator[Refusal]:
+    """A word that the prompt does not have, and settings that name no block or no step."""
+    yield from review_where(view)
+    named = [piece.strip() for piece in str(view.widgets.get("words", "")).split(",") if piece.strip()]
+    for source in view.feeding("positive"):
+        text = source.widgets.get("text")
+        if source.kind != "encode_prompt" or not isinstance(text, str):
+            continue
+        for name in named:
+            # other scripts are left to the run: their words need not stand apart
+            if name.isascii() and not has_words(text, name):
+                known = dict.fromkeys(word.text for word in words_of(text))
+                hint = did_you_mean(name, known) or f"It has {', '.join(known) or 'no words'}."
+                yield Refusal(f"{name!r} is not in the prompt.", hint, "words")
+
+
+def review_where(view: View) -> Iterator[Refusal]:
+    """Blocks and steps that cannot be meant."""
+    try:
+        parse_blocks(str(view.widgets.get("blocks", "")))
+        Where((), float(view.widgets.get("start", 0.0)), float(view.widgets.get("end", 1.0)))
+    except StudioError as error:
+        yield Refusal(error.message, error.hint, error.socket)
+
+
+@node(group="See", title="Watch words", technique="word_maps", review=review_words)
+def watch_words(
+    model: Model,
+    positive: Conditioning,
+    words: Text = "",
+    blocks: Text = "",
+    start: Annotated[float, Slider(0, 1, 0.05)] = 0.0,
+    end: Annotated[float, Slider(0, 1, 0.05)] = 1.0,
+    spread: Annotated[int, Slider(0, 3, 1)] = 2,
+    every: bool = False,
+) -> Attachment:
+    """Look where in the picture each word is at work, while it is painted. The picture stays the same, bit
+    for bit.
+
+    positive: the prompt that Sample gets
+    words: such as "red star, house"; empty = every word that can stand for something to see
+    blocks: numbers such as "0-3, 8", or "all"; empty = the blocks in which words are clearest
+    start: from which part of the run on
+    end: up to which part of the run
+    spread: for masks: how often a word's place is spread to what belongs to it; 0 = only maps
+    every: keep the map of each block and each step, for the grids of "Show maps"; takes more memory
+    """
+    parts = parts_of(model)
+    chosen = parse_blocks(blocks)
+    if chosen is None:
+        chosen = best_map_sites(model, sites_of(parts))
+    found = word_spans(parts, positive.text, words)
+    others = tuple(sorted({token.index for token in parts.family.tokens(parts, positive.text)}))
+    where = Where(chosen, start, end)
+    if not spread:
+        return WordMaps(found, others, where, every)  # type: ignore[return-value]
+    return AttentionCut(found, others, where, every, spread)  # type: ignore[return-value]
+
+
+@node(group="See", title="Watch blocks", technique="four_block", review=review_where)
+def watch_blocks(
+    blocks: Text = "all",
+    start: Annotated[float, Slider(0, 1, 0.05)] = 0.0,
+    end: Annotated[float, Slider(0, 1, 0.05)] = 1.0,
+) -> Attachment:
+    """Look how much the picture looks at the words and the words at the picture, block by block. The picture
+    stays the same, bit for bit.
+
+    blocks: numbers such as "0-3, 8", or "all"
+    start: from which part of the run on
+    end: up to which part of the run
+    """
+    return FourBlock(Where(parse_blocks(blocks) or (), start, end))  # type: ignore[return-value]
+
+
+@node(group="See", title="Watch concepts", technique="concepts", review=review_where)
+def watch_concepts(
+    model: Model,
+    concepts: Text = "star, house, sky",
+    blocks: Text = "",
+    start: Annotated[float, Slider(0, 1, 0.05)] = 0.0,
+    end: Annotated[float, Slider(0, 1, 0.05)] = 1.0,
+    every: bool = False,
+    *,
+    ctx: Context,
+) -> Attachment:
+    """Look where in the picture things are, named in your own words, whether the prompt has them or not. Each
+    place is shared out among the concepts, so name the background too.
+
+    concepts: two or more, separated by commas
+    blocks: numbers such as "3-5"; empty = the later half of the blocks in which words have a stream of
+        their own
+    start: from which part of the run on
+    end: up to which part of the run
+    every: keep the map of each block and each step, for the grids of "Show maps"; takes more memory
+    """
+    parts = parts_of(model)
+    ctx.policy.check_prompt(concepts, socket="concepts")
+    names = [name.strip() for name in concepts.split(",") if words_of(name)]
+    _, warnings, _ = encode_prompt(parts, ", ".join(names), model.title)
+    for warning in warnings:
+        ctx.warn(warning)
+    chosen = parse_blocks(blocks)
+    if chosen is None:
+        chosen = later_half(sites_of(parts))
+    pieces = [segment_conditioning(parts, name) for name in names]
+    return make_concepts(pieces, Where(chosen, start, end), every=every)  # type: ignore[return-value]
+
+
+@node(group="See", title="Watch estimates", technique="estimates")
+def watch_estimates(count: Annotated[int, Slider(2, 16, 1)] = 8) -> Attachment:
+    """Keep what the model believes the finished picture to be, at steps spread over the run.
+
+    count: how many steps; the last one is always among them
+    """
+    return Estimates(count)  # type: ignore[return-value]
+
+
+@node(group="See", title="Show maps")
+def show_maps(
+    seen: Seen,
+    image: Image | None = None,
+    of: Annotated[str, Choice("words", "concepts")] = "words",
+    word: Text = "",
+    grid: Annotated[str, Choice("mean", "blocks", "steps")] = "mean",
+    range: Annotated[str, Choice("own", "between words", "plain")] = "own",
+    strength: Annotated[float, Slider(0, 1, 0.05)] = 0.75,
+    smooth: bool = True,
+    picture: Annotated[int, Number(0, 63)] = 0,
+) -> Image:
+    """A heat map for each word or concept that was watched, laid over the picture.
+
+    seen: the second output of Sample
+    image: the finished picture; its outlines show through the heat
+    of: what to show: words of the prompt or concepts
+    word: such as "star, house"; empty = all that were watched
+    grid: one map for the whole run, or one for each block or each step (needs "every" at Watch)
+    range: own = each map from its least to its most; between words = who wins at each place; plain = one
+        scale from 0 for all
+    strength: 0 = the picture alone, 1 = the heat alone
+    smooth: soft between the model's tokens, or one square for each
+    picture: which one, if the run made several; 0 is the first
+    """
+    return heat_maps(
+        seen,
+        image,
+        of=of,
+        word=word,
+        grid=grid,
+        range=range,
+        strength=strength,
+        smooth=smooth,
+        picture=picture,
+    )
+
+
+@node(group="See", title="Show blocks")
+def show_blocks(seen: Seen, picture: Annotated[int, Number(0, 63)] = 0, *, ctx: Context) -> Image:
+    """A chart of how much picture and words look at each other: by block, and over the steps.
+
+    seen: the second output of Sample
+    picture: which one, if the run made several; 0 is the first
+    """
+    maps = maps_of(seen, FourBlock.technique, "'Watch blocks'")
+    check_picture(maps, picture)
+    table = block_table(maps, picture)
+    ctx.note("blocks", [asdict(row) for row in table])
+    return block_chart(table, "Picture and words, block by block")
+
+
+@node(group="See", title="Show estimates")
+def show_estimates(
+    model: Model, seen: Seen, picture: Annotated[int, Number(0, 63)] = 0, *, ctx: Context
+) -> Image:
+    """What the model believed the finished picture to be, step by step; the last one is the picture itself.
+
+    seen: the second output of Sample
+    picture: which one, if the run made several; 0 is the first
+    """
+    if not seen.estimates:
+        raise StudioError(
+            "No estimates were kept.",
+            socket="seen",
+            hint="Connect 'Watch estimates' to the attachments of Sample, and its second output here.",
+        )
+    parts = parts_of(model)
+    shown = []
+    for i, estimate in enumerate(seen.estimates):
+        ctx.step(i, len(seen.estimates))
+        batch, _, height, width = estimate.latent.shape
+        side = parts.family.size_step(parts)
+        pixels = side // parts.family.latent_shape(parts, 1, side, side)[2]
+        latent = Latent(width * pixels, height * pixels, batch, 0, estimate.latent, parts.family.name)
+        decoded = decode_latent(parts, latent, picture)
+        shown.append((decoded, f"step {estimate.step + 1}", f"noise {estimate.sigma:.2f}"))
+    return strip(shown, "What the model believed, step by step")
+
+
+@node(group="See", title="Mask from words")
+def mask_from_words(
+    seen: Seen,
+    image: Image,
+    word: Text = "",
+    of: Annotated[str, Choice("words", "concepts")] = "words",
+    pick: Annotated[str, Choice("largest", "point", "all")] = "largest",
+    x: Annotated[float, Slider(0, 1, 0.01)] = 0.5,
+    y: Annotated[float, Slider(0, 1, 0.01)] = 0.5,
+    smooth: bool = True,
+    grow: Annotated[int, Slider(0, 64, 1)] = 0,
+    soften: Annotated[int, Slider(0, 64, 1)] = 0,
+    picture: Annotated[int, Number(0, 63)] = 0,
+    *,
+    ctx: Context,
+) -> Mask:
+    """Cut out what a word stands for in the picture, without any other model. Watch more than this one word:
+    the others say where it is not.
+
+    seen: the second output of Sample, with "Watch words" or "Watch concepts" in its attachments
+    image: the finished picture; the mask gets its size
+    word: such as "star", or "red star, moon" for both together; empty = the first that was watched
+    of: words of the prompt or concepts
+    pick: the largest piece, the one nearest to a point, or all pieces
+    x: the point from the left, 0 to 1
+    y: the point from the top, 0 to 1
+    smooth: a smooth edge, or the squares of the model's tokens
+    grow: pixels added all around
+    soften: pixels over which the edge fades
+    picture: which one, if the run made several; 0 is the first
+    """
+    mask, cells = word_mask(
+        seen,
+        image.width,
+        image.height,
+        of=of,
+        word=word,
+        pick=pick,
+        at=(x, y),
+        smooth=smooth,
+        grow=grow,
+        soften=soften,
+        picture=picture,
+    )
+    ctx.note("mask", {"word": word, "share": float(cells.float().mean()), "grid": list(cells.shape)})
+    return mask
+
+
+@node(group="See", title="Show mask")
+def show_mask(image: Image, mask: Mask) -> Image:
+    """The picture with a mask on it: what lies outside turns pale, a line runs along the edge.
+
+    mask: of the same size as the picture
+    """
+    return outlined(image, mask)
+
+
+def word_spans(parts: Parts, prompt: str, words: str) -> tuple[TokenSpan, ...]:
+    """The spans of a list of words such as "red star, house"; of every word worth watching if it is empty."""
+    named = [piece.strip() for piece in words.split(",") if piece.strip()]
+    if not named:
+        every = dict.fromkeys(word.text.casefold() for word in words_of(prompt))
+        named = [word for word in every if word not in FILLERS][:MOST_WORDS]
+        if not named:
+            raise StudioError(
+                "The prompt has no word to watch.", socket="words", hint="Write a prompt, or name a word."
+            )
+    return tuple(find_words(parts, prompt, word) for word in named)
+
+
+def has_words(prompt: str, phrase: str) -> bool:
+    """Whether the words of a phrase stand in the prompt, one behind the other."""
+    wanted = [word.text.casefold() for word in words_of(phrase)]
+    found = [word.text.casefold() for word in words_of(prompt)]
+    return any(found[i : i + len(wanted)] == wanted for i in range(len(found) - len(wanted) + 1))

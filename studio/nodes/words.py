@@ -1,0 +1,96 @@
+"""Words that count more or less."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, NamedTuple
+
+from studio.api import (
+    Attachment,
+    Conditioning,
+    Context,
+    Model,
+    Prompt,
+    Refusal,
+    Slider,
+    StudioError,
+    Text,
+    View,
+    node,
+)
+from studio.controls.reweight import MOST_WEIGHT, WordWeight
+from studio.models.family import parts_of
+from studio.models.prompt_weights import read_weights
+from studio.models.text import encode_prompt
+from studio.models.words import find_words
+from studio.nodes.regions import review_range
+from studio.nodes.see import review_words
+
+
+@node(group="Steer", title="Word weight", technique="weight", review=review_words)
+def word_weight(
+    model: Model,
+    positive: Conditioning,
+    words: Text = "",
+    weight: Annotated[float, Slider(0, MOST_WEIGHT, 0.05)] = 1.3,
+    renormalise: bool = False,
+    start: Annotated[float, Slider(0, 1, 0.05)] = 0.0,
+    end: Annotated[float, Slider(0, 1, 0.05)] = 1.0,
+) -> Attachment:
+    """Let words of the prompt count more or less.
+
+    positive: the prompt that leads Sample
+    words: such as "red star, house"; empty = none
+    weight: 1 = as written, 0 = gone, 2 = twice as much
+    renormalise: the other words and the picture's own parts give way
+    start: from which part of the steps on
+    end: up to which part of the steps
+    """
+    found = (find_words(parts_of(model), positive.text, words),) if words.strip() else ()
+    return WordWeight(tuple((span, weight) for span in found), renormalise, start, end)  # type: ignore[return-value]
+
+
+class WeightedPrompt(NamedTuple):
+    """The prompt without its weights, and the control that brings them in."""
+
+    conditioning: Conditioning
+    attachment: Attachment
+
+
+def review_weights(view: View) -> Iterator[Refusal]:
+    """Weights that nobody can read."""
+    yield from review_range(view)
+    try:
+        read_weights(str(view.widgets.get("text", "")))
+    except StudioError as error:
+        yield Refusal(error.message, error.hint, "text")
+
+
+@node(group="Prompt", title="Weighted prompt", technique="weight", review=review_weights)
+def weighted_prompt(
+    model: Model,
+    text: Prompt = "",
+    renormalise: bool = False,
+    start: Annotated[float, Slider(0, 1, 0.05)] = 0.0,
+    end: Annotated[float, Slider(0, 1, 0.05)] = 1.0,
+    *,
+    ctx: Context,
+) -> WeightedPrompt:
+    """A prompt in which words count more or less: "a (red:1.4) star". Take the conditioning to Sample and the
+    attachment to its attachments. Without weights it is an ordinary prompt.
+
+    text: (words:1.4) counts them 1.4 times, from 0 to 4; other brackets are text; \\( and \\) always are
+    renormalise: the other words and the picture's own parts give way
+    start: from which part of the steps on the weights count
+    end: up to which part of the steps
+    """
+    ctx.policy.check_prompt(text, socket="text")
+    parts, read = parts_of(model), read_weights(text)
+    conditioning, warnings, unknown = encode_prompt(parts, read.text, model.title)
+    for warning in warnings:
+        ctx.warn(warning)
+    if unknown:
+        ctx.note("unknown_words", unknown)
+    words = tuple((find_words(parts, read.text, chars=(a, b)), weight) for a, b, weight in read.weights)
+    control = WordWeight(words, renormalise, start, end)
+    return WeightedPrompt(conditioning, control)  # type: ignore[arg-type]

@@ -1,0 +1,102 @@
+"""FlowChef (arXiv 2412.00100, algorithm 1): steering towards a picture, no gradients through the network.
+
+The published inner steps move x down the gradient of the distance between clean estimate and picture, with
+the velocity held: x <- x - kappa m (D - y), in closed form (1 - kappa m)^k of the distance after k of them.
+On Euler's update that is the same as another clean estimate: D + dx s / (s - s').
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+
+import torch
+
+from studio.controls.control import in_range
+from studio.errors import StudioError
+from studio.values import Denoise, Latent, Step, Wrap
+
+MOST_REPEATS = 100
+
+
+def flowchef(
+    reference: Latent,
+    kappa: float = 0.5,
+    *,
+    end: float = 0.2,
+    hold: int = 1,
+    repeats: int = 1,
+    inside: torch.Tensor | None = None,
+) -> Wrap:
+    """Pull the clean estimates towards `reference` in the first share `end` of the steps.
+
+    kappa: 0..1, the share of the distance that one inner step takes away; repeats: inner steps, 1..100.
+    inside: weights 0..1 on the latent's grid, 1 = may change, 0 = is pulled; None = is pulled everywhere, as
+    in the first `hold` steps. Neutral with kappa 0, or if nowhere is pulled. Only for Euler.
+    """
+    picture = _checked(reference, kappa, end, hold, repeats)
+    everywhere = _taken(torch.ones(1), kappa, repeats)
+    outside = everywhere if inside is None else _taken(1 - inside, kappa, repeats)
+    neutral = kappa == 0 or end == 0 or (hold == 0 and not bool(outside.any()))
+
+    def wrap(denoise: Denoise) -> Denoise:
+        if neutral:
+            return denoise
+
+        def steered(latent: torch.Tensor, step: Step) -> torch.Tensor:
+            if picture.shape[1:] != latent.shape[1:] or latent.shape[0] % picture.shape[0]:
+                raise StudioError(
+                    f"The picture to steer towards has the shape {tuple(picture.shape)}; this run has "
+                    f"{tuple(latent.shape)}.",
+                    hint="Encode it in the canvas's size, with the model that samples.",
+                    socket="wraps",
+                )
+            denoised = denoise(latent, step)
+            taken = everywhere if step.index < hold else outside
+            if not in_range(step, 0, end) or not bool(taken.any()):
+                return denoised
+            distance = denoised - picture.to(denoised).repeat(len(latent) // len(picture), 1, 1, 1)
+            # times s / (s - s'): the sampler goes only that share of the way to its estimate
+            reach = step.sigma / (step.sigma - step.sigma_next)
+            return denoised - taken.to(denoised) * distance * reach
+
+        return steered
+
+    params = (
+        ("kappa", float(kappa)),
+        ("end", float(end)),
+        ("hold", hold),
+        ("repeats", repeats),
+        ("picture", _content(picture)),
+        ("inside", "" if inside is None else _content(inside)),
+    )
+    return Wrap("flowchef", wrap, params, "" if neutral else "euler")
+
+
+def _content(tensor: torch.Tensor) -> str:
+    """What tells a tensor from others: a wrap is known by its parameters."""
+    return hashlib.sha256(tensor.contiguous().numpy().tobytes()).hexdigest()
+
+
+def _taken(weight: torch.Tensor, kappa: float, repeats: int) -> torch.Tensor:
+    """The share of the distance that the inner steps of one sampler step take away, exactly 0 where the
+    weight is 0."""
+    return 1 - (1 - kappa * weight.double()) ** repeats
+
+
+def _checked(reference: Latent, kappa: float, end: float, hold: int, repeats: int) -> torch.Tensor:
+    possible = (("kappa", kappa, 0, 1), ("end", end, 0, 1), ("repeats", repeats, 1, MOST_REPEATS))
+    for name, given, low, high in possible:
+        if not (math.isfinite(given) and low <= given <= high):
+            raise StudioError(
+                f"A {name} of {given} is not possible.", socket=name, hint=f"Possible: {low} to {high}."
+            )
+    if hold < 0:
+        raise StudioError(f"A hold of {hold} steps is not possible.", socket="hold", hint="0 or more.")
+    if reference.tensor is None or reference.sigma:
+        raise StudioError(
+            "There is no picture to steer towards: the latent is empty or full of noise.",
+            socket="picture",
+            hint="Connect Encode picture.",
+        )
+    return reference.tensor

@@ -1,0 +1,268 @@
+"""Training in stages, small pictures first: the loss, one stage, and the command line that the recipes share.
+
+Rectified flow with logit-normal times and a resolution-dependent shift (SD3, arXiv 2403.03206); progressive
+resolution as in PixArt-Sigma (arXiv 2403.04692); captions are written anew each time a scene is seen; 10 %
+empty prompts for CFG.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from studio.training.latent_space import load_space
+from studio.training.recipe import MARK_CLASSES, patches, shifted
+from studio.training.run import Run, fast_bfloat16
+from studio.training.scenes import Scenes
+
+# Noise is moved up for more tokens: neighbours share so much that the same sigma hides less of the picture.
+STAGE_SHIFT = {64: 1.5, 128: 1.5, 256: 2.5}
+# Colour and layout lie in the first principal components; faint edges would drown them in the gradient. The
+# loss of a channel is weighted by its variance in pixels to this power.
+STAGE_EMPHASIS = {64: 0.4, 128: 0.1, 256: 0.1}
+# The probe's cross entropies (kind, colour, pattern, size) are added with this weight. Telling the middle of
+# the network what lies where binds words to places long before the picture shows it (after REPA, arXiv
+# 2410.06940, with the drawn scene in the place of a vision model's features).
+PROBE_WEIGHT = 0.1
+# Most of a picture is background: so many tokens are computed, objects first and the rest drawn at random
+# (after MaskDiT, arXiv 2306.09305); 0 = all. The end of a stage (FULL of its time) sees whole pictures.
+STAGE_KEPT = {64: 0, 128: 0, 256: 112}
+FULL = 0.35
+# Lengths that a batch is padded to.
+STAGE_TEXT = {64: (14, 18, 22, 28, 34, 40), 128: (16, 20, 28, 40), 256: (28, 40)}
+# Small batches on a CPU: while the network still learns what words mean, steps count for more than quiet
+# gradients.
+STAGE_BATCH = {64: 48, 128: 24, 256: 12}
+
+# teach(average, ids, noisy, sigma, target, generator) -> (what to aim at in its place, guidance by row)
+Teach = Callable[[Any, Tensor, Tensor, Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a model has of its own: its checkpoint, its network (`make`; see `recipe.Student`), how it takes
+    the weights of an exported folder (`read`), who teaches its guided stages (`teacher(name, device)`)."""
+
+    out: Path
+    stages: str
+    make: Callable[[], Any]
+    read: Callable[[Any, Path], None]
+    teacher: Callable[[str, str], Teach] | None = None
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage: `name` is 256, or 256g where guidance is distilled."""
+
+    name: str
+    minutes: float
+
+    @property
+    def size(self) -> int:
+        return int(self.name.removesuffix("g"))
+
+    @property
+    def guided(self) -> bool:
+        return self.name.endswith("g")
+
+
+def read_stages(text: str) -> tuple[Stage, ...]:
+    """Stages out of 64:40,128:55,256g:10."""
+    found = tuple(Stage(name, float(minutes)) for name, minutes in (p.split(":") for p in text.split(",")))
+    for stage in found:
+        if stage.size not in STAGE_SHIFT:
+            raise SystemExit(f"no stage of {stage.size} pixels; possible: {', '.join(map(str, STAGE_SHIFT))}")
+    return found
+
+
+def probe_loss(student: Any, middle: Tensor, marks: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
+    """(sum of the four cross entropies, weighted by `where`; whether the kind is right by token [batch,
+    token])."""
+    parts = student.probe(middle).float().split(MARK_CLASSES, -1)
+    asked = where * (marks[..., 0] >= 0)
+    total = torch.zeros((), device=middle.device)
+    for part, wanted in zip(parts, marks.unbind(-1), strict=True):
+        each = nn.functional.cross_entropy(part.transpose(1, 2), wanted, ignore_index=-1, reduction="none")
+        total = total + (each * asked).sum() / asked.sum()
+    return total, parts[0].argmax(-1) == marks[..., 0]
+
+
+def choose(where: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """`count` tokens a row [batch, count], ascending: those of objects first, then others at random."""
+    rank = where.cpu() + torch.rand(where.shape, generator=generator)
+    return rank.topk(count, dim=1).indices.sort(1).values
+
+
+def train_stage(
+    run: Run, shards: Path, stage: Stage, *, device: str, batch: int, last: bool, teach: Teach | None = None
+) -> None:
+    """Train at one picture size until its minutes are spent in all (over restarts); with `teach`, on its
+    targets."""
+    size, minutes = stage.size, stage.minutes
+    spent = run.state["stages"].setdefault(stage.name, 0.0)
+    if spent >= minutes:
+        return
+    scenes = Scenes(shards, size, seed=17 + run.state["step"] + 7919 * run.rank)
+    run.student.position(size // 16)
+    generator = torch.Generator().manual_seed(29 + run.state["step"] + 7919 * run.rank)
+    shift = STAGE_SHIFT[size]
+    weight = (
+        torch.from_numpy(load_space(shards / "latent_space.npz")["variance"]).float() ** STAGE_EMPHASIS[size]
+    )
+    weight = (weight / weight.mean()).repeat(4).to(device)  # patch order: row, column, channel
+    # On a CPU the fused kernel's backward pass loses to plain matrix products below about 100 tokens
+    # (measured 1.25x).
+    attention = partial(sdpa_kernel, SDPBackend.MATH) if device == "cpu" and size < 256 else nullcontext
+    began, saved, losses, seen, first = time.time(), time.time(), [], 0, run.state["step"]
+    print(
+        json.dumps(
+            {
+                "stage": stage.name if stage.guided else size,
+                "scenes": len(scenes.scenes),
+                "batch": batch,
+                "minutes_left": round(minutes - spent, 1),
+            }
+        ),
+        flush=True,
+    )
+    now_spent = spent
+    half = fast_bfloat16(device)
+    hits: list[float] = []
+    for ids, latent, where, marks in scenes.batches(batch, STAGE_TEXT[size]):
+        progress = now_spent / minutes
+        warm = min(1.0, (run.state["step"] - first + 1) / (120 if first == 0 else 60))
+        # Constant, then down: to a tenth where another stage follows, to almost nothing in the last one.
+        scale = warm * (
+            max(0.02, min(1.0, (1 - progress) / 0.4)) if last else max(0.4, min(1.0, (1 - progress) / 0.2))
+        )
+        sigma = shifted(torch.sigmoid(torch.randn(batch, generator=generator)), shift)
+        noise = torch.randn(latent.shape, generator=generator)
+        target = patches(noise - latent)
+        kept = None
+        if STAGE_KEPT[size] and progress < 1 - FULL and teach is None:
+            kept = choose(where, STAGE_KEPT[size], generator)
+            target = target.gather(1, kept[..., None].expand(-1, -1, target.shape[-1]))
+            where, marks = where.gather(1, kept), marks.gather(1, kept[..., None].expand(-1, -1, 4))
+            kept = kept.to(device)
+        noisy = latent + sigma[:, None, None, None] * (noise - latent)
+        ids, noisy, sigma, target = (t.to(device) for t in (ids, noisy, sigma, target))
+        with attention(), torch.autocast(device, torch.bfloat16, enabled=half):
+            given: dict[str, Tensor] = {}
+            if teach is not None:
+                target, given["guidance"] = teach(run.average, ids, noisy, sigma, target, generator)
+            velocity, middle = run.student.observed(*run.student.encode(ids), noisy, sigma, kept, **given)
+            marks = marks.to(device)
+            where = where.to(device)
+            probe, right = probe_loss(run.student, middle, marks, where)
+        error = ((velocity.float() - target).square() * weight).mean(-1)
+        loss = (error * where).sum() / where.sum()
+        # the picture does not show it yet, the text says it
+        blind = (marks[..., 0] > 0) & (sigma > 0.85)[:, None]
+        if blind.any():
+            hits.append(float(right[blind].float().mean()))
+        now_spent = run.step(loss + PROBE_WEIGHT * probe, scale, spent + (time.time() - began) / 60)
+        losses.append(float(loss.detach()))
+        seen += batch * run.world
+        run.state["samples"] += batch * run.world
+        if run.rank == 0 and (time.time() - saved > 60 or progress >= 1):
+            print(
+                json.dumps(
+                    {
+                        "size": stage.name if stage.guided else size,
+                        "step": run.state["step"],
+                        "samples": run.state["samples"],
+                        "minutes": round(now_spent, 1),
+                        "loss": round(float(np.mean(losses[-100:])), 4),
+                        "blind_kind": round(float(np.mean(hits[-100:])), 3) if hits else None,
+                        "per_second": round(seen / (time.time() - began), 1),
+                        "scale": round(scale, 3),
+                    }
+                ),
+                flush=True,
+            )
+            run.state["stages"][stage.name] = now_spent
+            run.save()
+            saved = time.time()
+        if progress >= 1:
+            return
+
+
+def work(rank: int, recipe: Recipe, arguments: argparse.Namespace, meeting: str) -> None:
+    """One process of a recipe; several average their gradients after every batch."""
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    if arguments.world > 1:
+        meet = f"file://{meeting}"
+        torch.distributed.init_process_group("gloo", meet, rank=rank, world_size=arguments.world)
+    run = Run(
+        recipe.make,
+        recipe.read,
+        arguments.out,
+        arguments.device,
+        arguments.optimiser,
+        arguments.rate,
+        rank,
+        arguments.world,
+        arguments.warm,
+    )
+    if arguments.compile:
+        run.student.observed = torch.compile(run.student.observed, dynamic=False)
+    stages = read_stages(arguments.stages)
+    teach = None
+    if any(stage.guided for stage in stages):
+        if recipe.teacher is None:
+            raise SystemExit("this model takes no guidance number: it has no guided stages")
+        teach = recipe.teacher(arguments.teacher, arguments.device)
+    for index, stage in enumerate(stages):
+        train_stage(
+            run,
+            arguments.shards,
+            stage,
+            device=arguments.device,
+            batch=arguments.batch or STAGE_BATCH[stage.size],
+            last=index == len(stages) - 1,
+            teach=teach if stage.guided else None,
+        )
+
+
+def command(recipe: Recipe, description: str | None) -> None:
+    """The command line of a recipe."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--shards", type=Path, default=Path("checkpoints/shards"))
+    parser.add_argument("--out", type=Path, default=recipe.out)
+    parser.add_argument("--warm", type=Path, help="start from the weights of an exported model folder")
+    parser.add_argument("--stages", default=recipe.stages, help="SIZE:MINUTES, in order; 256g = guided")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--batch", type=int, default=0, help="0: by stage")
+    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--optimiser", choices=("adamw", "muon"), default="adamw")
+    parser.add_argument(
+        "--compile", action="store_true", help="torch.compile: 1.4x on a CPU, minutes to start"
+    )
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--world", type=int, default=1, help="processes, one thread each, on a CPU")
+    if recipe.teacher is not None:
+        parser.add_argument(
+            "--teacher", default="self", help="of guided stages: self, or a scenes-sd3 folder"
+        )
+    arguments = parser.parse_args()
+    if arguments.world == 1:
+        work(0, recipe, arguments, "")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        torch.multiprocessing.spawn(work, (recipe, arguments, f"{folder}/meeting"), nprocs=arguments.world)

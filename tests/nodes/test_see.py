@@ -1,0 +1,309 @@
+"""The See nodes through the real engine: ready workflows, pictures of what was seen, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from studio.errors import StudioError
+from studio.graph.cache import Cache
+from studio.graph.context import Context
+from studio.graph.document import Graph, loads
+from studio.graph.engine import Engine
+from studio.graph.registry import Registry
+from studio.models.codec import TensorCodec
+from studio.models.device import guard
+from studio.models.loading import ModelStore
+from studio.nodes.see import (
+    mask_from_words,
+    show_blocks,
+    show_estimates,
+    show_maps,
+    show_mask,
+    watch_concepts,
+    watch_words,
+)
+from studio.settings import ROOT
+from studio.values import Conditioning, Image, Mask, Model, Seen
+
+FOLDER = ROOT / "assets" / "workflows"
+MODULES = [f"studio.nodes.{p.stem}" for p in sorted((ROOT / "studio/nodes").glob("*.py")) if p.stem[0] != "_"]
+PROMPT = "a red star and a blue house at night"
+MODELS = ("tiny:sd3", "tiny:flux")
+FLOWS = {
+    "see-words": ("save", "save_maps", "save_blocks"),
+    "see-blocks": ("save", "save_chart"),
+    "see-concepts": ("save", "save_maps"),
+    "estimates": ("save", "save_strip"),
+    "mask-from-words": ("save", "save_mask"),
+    "mask-to-region": ("save", "save_again"),
+}
+every_model = pytest.mark.parametrize("ref", MODELS)
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[ModelStore]:
+    made = ModelStore(device="cpu")
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def engine(store: ModelStore) -> Iterator[Engine]:
+    registry = Registry(MODULES)
+    assert not registry.broken
+    made = Engine(registry, cache=Cache(), codecs=[TensorCodec()], guard=guard, models=store)
+    yield made
+    made.close()
+
+
+@cache
+def workflow(name: str, ref: str = "tiny:sd3") -> Graph:
+    graph = loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    settings: list[tuple[str, str, Any]] = [
+        ("model", "model", ref),
+        ("canvas", "width", 96),
+        ("canvas", "height", 64),
+        ("schedule", "steps", 4),
+        ("prompt", "text", PROMPT),
+    ]
+    if name == "mask-to-region":
+        settings.append(("layout", "prompt", "a red star and a green tree at night"))
+    for node, widget, value in settings:
+        graph = graph.set(node, widget, value)
+    return graph
+
+
+def run(engine: Engine, graph: Graph) -> dict[str, Any]:
+    report = engine.run(graph)
+    assert report.errors == () and report.status == "finished"
+    return report.outputs
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_the_ready_workflow_fits_the_nodes_there_are(engine: Engine, name: str) -> None:
+    graph = loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    assert not engine.check(graph)
+    for shown in graph.exposed:
+        kind = engine.registry.get(graph.node(shown.node).kind)
+        assert shown.widget in {param.name for param in kind.params}
+    assert graph.exposed[0].label == "Prompt"
+
+
+@every_model
+@pytest.mark.parametrize("name", FLOWS)
+def test_the_ready_workflow_makes_its_pictures_and_leaves_the_plain_one_as_it_was(
+    engine: Engine, name: str, ref: str
+) -> None:
+    plain = run(engine, workflow("text-to-image", ref))["save"]["image"]
+    outputs = run(engine, workflow(name, ref))
+    assert set(outputs) == set(FLOWS[name])
+    picture = outputs["save"]["image"]
+    assert (picture.width, picture.height) == (96, 64)
+    if name == "see-concepts":
+        assert np.abs(picture.pixels.astype(int) - plain.pixels.astype(int)).max() <= 1
+    else:
+        assert picture == plain
+    for target in FLOWS[name][1:]:
+        assert outputs[target]["image"].pixels.std() > 1
+
+
+@every_model
+def test_the_last_estimate_is_the_final_picture_and_the_strip_ends_with_it(engine: Engine, ref: str) -> None:
+    graph = workflow("estimates", ref)
+    for sampler in ("euler", "heun"):
+        for batch in (1, 2):
+            chosen = graph.set("sampler", "sampler", sampler).set("canvas", "batch", batch)
+            report = engine.run(chosen, ["sample", "strip"])
+            made = report.outputs["sample"]
+            assert [estimate.step for estimate in made["seen"].estimates] == [0, 1, 2, 3]
+            assert torch.equal(made["seen"].estimates[-1].latent, made["latent"].tensor)
+            first = made["seen"].estimates[0].latent
+            assert first.shape == made["latent"].tensor.shape and not torch.equal(
+                first, made["latent"].tensor
+            )
+    few = engine.run(graph.set("watch", "count", 2), ["sample"]).outputs["sample"]["seen"]
+    assert [estimate.step for estimate in few.estimates] == [0, 3]
+
+
+@every_model
+def test_one_panel_for_each_word_and_one_section_for_each_block_and_step(engine: Engine, ref: str) -> None:
+    graph = workflow("see-words", ref)
+    seen = engine.run(graph, ["sample"]).outputs["sample"]["seen"]
+    assert seen.maps[0].labels == ("red", "star", "blue", "house", "night", "other words", "rest of the text")
+    sizes = {
+        grid: show_maps(seen, grid=grid, word="star, house").width for grid in ("mean", "blocks", "steps")
+    }
+    blocks = len({map.index for map in seen.maps if map.step >= 0})
+    assert blocks == {"tiny:sd3": 2, "tiny:flux": 4}[ref]
+    assert sizes["steps"] > sizes["mean"]
+    one, two = (show_maps(seen, grid="blocks", word=word).height for word in ("star", "star, house"))
+    assert two > 1.6 * one
+
+
+def test_the_heat_map_lies_over_the_picture_as_told(engine: Engine) -> None:
+    outputs = engine.run(workflow("see-words"), ["sample", "decode"]).outputs
+    seen, picture = outputs["sample"]["seen"], outputs["decode"]["image"]
+    alone = show_maps(seen, picture, word="star", strength=0.0).pixels
+    heat = show_maps(seen, picture, word="star", strength=1.0).pixels
+    without = show_maps(seen, None, word="star").pixels
+    assert np.array_equal(heat, without)
+    assert not np.array_equal(alone, heat)
+    squares = show_maps(seen, None, word="star", smooth=False).pixels
+    body = squares[71 : 71 + 299, 28 : 28 + 448]
+    assert len(np.unique(body.reshape(-1, 3), axis=0)) <= 24
+    for range in ("own", "between words", "plain"):
+        assert not np.array_equal(show_maps(seen, picture, range=range).pixels, alone)
+
+
+@every_model
+def test_a_mask_has_the_size_of_the_picture_and_obeys_its_settings(engine: Engine, ref: str) -> None:
+    report = engine.run(workflow("mask-from-words", ref), ["sample", "decode"])
+    seen, picture = report.outputs["sample"]["seen"], report.outputs["decode"]["image"]
+    ctx = Context()
+    plain = mask_from_words(seen, picture, "house", ctx=ctx)
+    assert (plain.width, plain.height) == (96, 64)
+    assert set(np.unique(plain.values)) <= {0.0, 1.0} and 0 < plain.values.mean() < 1
+    every = mask_from_words(seen, picture, "house", pick="all", ctx=ctx)
+    assert bool((every.values >= plain.values).all())
+    grown = mask_from_words(seen, picture, "house", grow=5, ctx=ctx)
+    assert bool((grown.values >= plain.values).all()) and grown.values.sum() > plain.values.sum()
+    soft = mask_from_words(seen, picture, "house", soften=8, ctx=ctx)
+    assert len(np.unique(soft.values)) > 8
+    corner = mask_from_words(seen, picture, "house", pick="point", x=0.0, y=0.0, ctx=ctx)
+    assert corner.values.sum() > 0
+    squares = mask_from_words(seen, picture, "house", smooth=False, ctx=ctx).values
+    side = 64 // seen.maps[0].values.shape[1]
+    assert np.array_equal(
+        squares, np.kron(squares[side // 2 :: side, side // 2 :: side], np.ones((side, side)))
+    )
+    both = mask_from_words(seen, picture, "star, house", ctx=ctx)
+    assert both != plain
+
+
+def test_pictures_of_a_batch_have_maps_and_masks_of_their_own(engine: Engine) -> None:
+    graph = workflow("mask-from-words").set("canvas", "batch", 2)
+    report = engine.run(graph, ["sample", "decode"])
+    seen, picture = report.outputs["sample"]["seen"], report.outputs["decode"]["image"]
+    first, second = (mask_from_words(seen, picture, "house", picture=k, ctx=Context()) for k in (0, 1))
+    assert first != second
+    with pytest.raises(StudioError, match="no picture 2; the run made 2"):
+        mask_from_words(seen, picture, picture=2, ctx=Context())
+
+
+def test_the_shown_mask_keeps_the_inside_and_pales_the_outside() -> None:
+    rng = np.random.default_rng(1)
+    picture = Image(rng.integers(0, 256, (40, 60, 3), dtype=np.uint8))
+    values = np.zeros((40, 60), np.float32)
+    values[10:30, 20:40] = 1
+    shown = show_mask(picture, Mask(values)).pixels
+    assert np.array_equal(shown[10:30, 20:40], picture.pixels[10:30, 20:40])
+    assert shown[0:5, 0:10].mean() > 150 and np.ptp(shown[0, 0].astype(int)) <= 8
+    with pytest.raises(StudioError, match="60x40"):
+        show_mask(picture, Mask(values[:, :30]))
+
+
+def test_the_chart_s_table_is_noted_in_the_record(engine: Engine) -> None:
+    report = engine.run(workflow("see-blocks"), ["chart"], use_cache=False)
+    table = report.nodes["chart"].notes["blocks"]
+    assert len(table) == 8 and json.loads(json.dumps(table)) == table
+    assert table[0]["t2i"] + table[0]["i2i"] == pytest.approx(1, abs=1e-6)
+
+
+# refused
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"), [("sta", "'star'"), ("star, hous", "'house'"), ("red house", "red"), ("dragon", "red")]
+)
+def test_a_word_that_is_not_in_the_prompt_is_refused_before_anything_runs(
+    engine: Engine, words: str, hint: str
+) -> None:
+    problems = engine.check(workflow("see-words").set("watch", "words", words))
+    assert [(p.node, p.socket, p.level) for p in problems] == [("watch", "words", "error")]
+    assert "is not in the prompt" in problems[0].message and hint in problems[0].hint
+
+
+@pytest.mark.parametrize(
+    ("name", "widget", "value"),
+    [
+        ("see-words", "blocks", "one"),
+        ("see-words", "start", 1.0),
+        ("see-blocks", "blocks", "7-3"),
+        ("see-concepts", "end", 0.0),
+    ],
+)
+def test_settings_that_choose_nothing_are_refused_before_anything_runs(
+    engine: Engine, name: str, widget: str, value: object
+) -> None:
+    problems = engine.check(workflow(name).set("watch", widget, value))
+    assert [p.node for p in problems] == ["watch"] and problems[0].hint
+
+
+def test_a_block_that_the_model_lacks_fails_the_run_with_those_it_has(engine: Engine) -> None:
+    report = engine.run(workflow("see-words").set("watch", "blocks", "0-9"))
+    assert report.errors[0].node == "sample" and "0 to 1" in report.errors[0].hint
+
+
+@pytest.fixture
+def model(store: ModelStore) -> Model:
+    return store.load("tiny:sd3")
+
+
+def conditioning(engine: Engine) -> Conditioning:
+    found = engine.run(workflow("text-to-image"), ["prompt"]).outputs["prompt"]["conditioning"]
+    assert isinstance(found, Conditioning)
+    return found
+
+
+def test_the_words_of_a_prompt_are_found_as_they_are_written(engine: Engine, model: Model) -> None:
+    positive = conditioning(engine)
+    control: Any = watch_words(model, positive, "RED STAR, house")
+    assert control.labels[:2] == ("red star", "house") and len(control.words[0].tokens) == 2
+    assert control.where.blocks and control.technique == "word_maps"
+    with pytest.raises(StudioError, match="'hose' is not in the prompt"):
+        watch_words(model, positive, "hose")
+
+
+def test_looking_at_what_nobody_watched_says_what_to_connect(model: Model) -> None:
+    picture = Image(np.zeros((8, 8, 3), np.uint8))
+    for call in (
+        lambda: show_maps(Seen()),
+        lambda: show_maps(Seen(), of="concepts"),
+        lambda: show_blocks(Seen(), ctx=Context()),
+        lambda: show_estimates(model, Seen(), ctx=Context()),
+        lambda: mask_from_words(Seen(), picture, ctx=Context()),
+    ):
+        with pytest.raises(StudioError) as caught:
+            call()
+        assert "Watch" in caught.value.hint and caught.value.socket == "seen"
+
+
+def test_a_word_that_was_not_watched_and_a_grid_that_was_not_kept_are_refused(engine: Engine) -> None:
+    seen = engine.run(workflow("mask-from-words"), ["sample"]).outputs["sample"]["seen"]
+    with pytest.raises(StudioError, match="'hous' was not watched") as caught:
+        show_maps(seen, word="hous")
+    assert "'house'" in caught.value.hint
+    with pytest.raises(StudioError, match="Only the mean") as caught:
+        show_maps(seen, grid="steps")
+    assert "every" in caught.value.hint
+
+
+def test_concepts_that_the_model_does_not_know_are_warned_about(model: Model) -> None:
+    told: list[str] = []
+
+    class Told:
+        def warn(self, text: str) -> None:
+            told.append(text)
+
+    control: Any = watch_concepts(model, "star, dragon", ctx=Context(reporter=Told()))  # type: ignore[arg-type]
+    assert control.labels == ("star", "dragon")
+    assert any("dragon" in text for text in told)
+    with pytest.raises(StudioError, match="one alone"):
+        watch_concepts(model, "star, ,", ctx=Context())
