@@ -10,23 +10,37 @@ hash and print, and a callable that takes no part in comparing.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NoReturn, Protocol, TypeVar, Union
+from typing import TYPE_CHECKING, NoReturn, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from studio.behaviour import Attachment as Attachment
+from studio.behaviour import Denoise as Denoise
+from studio.behaviour import Guidance as Guidance
+from studio.behaviour import Guide as Guide
+from studio.behaviour import Noise as Noise
+from studio.behaviour import Predict as Predict
+from studio.behaviour import Resume as Resume
+from studio.behaviour import SampleFunction as SampleFunction
+from studio.behaviour import Sampler as Sampler
+from studio.behaviour import Setting as Setting
+from studio.behaviour import Settings as Settings
+from studio.behaviour import Wrap as Wrap
 from studio.errors import StudioError
+from studio.traces import Estimate as Estimate
+from studio.traces import Inversion as Inversion
+from studio.traces import KeptValues as KeptValues
+from studio.traces import Seen as Seen
+from studio.traces import SeenMap as SeenMap
 
 if TYPE_CHECKING:
     import torch
 
 _Dtype = TypeVar("_Dtype", bound=np.generic)
-Setting = Union[str, int, float, bool, None, "tuple[Setting, ...]"]
-Settings = tuple[tuple[str, Setting], ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -317,178 +331,6 @@ class StepResult:
     latent: torch.Tensor
     denoised: torch.Tensor
     memory: tuple[torch.Tensor, ...] = ()
-
-
-@dataclass(frozen=True, eq=False)
-class SeenMap:
-    """One map that a control read: whose (`name`), where (`site`, its `index` among the joint sites, `block`,
-    `kind`), when (`step`, `sigma`), for which row role; `values`: batch, grid row, grid column, group, fp32
-    on CPU. A mean over several sites or steps has the empty site or the step -1. `labels`: what the groups
-    stand for, empty if unknown. A map of the whole picture (no grid) is batch, 1, 1, group."""
-
-    name: str
-    role: str
-    values: torch.Tensor = field(repr=False)
-    site: str = ""
-    block: int = -1
-    kind: str = ""
-    step: int = -1
-    sigma: float = 0.0
-    index: int = -1
-    labels: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, eq=False)
-class Estimate:
-    """The clean estimate of a step: `latent` is batch, channel, height, width, fp32 on CPU."""
-
-    step: int
-    sigma: float
-    latent: torch.Tensor = field(repr=False)
-
-
-@dataclass(frozen=True, eq=False)
-class KeptValues:
-    """The attention values of one network call on a picture's path: `step` of the inversion's schedule,
-    whether at its middle (`half`), and the `site`. `image`, `text`: batch, head, token, channel, fp32 on
-    CPU."""
-
-    step: int
-    half: bool
-    site: str
-    image: torch.Tensor = field(repr=False)
-    text: torch.Tensor = field(repr=False)
-
-
-@dataclass(frozen=True, eq=False)
-class Inversion:
-    """A picture's path up to noise, as a network led by `positive` sees it.
-
-    `states`: level, batch, channel, height, width, fp32 on CPU: number j lies at `sigmas.values[j]`, the last
-    one is the picture. `sampler`: the one that walks this path back. `values`: attention values of the first
-    steps of the way back.
-    """
-
-    latent: Latent
-    positive: Conditioning
-    sigmas: Sigmas
-    sampler: str
-    states: torch.Tensor = field(repr=False)
-    values: tuple[KeptValues, ...] = ()
-
-    def level(self, sigma: float) -> int:
-        """The number of a noise level; StudioError if the path has none there."""
-        for index, known in enumerate(self.sigmas.values):
-            if abs(known - sigma) < 1e-6:
-                return index
-        raise StudioError(
-            f"The picture was inverted with another schedule: its path has no noise level {sigma:.4g}.",
-            hint="Connect one Schedule to both Invert picture and Sample.",
-            socket="sigmas",
-        )
-
-    def at(self, sigma: float) -> torch.Tensor:
-        """The state at a noise level: batch, channel, height, width."""
-        return self.states[self.level(sigma)]
-
-
-@dataclass(frozen=True, eq=False)
-class Seen:
-    """What was looked at during a run; empty unless an attachment asked for it."""
-
-    maps: tuple[SeenMap, ...] = ()
-    estimates: tuple[Estimate, ...] = ()
-
-
-# predict(latent, step, rows): the network's own prediction for each row, fp32
-Predict = Callable[["torch.Tensor", Step, Sequence[Row]], "tuple[torch.Tensor, ...]"]
-# denoise(latent, step): the clean estimate
-Denoise = Callable[["torch.Tensor", Step], "torch.Tensor"]
-# index of the next step, latent, memory
-Resume = tuple[int, "torch.Tensor", "tuple[torch.Tensor, ...]"]
-
-
-class Guide(Protocol):
-    """Rule that turns predictions of rows into a clean estimate; asks only for the rows that it needs."""
-
-    def __call__(self, predict: Predict, rows: Sequence[Row]) -> Denoise: ...
-
-
-class Noise(Protocol):
-    """Counter-based noise of a run: `noise(purpose, index)` has the latent's shape and never the global
-    RNG."""
-
-    def __call__(self, purpose: str, index: int) -> torch.Tensor: ...
-
-
-class SampleFunction(Protocol):
-    """A sampler: a generator, one StepResult per step."""
-
-    def __call__(
-        self,
-        denoise: Denoise,
-        latent: torch.Tensor,
-        sigmas: Sigmas,
-        *,
-        noise: Noise,
-        resume: Resume | None = None,
-    ) -> Iterator[StepResult]: ...
-
-
-@dataclass(frozen=True)
-class Sampler:
-    """The stepping rule of a run. `run` takes no part in comparing: name and params say what it does."""
-
-    name: str
-    run: SampleFunction = field(compare=False, repr=False)
-    params: Settings = ()
-
-    def __repr__(self) -> str:
-        return _spell("Sampler", self.name, self.params)
-
-
-@dataclass(frozen=True)
-class Guidance:
-    """How predictions become the clean estimate (sampling 3)."""
-
-    name: str
-    guide: Guide = field(compare=False, repr=False)
-    params: Settings = ()
-
-    def __repr__(self) -> str:
-        return _spell("Guidance", self.name, self.params)
-
-
-@dataclass(frozen=True)
-class Wrap:
-    """A `denoise` around a `denoise` (inpainting, steering); neutral returns the inner one itself.
-
-    `only_sampler`: the one sampler whose update it is made for, such as "euler"; empty = any.
-    """
-
-    name: str
-    wrap: Callable[[Denoise], Denoise] = field(compare=False, repr=False)
-    params: Settings = ()
-    only_sampler: str = ""
-
-    def __repr__(self) -> str:
-        return _spell("Wrap", self.name, self.params)
-
-
-@dataclass(frozen=True)
-class Attachment:
-    """A `with` block on the network (controls, caches, LoRA); leaves it exactly as it was."""
-
-    name: str
-    attach: Callable[[object], AbstractContextManager[object]] = field(compare=False, repr=False)
-    params: Settings = ()
-
-    def __repr__(self) -> str:
-        return _spell("Attachment", self.name, self.params)
-
-
-def _spell(kind: str, name: str, params: Settings) -> str:
-    return f"{kind}({', '.join([name, *(f'{key}={value!r}' for key, value in params)])})"
 
 
 def _frozen(array: npt.NDArray[_Dtype]) -> npt.NDArray[_Dtype]:

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LONGEST = 400
 LONGER_WITH_REASON: dict[str, str] = {}
 
-BASE = {"errors", "values", "settings", "policy", "pixels"}
+BASE = {"errors", "values", "behaviour", "traces", "settings", "policy", "pixels"}
 LOWER = {"models", "controls", "blocks", "weights", "sampling", "upscaling", "scenes", "layout", "graph",
          "db", "history", "jobs", "api"}
 MAY_IMPORT: dict[str, set[str]] = {
@@ -45,7 +45,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "__init__": set(),
 }
 NO_BASE = {"bootstrap", "__init__"}
-WITHOUT_TORCH = ["errors", "values", "settings", "policy", "pixels", "api", "graph", "db", "history", "jobs",
+WITHOUT_TORCH = ["errors", "values", "behaviour", "traces", "settings", "policy", "pixels", "api", "graph", "db", "history", "jobs",
                  "scenes", "layout", "ui", "bootstrap", "cli", "__main__"]
 WITHOUT_GRADIO = ["api", "bootstrap", "cli", "db", "evaluate", "graph", "history", "jobs", "layout", "models",
                   "nodes", "outputs", "replay", "reports", "sampling", "scenes", "studio", "training",

@@ -2,80 +2,11 @@
 (() => {
   "use strict";
   const weft = window.weft;
-  const { el, icon, on, doc, run, remember, parse, dialog } = weft;
+  const { el, icon, on, doc, run, remember, parse, makers, field, fresh } = weft;
   const MAX_DRAWN = 2 ** 32 - 1; // drawn seeds stay short enough to read aloud; typed ones may go to 2^53 - 1
 
-  let ids = 0;
   const draw = () => crypto.getRandomValues(new Uint32Array(1))[0] % MAX_DRAWN;
   const sizeOf = () => [doc.field("width"), doc.field("height")].map((f) => (f ? doc.widget(f) : 0));
-
-  function field(spec, input, { wide = false, extra = null, help = spec.help } = {}) {
-    const id = `w-f${++ids}`;
-    input.id ||= id;
-    const hint = help ? el("p", { class: "w-help", id: id + "h" }, help) : null;
-    if (hint) input.setAttribute("aria-describedby", id + "h");
-    const fault = el("p", { class: "w-fault", hidden: true });
-    const box = el("div", { class: "w-field" + (wide ? " w-wide" : ""), "data-node": spec.node, "data-widget": spec.widget },
-      el("div", { class: "w-label" }, input.matches("div") ? el("span", {}, spec.label) : el("label", { for: input.id }, spec.label), extra), input.closest(".w-slider, .w-row") || input, hint, fault);
-    return box;
-  }
-
-  // one maker per widget kind; an unknown kind stays readable and keeps its value
-  const makers = {
-    number(spec) {
-      const input = el("input", { class: "w-text w-number", type: "number", min: spec.min, max: spec.max, step: spec.step ?? "any", inputmode: spec.whole ? "numeric" : "decimal" });
-      input.addEventListener("change", () => { if (input.value !== "" && Number.isFinite(input.valueAsNumber)) doc.set(spec, input.valueAsNumber); else input.value = doc.widget(spec); });
-      return { input, box: field(spec, input), show: (value) => { input.value = value; } };
-    },
-    slider(spec) {
-      const attributes = { min: spec.min, max: spec.max, step: spec.step ?? (spec.whole ? 1 : 0.1) };
-      const exact = el("input", { class: "w-text w-number", type: "number", inputmode: "decimal", ...attributes });
-      const range = el("input", { type: "range", "aria-label": spec.label, tabindex: -1, ...attributes });
-      el("div", { class: "w-slider" }, range, exact);
-      const take = (value) => { if (Number.isFinite(value)) { doc.set(spec, value); range.value = value; exact.value = value; } };
-      range.addEventListener("input", () => take(range.valueAsNumber));
-      exact.addEventListener("change", () => take(exact.valueAsNumber));
-      return { input: exact, box: field(spec, exact, { wide: true }), show: (value) => { range.value = value; exact.value = value; } };
-    },
-    choice(spec) {
-      if (spec.choices.length <= 4) return makers.few(spec);
-      const input = el("select", { class: "w-text", onchange: () => doc.set(spec, spec.choices[input.selectedIndex]) },
-        ...spec.choices.map((c) => el("option", {}, String(c).replaceAll("_", " "))));
-      return { input, box: field(spec, input), show: (value) => { input.selectedIndex = spec.choices.indexOf(value); } };
-    },
-    few(spec) {
-      const name = "w-few" + ++ids;
-      const inputs = spec.choices.map((c) => el("input", { type: "radio", name, onchange: () => doc.set(spec, c) }));
-      const row = el("div", { class: "w-row w-chips" }, ...inputs.map((input, i) => el("label", { class: "w-chip" }, input, String(spec.choices[i]).replaceAll("_", " "))));
-      const box = field(spec, row, { wide: true });
-      row.setAttribute("role", "radiogroup");
-      row.setAttribute("aria-label", spec.label);
-      return { input: inputs[0], box, show: (value) => inputs.forEach((input, i) => { input.checked = spec.choices[i] === value; }) };
-    },
-    model(spec) {
-      const names = weft.facts.models;
-      const input = el("select", { class: "w-text", onchange: () => { doc.set(spec, input.value); weft.emit("model", input.value); } });
-      const show = (value) => {
-        const known = names.some((m) => m.ref === value) ? names : [...names, { ref: value, title: value }];
-        input.replaceChildren(...known.map((m) => el("option", { value: m.ref }, m.title || m.ref)));
-        input.value = value;
-      };
-      return { input, box: field(spec, input, { wide: true }), show };
-    },
-    bool(spec) {
-      const input = el("input", { type: "checkbox", onchange: () => doc.set(spec, input.checked) });
-      return { input, box: field(spec, input), show: (value) => { input.checked = value === true; } };
-    },
-    text(spec) {
-      const input = spec.lines > 1 ? el("textarea", { class: "w-text", rows: spec.lines }) : el("input", { class: "w-text", type: "text" });
-      input.addEventListener("input", () => doc.set(spec, input.value));
-      return { input, box: field(spec, input, { wide: true }), show: (value) => { input.value = value ?? ""; } };
-    },
-    shown(spec) {
-      const input = el("output", { class: "w-help" });
-      return { input, box: field(spec, input), show: (value) => { input.textContent = JSON.stringify(value); } };
-    },
-  };
 
   function promptField(spec) {
     const input = el("textarea", { class: "w-text", rows: 4, spellcheck: "true", placeholder: "A red star on the left and a blue house on the right, at night" });
@@ -104,7 +35,7 @@
   }
 
   function shapeField() {
-    const name = "w-shape" + ++ids;
+    const name = fresh("w-shape");
     const inputs = weft.facts.sizes.map(({ label, width, height }) => {
       const longest = Math.max(width, height), input = el("input", { type: "radio", name, "aria-label": `${label}, ${width} by ${height} pixels` });
       input.addEventListener("change", () => { doc.set(doc.field("width"), width); doc.set(doc.field("height"), height); });
@@ -151,11 +82,18 @@
   weft.create = (root, { props, trigger, watch }) => {
     const form = el("section", { class: "w-form", "aria-label": "Picture settings" });
     const stage = el("section", { class: "w-stage", "aria-label": "Picture" });
-    root.append(el("div", { class: "weft w-create" }, form, stage));
-    let prompt = null, seed = null, shown = [];
+    const left = {}; // how this page left each template, while it is open
+    const cards = weft.templates((name) => {
+      if (doc.template) left[doc.template] = doc.current;
+      doc.flush();
+      trigger("choose", { name, text: left[name] ? JSON.stringify(left[name]) : "" });
+    });
+    root.append(el("div", { class: "weft w-create" }, cards.box, form, stage));
+    let prompt = null, seed = null, shown = [], told = [], failed = null, wait = 0;
 
     const go = el("button", { type: "button", class: "w-go", id: "weft-go", onclick: () => (run.live ? weft.stop() : weft.generate()) });
     const notice = el("div", { class: "w-notice", hidden: true, role: "status" });
+    const list = el("ul", { class: "w-faults", id: "weft-faults", hidden: true, role: "status" });
     const pick = el("input", { type: "file", accept: ".png,.json,image/png,application/json", class: "w-sr", tabindex: -1, "aria-hidden": "true" });
     pick.addEventListener("change", () => { if (pick.files[0]) openFile(pick.files[0]); pick.value = ""; });
     const open = el("button", { type: "button", class: "w-btn", onclick: () => pick.click() }, icon("open"), "Open a picture or workflow");
@@ -169,20 +107,26 @@
       const shape = byRole.width && byRole.height ? shapeField() : null;
       seed = byRole.seed ? seedField(byRole.seed) : null;
       const made = rest.map((f) => ({ spec: f, ...(makers[f.kind] || makers.shown)(f) }));
+      const own = made.filter((m) => !m.spec.more), common = made.filter((m) => m.spec.more);
       shown = [[byRole.prompt, prompt], [byRole.avoid, avoid], [byRole.seed, seed], ...made.map((m) => [m.spec, m])].filter(([spec, m]) => spec && m);
       const more = el("details", { class: "w-more", id: "weft-more", open: remember.get("more") === "open", ontoggle: () => remember.set("more", more.open ? "open" : "folded") },
-        el("summary", {}, icon("chevron"), "More settings"), el("div", { class: "w-more-body" }, ...made.map((m) => m.box), el("div", { class: "w-wide" }, open, pick)));
-      form.replaceChildren(...[notice, prompt?.box, go, avoid?.box, shape?.box, seed?.box, more].filter(Boolean));
+        el("summary", {}, icon("chevron"), "More settings"), el("div", { class: "w-more-body" }, ...common.map((m) => m.box), el("div", { class: "w-wide" }, open, pick)));
+      const special = own.length ? el("div", { class: "w-own" }, ...own.map((m) => m.box)) : null;
+      form.replaceChildren(...[notice, prompt?.box, special, go, list, avoid?.box, shape?.box, seed?.box, more].filter(Boolean));
       weft.emit("shape", shape);
       show();
+      examine();
     }
     function show() {
       for (const [spec, part] of shown) part.show(doc.widget(spec));
       weft.last.shape?.show();
     }
     on("widget", ({ field: changed }) => {
+      if (failed && (!failed.socket || failed.socket === changed.widget)) failed = null; // it may be mended now
+      if (changed.role !== "seed") examine();
       if (changed.role !== "width" && changed.role !== "height") return;
       weft.last.shape?.show();
+      for (const [, part] of shown) part.resize?.();
       for (const [spec, part] of shown) if (spec === changed || spec.role === changed.role) part.show(doc.widget(spec));
     });
     function paintGo() {
@@ -193,21 +137,35 @@
       notice.hidden = !text;
       notice.replaceChildren(el("span", {}, text || ""), undo ? el("button", { type: "button", class: "w-link", onclick: () => { undo(); say(""); } }, "Undo") : "");
     }
-    function faults(error) {
-      for (const box of form.querySelectorAll(".w-field[data-node]")) {
-        const hit = error && box.dataset.node === error.node && (!error.socket || box.dataset.widget === error.socket);
-        box.classList.toggle("w-wrong", Boolean(hit));
-        const line = box.querySelector(".w-fault");
-        line.hidden = !hit;
-        line.textContent = hit ? weft.errorText(error) : "";
-        if (hit && box.closest("details")) box.closest("details").open = true;
-      }
+    // What is wrong, before the run (Python's check) and after it: at its field where that shows, else under the button.
+    function examine() {
+      clearTimeout(wait);
+      wait = setTimeout(() => { doc.flush(); trigger("examine", {}); }, 500);
     }
+    function faults() {
+      const known = new Set(told.map((p) => p.message));
+      const all = [...told, ...(failed && !known.has(failed.message) ? [failed] : [])], elsewhere = new Set(all);
+      for (const box of form.querySelectorAll(".w-field[data-node]")) {
+        const here = all.filter((p) => p.node === box.dataset.node && p.socket === box.dataset.widget && p.level !== "warning");
+        const folded = box.closest("details"), line = box.querySelector(".w-fault");
+        if (here.includes(failed) && folded) folded.open = true;
+        const seen = here.length && !(folded && !folded.open);
+        const above = !failed && box.querySelector(".w-long:not([hidden])"); // the prompt's own line says it already
+        box.classList.toggle("w-wrong", Boolean(here.length && !above));
+        line.hidden = !here.length || Boolean(above);
+        line.textContent = here.map((p) => weft.errorText(p)).join(" ");
+        if (seen) here.forEach((p) => elsewhere.delete(p));
+      }
+      list.hidden = !elsewhere.size;
+      list.replaceChildren(...[...elsewhere].map((p) => el("li", { "data-level": p.level || "error" }, weft.errorText(p, p.title))));
+    }
+    on("problems", (message) => { told = message.problems || []; faults(); });
 
     weft.generate = () => {
       if (run.live || !doc.current) return;
       if (seed && remember.get("seed-lock") !== "on") seed.put(draw());
-      faults(null);
+      failed = null;
+      faults();
       const asked = doc.field("prompt");
       say(asked && !String(doc.widget(asked)).trim() ? "The prompt is empty, so the model paints what it likes. Describe something to steer it." : "");
       doc.flush();
@@ -254,24 +212,44 @@
       if (event.dataTransfer.files[0]) openFile(event.dataTransfer.files[0]);
     });
 
+    weft.bring = (spec, file) => {
+      if (file.size > weft.facts.maxUpload * 0.7) return brought({ ...spec, fault: `${file.name} is larger than this studio takes.` });
+      const reader = new FileReader();
+      reader.onload = () => trigger("bring", { node: spec.node, widget: spec.widget, name: file.name, data: String(reader.result).split(",")[1] || "" });
+      reader.onerror = () => brought({ ...spec, fault: `${file.name} cannot be read.` });
+      reader.readAsDataURL(file);
+    };
+    function brought({ node, widget, value, thumb, fault }) {
+      const found = shown.find(([spec]) => spec.node === node && spec.widget === widget);
+      if (!found) return;
+      if (value) { weft.thumbs[value.file] = thumb; doc.set(found[0], value); }
+      found[1].show(doc.widget(found[0]));
+      if (fault) { failed = { node, socket: widget, message: fault, hint: "" }; faults(); }
+    }
+
     function receive() {
       const message = parse(props.value);
+      if (message.brought) return brought(message.brought);
       if (message.document) {
-        const before = doc.current, panel = doc.panel;
-        doc.load(message.document, message.panel);
+        const before = doc.current, panel = doc.panel, template = doc.template;
+        Object.assign(weft.thumbs, message.thumbs);
+        told = [];
+        failed = null;
+        doc.load(message.document, message.panel, message.template);
         weft.vocabulary = weft.vocabularyOf(doc);
         build();
         if (message.restored && message.restored.seed) { remember.set("seed-lock", "on"); build(); }
-        if (message.says) say(message.says, before && message.undo ? () => { doc.load(before, panel); build(); doc.flush(); } : null);
+        say(message.says, before && message.undo ? () => { doc.load(before, panel, template); build(); doc.flush(); } : null);
         if (before) doc.flush();
       } else if (message.says) say(message.says);
     }
     weft.vocabulary = new Set();
     doc.publish = (document) => { props.value = JSON.stringify({ document }); };
     watch("value", receive);
+    on("document", () => cards.show(doc.template));
     weft.stage(stage);
     receive();
-    on("run", (snapshot) => { paintGo(); faults(snapshot.error); });
+    on("run", (snapshot) => { paintGo(); failed = snapshot.error || null; faults(); });
     on("model", () => { weft.vocabulary = weft.vocabularyOf(doc); show(); });
     paintGo();
     restore();
@@ -281,8 +259,8 @@
       const text = remember.get("document"), kept = text && text.length < 1000000 ? parse(text, null) : null;
       if (!kept) return;
       const shape = (d) => JSON.stringify([d.nodes?.map((n) => [n.id, n.kind, n.mode]), d.edges, d.exposed]);
-      if (shape(kept) !== shape(doc.current)) return void trigger("open", { text, name: "" });
-      doc.load(kept, doc.panel);
+      if (shape(kept) !== shape(doc.current) || doc.panel.some((f) => f.kind === "picture")) return void trigger("open", { text, name: "" });
+      doc.load(kept, doc.panel, doc.template);
       build();
     }
   };

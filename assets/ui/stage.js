@@ -7,6 +7,11 @@
   weft.facts_of = (p) => [`${p.width} × ${p.height}`, p.seed === null ? null : `seed ${p.seed}`, p.seconds ? `${p.seconds.toFixed(1)} s` : null].filter(Boolean).join("  ·  ");
   weft.when = (p) => new Date(p.created * 1000).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
   weft.titled = (p) => (p.title === "weft" ? "" : p.title); // the name that every file gets unless somebody chose one
+  // What a picture of a run is: its name, unless it is the one that every file gets.
+  weft.outputName = (p) => {
+    const words = (weft.titled(p) || "picture").replaceAll(/[-_]+/g, " ").trim();
+    return words.charAt(0).toUpperCase() + words.slice(1) + (p.item === null || p.item === undefined ? "" : ` ${p.item + 1}`);
+  };
   weft.named = (p) => p.prompt || weft.titled(p) || "Picture without a prompt";
   // On a shared host the saved file carries no workflow unless asked for.
   weft.saveLinks = (p) => [[p.save, "Save PNG"], [p.saveWithGraph, "PNG with settings"]].filter(([href]) => href)
@@ -32,7 +37,8 @@
     const mat = el("div", { class: "w-mat", id: "weft-mat" });
     const caption = el("div", { class: "w-caption" });
     const strip = el("ul", { class: "w-strip", id: "weft-strip", "aria-label": "Earlier pictures, newest first" });
-    root.append(mat, caption, strip);
+    const outputs = el("div", { class: "w-outputs", id: "weft-outputs", role: "group", "aria-label": "All pictures of this run", hidden: true });
+    root.append(mat, outputs, caption, strip);
     let chosen = null, mode = "";
 
     // The print is as large as the mat allows; a small picture is shown enlarged, never cropped.
@@ -62,8 +68,20 @@
         el("h2", {}, "What shall we cut from paper?"), el("p", {}, "Describe a picture, or start from one of these."),
         el("div", { class: "w-examples" }, ...examples.map((text) => el("button", { type: "button", class: "w-chip", onclick: () => weft.setPrompt(text) }, text)))));
       caption.replaceChildren();
+      outputs.hidden = true;
+    }
+    // The other pictures of the same run: the result beside its heat map, strip or panels.
+    function together(p) {
+      const { made, list } = weft.pictures;
+      const all = made.some((q) => q.id === p.id) ? made : list.filter((q) => q.run && q.run === p.run);
+      const order = (q) => `${q.node || ""} ${String(q.item ?? 0).padStart(3, "0")}`;
+      return all.length < 2 ? [] : [...all].sort((a, b) => (order(a) < order(b) ? -1 : 1));
     }
     function picture(p) {
+      const all = together(p);
+      outputs.hidden = !all.length;
+      outputs.replaceChildren(...all.map((q) => el("button", { type: "button", class: "w-output", "data-id": q.id, "aria-pressed": String(q.id === p.id), onclick: () => { choose(q); outputs.querySelector("[aria-pressed=true]")?.focus(); } },
+        el("img", { src: q.thumb, alt: "", height: 56 }), el("span", {}, weft.outputName(q)))));
       mat.replaceChildren(print(p.width, p.height, p.url, weft.named(p), false));
       fit();
       caption.replaceChildren(
@@ -79,6 +97,7 @@
       const width = Number(doc.field("width") ? doc.widget(doc.field("width")) : 1) || 1, height = Number(doc.field("height") ? doc.widget(doc.field("height")) : 1) || 1;
       const shown = mat.querySelector(".w-forming img");
       if (shown && image) { shown.src = image; return; }
+      outputs.hidden = true;
       mat.replaceChildren(print(width, height, image, image ? "Live preview of the picture in the making" : snapshot.job.state === "queued" ? "Waiting for its turn" : "Laying out the paper", true));
       fit();
       const prompt = doc.field("prompt");

@@ -65,10 +65,11 @@
 
   // The graph document: the one state behind every view. `panel` says which widgets Create shows and how (from Python).
   const doc = {
-    current: null, panel: [], publish: () => {}, timer: 0,
-    load(document, panel) {
+    current: null, panel: [], template: "", publish: () => {}, timer: 0,
+    load(document, panel, template = "") {
       doc.current = document;
       doc.panel = panel || [];
+      doc.template = template;
       emit("document", doc);
     },
     widget(field) {
@@ -143,7 +144,7 @@
 
   // Pictures of this owner, newest first: the strip and the stage read them.
   const pictures = {
-    list: [],
+    list: [], made: [], // `made`: the pictures of the newest run of this page
     receive: (text) => pictures.replace(parse(text).pictures || []),
     replace(list) { pictures.list = list; emit("pictures", list); },
     change(card, gone = false) { // starred, deleted, or brought back
@@ -152,6 +153,7 @@
     },
     add(list) {
       const fresh = new Set(list.map((p) => p.id));
+      pictures.made = list;
       pictures.replace([...list, ...pictures.list.filter((p) => !fresh.has(p.id))].slice(0, 60));
       emit("made", list[0]);
     },

@@ -7,9 +7,10 @@ what its colours mean.
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ MARGIN, GAP, SMALL, LABEL, HEAD, TITLE = 28, 14, 14, 15, 18, 23
 SCALE_HIGH = 58
 FINE = 4
 LONGEST = 1480
-ALONE, SMALLEST = 448, 132
+MOST_ACROSS, ALONE, SMALLEST = 9, 448, 132
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +49,7 @@ class Section:
     panels: tuple[Panel, ...]
 
 
-@cache
+@lru_cache(64)
 def font(size: int, weight: int = 400) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """The studio's face at a size in pixels; `weight` 400..700. Pillow's own where its build cannot read
     it."""
@@ -195,9 +196,11 @@ def write(
     """Write one line with its top left at `at`, cut with an ellipsis at `room` pixels; returns its width."""
     text = " ".join(text.split())
     if room and text_width(text, size, weight) > room:
-        while text and text_width(text + "…", size, weight) > room:
-            text = text[:-1]
-        text = text.rstrip() + "…"
+        # a longer beginning is never narrower
+        kept = (
+            bisect_right(range(len(text)), room, key=lambda n: text_width(text[:n] + "…", size, weight)) - 1
+        )
+        text = text[: max(kept, 0)].rstrip() + "…"
     wide = text_width(text, size, weight)
     if not wide:
         return 0
@@ -209,6 +212,7 @@ def write(
     return wide
 
 
+@lru_cache(2048)
 def text_width(text: str, size: int, weight: int = 400) -> int:
     """How many pixels a line takes."""
     return math.ceil(font(size * FINE, weight).getlength(text) / FINE)
@@ -219,8 +223,8 @@ def _arrange(panels: int, sections: int) -> tuple[int, int]:
     if panels == 1:
         return 1, ALONE if sections == 1 else 300
     if sections > 1 or panels <= 4:
-        across = min(panels, 10 if sections > 1 else 4)
+        across = min(panels, MOST_ACROSS if sections > 1 else 4)
     else:
-        across = min(math.ceil(math.sqrt(panels * 1.6)), 10)
+        across = min(math.ceil(math.sqrt(panels * 1.6)), MOST_ACROSS)
     room = (LONGEST - 2 * MARGIN - (across - 1) * GAP) // across
     return across, max(min(room, 300 if across <= 4 else 220), SMALLEST)

@@ -60,18 +60,20 @@ def heat_maps(
     if range == "between words" and not shown.shares:
         named = [(label, note, over_words(values)) for label, note, values in named]
     most = max(float(values[..., list(columns)].max()) for _, _, values in named)
-    scaled = [
-        (label, note, min_max(values) if range == "own" else values / (most or 1.0))
-        for label, note, values in named
-    ]
+    scaled = [min_max(values) if range == "own" else values / (most or 1.0) for _, _, values in named]
 
-    def panel(column: int, label: str, note: str, values: torch.Tensor) -> Panel:
-        return Panel(values[..., column].numpy(), label or shown.labels[column], note)
+    def panel(column: int, i: int) -> Panel:
+        label, note, values = named[i]
+        # a weak map is stretched as far as a strong one: the number tells them apart
+        peak = f"up to {_percent(float(values[..., column].max()))}" if range == "own" else ""
+        return Panel(scaled[i][..., column].numpy(), label or shown.labels[column], note or peak)
 
     if grid == "mean":
-        sections = [Section("", tuple(panel(c, *entry) for c in columns for entry in scaled))]
+        sections = [Section("", tuple(panel(c, 0) for c in columns))]
     else:
-        sections = [Section(shown.labels[c], tuple(panel(c, *entry) for entry in scaled)) for c in columns]
+        sections = [
+            Section(shown.labels[c], tuple(panel(c, i) for i, _ in enumerate(named))) for c in columns
+        ]
     what = "Word maps" if of == WORDS else "Concept maps"
     title = {"mean": what, "blocks": f"{what}, block by block", "steps": f"{what}, step by step"}[grid]
     height, width = named[0][2].shape[:2]

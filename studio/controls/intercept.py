@@ -73,13 +73,12 @@ class _Catch(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        kwargs = kwargs or {}
         if func is SDPA and self.open:
-            out = self.watcher.attention(self.site, Kernel(args, kwargs))
+            out = self.watcher.attention(self.site, Kernel(args, kwargs or {}))
             if out is not None:
                 self.open = False
                 return out
-        return func(*args, **kwargs)
+        return func(*args, **kwargs) if kwargs else func(*args)
 
 
 class SiteHook(ModelHook):  # type: ignore[misc]

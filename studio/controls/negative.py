@@ -173,10 +173,10 @@ class Nag(Avoid):
 
     def mixed(self, positive: torch.Tensor, negative: torch.Tensor) -> torch.Tensor:
         # written as differences, so that equal answers give exactly the positive one
-        pushed = positive + (self.scale - 1) * (positive - negative)
+        pushed = torch.add(positive, positive - negative, alpha=self.scale - 1)
         ratio = self._size(pushed) / self._size(positive).clamp_min(1e-12)
-        pushed = pushed * (self.tau / ratio.clamp_min(self.tau)).to(pushed.dtype)
-        return positive + self.alpha * (pushed - positive)
+        pushed *= (self.tau / ratio.clamp_min(self.tau)).to(pushed.dtype)
+        return torch.lerp(positive, pushed, self.alpha)
 
     def _size(self, tokens: torch.Tensor) -> torch.Tensor:
         """The norm of each token over heads and channels: row, 1, token, 1; fp32."""

@@ -109,7 +109,8 @@ RELATIONS: Final[tuple[tuple[tuple[str, ...], str], ...]] = tuple(
                 "inside": "in|inside|into|within|inside of|in the middle of|in the centre of"
                 "|in the center of",
                 "beside": "beside|by|near|next to|close to|alongside|around|at|against|opposite|towards"
-                "|toward|across from|among|past|on the side of|by the side of|at the side of|along",
+                "|toward|across from|ahead of|to|among|past|on the side of|by the side of|at the side of"
+                "|along",
                 "front": "in front of|before",
                 "behind": "behind|in back of",
                 "between": "between|in between",
@@ -119,6 +120,7 @@ RELATIONS: Final[tuple[tuple[tuple[str, ...], str], ...]] = tuple(
         key=lambda pair: -len(pair[0]),
     )
 )
+STRESSES: Final = _words("right just directly immediately half partly")
 EACH_OTHER: Final = (("each", "other"), ("one", "another"))
 SIDE_BY_SIDE: Final = (("side", "by", "side"), ("next", "to", "another"), ("in", "a", "row"))
 
@@ -138,9 +140,9 @@ SETTINGS: Final = _words(
 )
 # Of these, the ones that are the background even where they stand alone: "..., night".
 SCENERY: Final = _words(
-    "day daytime night nighttime sunset sunrise dusk dawn twilight underwater snow desert forest woods"
-    " jungle city sea ocean beach meadow landscape countryside outdoors indoors outside winter summer autumn"
-    " sky savanna savannah space fog rain storm scenery town seascape cityscape"
+    "background backdrop day daytime night nighttime sunset sunrise dusk dawn twilight underwater snow"
+    " desert forest woods jungle city sea ocean beach meadow landscape countryside outdoors indoors outside"
+    " winter summer autumn sky savanna savannah space fog rain storm scenery town seascape cityscape"
 )
 WEATHER: Final = _words("snowy rainy foggy misty sunny cloudy stormy windy starry nighttime daytime")
 BACKDROPS: Final = _words("background backdrop distance horizon")
@@ -155,6 +157,7 @@ PARTS: Final = _words(
     " corners walls floor sides pattern patterns texture freckles tattoos skin tentacles claws fangs mane"
     " trunk"
 )
+BODY: Final = _words("back side belly stomach knees head heels toes lap shoulder shoulders own")
 CLOTHES: Final = PARTS & _words(
     "hat cap crown scarf glasses sunglasses armour armor cape dress suit shirt coat jacket shoes boots"
     " gloves"
@@ -184,7 +187,7 @@ NOT_VERBS: Final = _words(
     " being thing swing sling duckling earring pudding railing drawing engraving viking sibling dumpling"
     " darling red bed shed sled seed weed feed reed steed speed shield field child bleed"
 )
-IRREGULAR_PARTICIPLES: Final = _words("hung seen shown stuck bound sunk worn torn written thrown")
+IRREGULAR_PARTICIPLES: Final = _words("hung cut seen shown stuck bound sunk worn torn written thrown")
 TURNS: Final = _words("facing looking pointing turned turning faces looks points heading going moving")
 
 MEDIA: Final = _words(

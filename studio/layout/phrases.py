@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from studio.layout import lexicon as lex
 
 _TOKEN = re.compile(r"\"[^\"]+\"|“[^”]+”|[^\W_]+(?:['’\-][^\W_]+)*|[,.;:!?()]")
+LONGEST = 16
+"""Words before a noun that are looked at."""
 STOPS = frozenset(".;!?")
 COMMAS = frozenset(",:()")
 _FIRST = frozenset(words[0] for words, _ in lex.RELATIONS)
@@ -89,8 +91,9 @@ def place_name(words: list[str]) -> str:
     return f"{row} {column}".strip() or "middle"
 
 
-def noun_phrase(tokens: tuple[Token, ...], at: int, again: str = "") -> NounPhrase | None:
-    """The noun phrase that begins here; `again` is the noun that "one" and "ones" stand for."""
+def noun_phrase(tokens: tuple[Token, ...], at: int, again: str = "", deep: int = 2) -> NounPhrase | None:
+    """The noun phrase that begins here; `again` is the noun that "one" and "ones" stand for, `deep` how many
+    "of" may follow."""
     start, determiner, count, vague, quantity = at, "", 0, "", ""
     while True:
         word, behind = word_at(tokens, at), word_at(tokens, at + 1)
@@ -129,7 +132,8 @@ def noun_phrase(tokens: tuple[Token, ...], at: int, again: str = "") -> NounPhra
     group = bool(vague or quantity) or (plural and not count)
     noun = lex.singular(head) if count > 1 else head
     tail = ""
-    if word_at(tokens, at) == "of" and (inner := noun_phrase(tokens, at + 1)) is not None:
+    of = word_at(tokens, at) == "of" and deep > 0
+    if of and (inner := noun_phrase(tokens, at + 1, deep=deep - 1)) is not None:
         tail, at = shown(tokens[at : inner.end]), inner.end
     if at < len(tokens) and tokens[at].quoted:
         tail, at = f'{tail} "{tokens[at].shown}"'.strip(), at + 1
@@ -151,14 +155,20 @@ def _opens_noun(tokens: tuple[Token, ...], at: int) -> bool:
 def _run(tokens: tuple[Token, ...], at: int, run: list[str]) -> int:
     """Open words from here on, and adjectives joined by a comma or "and" ("a red and blue ball")."""
     while True:
-        while is_open(tokens, at):
+        while is_open(tokens, at) and len(run) < LONGEST:
             run.append(word_at(tokens, at))
             at += 1
         joined = word_at(tokens, at) in (",", "and") and run and all(map(lex.is_adjective, run))
         if not joined or not lex.is_adjective(word_at(tokens, at + 1)):
             return at
+        ends = run[-1] in lex.ALSO_NOUNS and (word_at(tokens, at) == "," or run[-1] not in lex.COLOURS)
+        if ends and len(run) > 1:  # "a black square, a ..." is whole; "gold and silver ring" is not
+            return at
         follows = at + 1
-        while is_open(tokens, follows) and lex.is_adjective(word_at(tokens, follows)):
+        while follows - at < LONGEST and (
+            lex.is_adjective(word_at(tokens, follows))
+            or (word_at(tokens, follows) in (",", "and") and lex.is_adjective(word_at(tokens, follows + 1)))
+        ):
             follows += 1
         if not is_open(tokens, follows):  # "orange and gold" ends here: two things, not one of two colours
             return at
@@ -172,6 +182,8 @@ def _without_verb(run: list[str], end: int, one: bool, given: bool) -> tuple[lis
     for k in range(1, len(run)):
         word, rest, before = run[k], run[k + 1 :], run[k - 1]
         if lex.is_adjective(before) and before not in lex.ALSO_NOUNS:
+            continue
+        if rest and lex.is_adjective(word):
             continue
         done = not rest or all(map(is_adverb, rest))
         if lex.is_participle(word):
@@ -193,8 +205,10 @@ def place_at(tokens: tuple[Token, ...], at: int) -> tuple[int, str] | None:
         at += 1
     while word_at(tokens, at) in ("the", "very", "far", "extreme"):
         at += 1
-    words = []
-    while word_at(tokens, at) in lex.PLACE_WORDS or word_at(tokens, at) in ("most", "very"):
+    words: list[str] = []
+    while len(words) < 4 and (
+        word_at(tokens, at) in lex.PLACE_WORDS or word_at(tokens, at) in ("most", "very")
+    ):
         words.append(word_at(tokens, at))
         at += 1
     while words and word_at(tokens, at) in lex.PLACE_TAILS | {"most"}:
@@ -215,13 +229,10 @@ def place_at(tokens: tuple[Token, ...], at: int) -> tuple[int, str] | None:
 
 def relation_at(tokens: tuple[Token, ...], at: int) -> tuple[int, str] | None:
     """(end, kind) of the longest relation that begins here, as in `lexicon.RELATIONS`."""
-    while word_at(tokens, at) in ("right", "just", "directly", "immediately", "standing", "half", "partly"):
-        at += 1
-        if at >= len(tokens):
-            return None
-    for words, kind in lex.RELATIONS:
-        if tuple(token.word for token in tokens[at : at + len(words)]) == words:
-            return at + len(words), kind
+    for start in (at, at + 1) if word_at(tokens, at) in lex.STRESSES else (at,):
+        for words, kind in lex.RELATIONS:
+            if tuple(token.word for token in tokens[start : start + len(words)]) == words:
+                return start + len(words), kind
     return None
 
 
@@ -238,7 +249,7 @@ def setting_at(tokens: tuple[Token, ...], at: int) -> tuple[int, str] | None:
     found = noun_phrase(tokens, behind)
     if found is None or found.place:
         return None
-    if found.noun not in lex.SETTINGS and f"{found.noun}s" not in lex.SETTINGS:
+    if found.noun not in lex.SETTINGS:
         return None
     words = [token.shown for token in tokens[behind : found.end]]
     if lead in ("under", "below", "beneath") and found.noun in ("water", "sea", "ocean"):

@@ -43,8 +43,21 @@ _FULL = 0.55
 
 def plan_sentence(sentence: str, *, aspect: float = 1.0, maps: Maps | None = None) -> tuple[Layout, Reading]:
     """The layout of a sentence, and what was understood of it (`Reading.passed_over`: what was not)."""
-    reading = read_sentence(sentence)
+    reading = _with_room(read_sentence(sentence))
     return plan_layout(reading, aspect=aspect, maps=maps), reading
+
+
+def _with_room(reading: Reading) -> Reading:
+    """The reading with as many things as there may be regions; the others count as passed over."""
+    extra = reading.things[MOST_REGIONS:]
+    if not extra:
+        return reading
+    return replace(
+        reading,
+        things=reading.things[:MOST_REGIONS],
+        relations=tuple(r for r in reading.relations if max(r.first, *r.second) < MOST_REGIONS),
+        passed_over=(*reading.passed_over, *(thing.prompt for thing in extra)),
+    )
 
 
 def plan_layout(reading: Reading, *, aspect: float = 1.0, maps: Maps | None = None) -> Layout:
@@ -53,6 +66,7 @@ def plan_layout(reading: Reading, *, aspect: float = 1.0, maps: Maps | None = No
     Boxes lie in the picture and are made smaller until they no longer overlap, but for things that stand in
     front of or inside another one: that one lies below them, with the role "underlay".
     """
+    reading = _with_room(reading)
     things, who = _counted(reading)
     wishes = _wishes(reading, who, things)
     order = _order(len(things), wishes)
@@ -249,9 +263,8 @@ def _sizes(things: Sequence[Thing], wishes: Sequence[Wish], aspect: float) -> Fl
     places = {thing.place for thing in things}
     # Ninths of the picture leave a third to each; only "left" and "right" alone may be wider.
     ninths = len(places - {""}) > 1 and any(" " in place or place == "middle" for place in places)
-    sizes = np.array(
-        [_size(thing, usual, 0.30 if ninths and thing.place else 1.0, aspect) for thing in things]
-    )
+    most = 0.30 if ninths else 0.50
+    sizes = np.array([_size(thing, usual, most if thing.place else 1.0, aspect) for thing in things])
     # What holds or stands behind others is as large as they need; the innermost first.
     for k in sorted(
         {w.boxes[1] for w in wishes if shares_room(w)}, key=_order(count, wishes).index, reverse=True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from studio.layout import lexicon as lex
 from studio.layout import phrases as ph
@@ -113,6 +114,12 @@ class Notebook:
         self.behind = False  # "in the background" said before its thing
         self.last: Draft | None = None  # what the next words belong to; None where a clause begins
         self.leads = False  # in this clause places stand before their things
+
+    @cached_property
+    def last_noun(self) -> int:
+        """Where the last noun phrase of the sentence begins; -1 if there is none."""
+        places = reversed(range(len(self.tokens)))
+        return next((at for at in places if ph.noun_phrase(self.tokens, at) is not None), -1)
 
     def _take(self, start: int, end: int) -> int:
         self.used[start:end] = [True] * (end - start)

@@ -15,6 +15,8 @@ from studio.layout.reading import Notebook, Reading, Relation, Thing
 
 __all__ = ["Reading", "Relation", "Thing", "read_sentence"]
 
+_OWN = frozenset(("its", "his", "her", "their"))
+
 
 def read_sentence(sentence: str) -> Reading:
     """The things, relations and background of a sentence; never fails, whatever the text is."""
@@ -121,7 +123,7 @@ class _Reader(Notebook):
 
     def _more(self, at: int) -> bool:
         """Whether a thing is still to come."""
-        return any(ph.noun_phrase(self.tokens, k) is not None for k in range(at, len(self.tokens)))
+        return at <= self.last_noun
 
     def _setting(self, at: int) -> int:
         found = ph.setting_at(self.tokens, at)
@@ -135,7 +137,7 @@ class _Reader(Notebook):
         if words in lex.SIDE_BY_SIDE and self.last is not None:
             self._chain(self._group(self.last))
             return self._take(at, at + 3)
-        if words[1:2] and words[1] in ("its", "his", "her", "their") and words[-1] in lex.COLUMNS:
+        if words[1:2] and words[1] in _OWN and words[-1] in lex.COLUMNS:
             return self._to_pronoun(at, at + 2, lex.COLUMNS[words[-1]])
         found = ph.relation_at(self.tokens, at)
         if found is None:
@@ -154,6 +156,8 @@ class _Reader(Notebook):
         phrase = ph.noun_phrase(self.tokens, end, self._again)
         if phrase is None:
             return at
+        if self.last is not None and phrase.noun in lex.BODY | lex.PARTS and phrase.determiner in _OWN:
+            return self._extra(at, phrase.end)
         firsts = self._group(self.last) if self.last is not None else []
         seconds = [self._add(phrase, end)]
         stop = phrase.end
@@ -219,7 +223,7 @@ class _Reader(Notebook):
             "like",
         ):
             behind += 1
-        elif word in lex.COVERINGS and lex.is_adjective(word_at(self.tokens, behind)):
+        elif word in lex.COVERINGS and lex.is_adjective(word_at(self.tokens, behind)) and self.last.end == at:
             while lex.is_adjective(word_at(self.tokens, behind)):
                 behind += 1
             return self._extra(at, behind)
@@ -264,6 +268,13 @@ class _Reader(Notebook):
             phrase = ph.noun_phrase(self.tokens, at, self._again)
         if phrase is None or word_at(self.tokens, at - 1) in lex.NEGATIONS:
             return at
+        said_first = self.ahead is not None or bool(self.place)
+        if (
+            said_first
+            and lex.is_finite(word_at(self.tokens, at), False)
+            and ph.noun_phrase(self.tokens, at + 1)
+        ):
+            return self._take(at, at + 1)  # "behind the house stands a tree"
         text = self._shown(at, phrase.end)
         scenery = phrase.noun in lex.SCENERY and not phrase.place and not self.place and self.ahead is None
         if self.behind or (scenery and ph.place_at(self.tokens, phrase.end) is None):

@@ -76,19 +76,15 @@ def shares_room(wish: Wish) -> bool:
 def sharing(count: int, wishes: Sequence[Wish]) -> Flags:
     """Which pairs may overlap, box, box: those of `shares_room`, what stands on or in one of them, and each
     box with itself."""
-    share = np.eye(count, dtype=bool)
+    over = np.zeros((count, count), dtype=bool)
     for wish in wishes:
         if shares_room(wish):
-            share[wish.boxes[0], wish.boxes[1]] = share[wish.boxes[1], wish.boxes[0]] = True
+            over[wish.boxes[0], wish.boxes[1]] = True
     for _ in range(count):
         for wish in wishes:
             if wish.kind in ("on", "inside", "within", "front"):
-                carried, carrier = wish.boxes
-                inherited = share[carrier].copy()
-                inherited[carrier] = share[carried, carrier]
-                share[carried] |= inherited
-                share[:, carried] |= inherited
-    return share
+                over[wish.boxes[0]] |= over[wish.boxes[1]]
+    return np.asarray(over | over.T | np.eye(count, dtype=bool))
 
 
 def bands(place: str, loose: bool = False) -> tuple[tuple[float, float], tuple[float, float]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, NamedTuple
 
 from studio.api import (
@@ -13,14 +14,17 @@ from studio.api import (
     Latent,
     Model,
     Number,
+    Refusal,
     Sampler,
     Seed,
     Sigmas,
     Slider,
+    View,
     Wrap,
     node,
 )
 from studio.models.family import parts_of
+from studio.nodes.together import review_attachments
 from studio.sampling import samplers, schedules
 from studio.sampling.loop import sample_run
 from studio.sampling.previews import preview
@@ -86,7 +90,32 @@ def choose_sampler(
     return samplers.sampler(sampler)
 
 
-@node(group="Sampling", title="Sample", resources="gpu")
+def review_sample(view: View) -> Iterator[Refusal]:
+    """Attachments that do not go together, and what needs another sampler or another start."""
+    yield from review_attachments(view)
+    sampler = next((str(s.widgets.get("sampler", "")) for s in view.feeding("sampler")), "")
+    for wrap in view.feeding("wraps"):
+        if wrap.kind == "steer_to_picture" and wrap.widgets.get("force") and sampler not in ("", "euler"):
+            yield _other_sampler(wrap, "euler", sampler)
+    starts = {source.kind for source in view.feeding("latent")}
+    for control in view.feeding("attachments"):
+        method = next((str(s.widgets.get("method", "")) for s in control.feeding("inversion")), "")
+        if control.technique == "inject_v" and method and sampler not in ("", method):
+            yield _other_sampler(control, method, sampler)
+        if control.technique in ("force", "inject_v") and starts and "invert_picture" not in starts:
+            yield Refusal(
+                f"{control.title!r} follows an inverted picture, but the run starts from another latent.",
+                "Connect the latent of Invert picture to Sample.",
+                "latent",
+                "warning",
+            )
+
+
+def _other_sampler(view: View, wanted: str, given: str) -> Refusal:
+    return Refusal(f"{view.title!r} needs the sampler {wanted}, not {given}.", f"Choose {wanted}.", "sampler")
+
+
+@node(group="Sampling", title="Sample", resources="gpu", review=review_sample)
 def sample(
     model: Model,
     positive: Conditioning,

@@ -41,6 +41,8 @@ from studio.nodes.edit import FILLERS, best_map_sites, sites_of
 from studio.values import Latent, Seen, TokenSpan
 
 MOST_WORDS = 32
+# a mask of more of the picture than this is hardly a thing in it
+TOO_MUCH = 0.75
 
 
 def review_words(view: View) -> Iterator[Refusal]:
@@ -56,6 +58,9 @@ def review_words(view: View) -> Iterator[Refusal]:
             if name.isascii() and not has_words(text, name):
                 known = dict.fromkeys(word.text for word in words_of(text))
                 hint = did_you_mean(name, known) or f"It has {', '.join(known) or 'no words'}."
+                apart = [word.text for word in words_of(name)]
+                if len(apart) > 1 and all(has_words(text, word) for word in apart):
+                    hint = f"Its words stand apart in the prompt; name them as {', '.join(apart)!r}."
                 yield Refusal(f"{name!r} is not in the prompt.", hint, "words")
 
 
@@ -285,7 +290,13 @@ def mask_from_words(
         soften=soften,
         picture=picture,
     )
-    ctx.note("mask", {"word": word, "share": float(cells.float().mean()), "grid": list(cells.shape)})
+    share = float(cells.float().mean())
+    ctx.note("mask", {"word": word, "share": share, "grid": list(cells.shape)})
+    if share > TOO_MUCH:
+        ctx.warn(
+            f"The mask of {word or 'the first word'!r} covers {share:.0%} of the picture: this word has no "
+            "clear place in it. Watch more words beside it, other blocks, or try concepts."
+        )
     return mask
 
 

@@ -179,13 +179,9 @@ def _plan(sigmas: Sigmas, cycles: int, low: float, high: float, until: float) ->
             hint="They are shares of the steps that are left: 0 <= until <= low <= high <= 1.",
         )
     levels = [sigmas.steps - math.floor(share * sigmas.steps + 1e-9) for share in (high, low, until)]
-    if cycles and levels[0] == levels[1]:
-        raise StudioError(
-            f"With {sigmas.steps} steps there is no step between high {high} and low {low}.",
-            socket="high",
-            hint="Raise high or the number of steps.",
-        )
     if cycles and sigmas.values[levels[1]] >= 1:
         raise StudioError("A cycle cannot go up from pure noise.", socket="low", hint="Lower low.")
+    # however few steps there are, a cycle has one
+    levels[0] = min(levels[0], max(levels[1] - 1, 0))
     total = cycles * (levels[1] - levels[0]) + sigmas.steps - levels[1]
     return _Plan(levels[0], levels[1], levels[2], total)

@@ -52,12 +52,12 @@ def make_predict(
     latent: trajectory and picture, channel, height, width, fp32; each prediction has its shape. What comes
     from the text is put together once for each set of rows and appended prompts of a run, not at every step.
     """
-    prepared: dict[tuple[int, ...], _Prepared] = {}
+    prepared: dict[tuple[object, ...], _Prepared] = {}
 
     def predict(latent: torch.Tensor, step: Step, rows: Sequence[Row]) -> tuple[torch.Tensor, ...]:
         segments = () if attached is None else tuple(attached.segments(step))
         kept = (*rows, *(segment.conditioning.embeds for segment in segments))
-        key = (latent.shape[0], len(segments), *(id(thing) for thing in kept))
+        key = (latent.shape[0], tuple(s.name for s in segments), *(id(thing) for thing in kept))
         if key not in prepared:
             if len(prepared) >= MOST_KEPT:
                 prepared.clear()

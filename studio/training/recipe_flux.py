@@ -7,6 +7,7 @@ The vocabulary, the tokenizer (one token a word, for both text encoders) and the
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import torch
@@ -17,7 +18,16 @@ from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast,
 
 from studio.models.flux import image_ids, pack
 from studio.scenes.caption import VOCABULARY
-from studio.training.recipe import MARK_CLASSES, NATIVE, PATCH_PIXELS, SHIFT, SPECIAL, TEXT_TOKENS
+from studio.training.recipe import (
+    MARK_CLASSES,
+    NATIVE,
+    PATCH_PIXELS,
+    SHIFT,
+    SPECIAL,
+    TEXT_TOKENS,
+    Student,
+    read_exported,
+)
 
 WIDTH, HEAD = 192, 32
 DOUBLE, SINGLE = 3, 5
@@ -164,7 +174,11 @@ class _ByRow:
 
 
 def read_flux(student: FluxStudent, folder: Path) -> None:
-    """Take the weights that `save_flux` wrote (fp16, so good to three digits)."""
+    """Take the weights that `save_flux` wrote (fp16, so good to three digits); or, out of a scenes-sd3
+    folder, what both have: the vectors of the words, the CLIP encoder, the embedders of patches and time."""
+    if json.loads((folder / "model_index.json").read_text())["_class_name"] == "StableDiffusion3Pipeline":
+        _read_relative(student, folder)
+        return
     for module, name, file in (
         (student.transformer, "transformer", "diffusion_pytorch_model"),
         (student.clip, "text_encoder", "model"),
@@ -172,6 +186,22 @@ def read_flux(student: FluxStudent, folder: Path) -> None:
     ):
         stored = load_file(folder / name / f"{file}.safetensors")
         module.load_state_dict({key: value.float() for key, value in stored.items()}, strict=False)
+
+
+def _read_relative(student: FluxStudent, folder: Path) -> None:
+    other = Student()
+    read_exported(other, folder)
+    words, clip = list(other.text)
+    student.clip.load_state_dict(clip.state_dict(), strict=False)
+    with torch.no_grad():
+        # T5 adds to its word table without norm in between: the table keeps the scale that it starts with
+        table: Tensor = words.get_input_embeddings().weight  # type: ignore[operator]
+        student.t5.shared.weight.copy_((table - table.mean(0)) / (table - table.mean(0)).std())
+        # a packet is ordered channel, row, column, as the inputs of the convolution are
+        student.transformer.x_embedder.weight.copy_(other.transformer.pos_embed.proj.weight.flatten(1))
+        student.transformer.x_embedder.bias.copy_(other.transformer.pos_embed.proj.bias)
+    time = other.transformer.time_text_embed.timestep_embedder
+    student.transformer.time_text_embed.timestep_embedder.load_state_dict(time.state_dict())
 
 
 def save_flux(

@@ -1,7 +1,7 @@
 """Train `assets/models/scenes-flux`: a FLUX-shaped, guidance-distilled flow transformer on drawn scenes.
 
     python -m studio.training.scenes_flux --stages 64:40,128:60,256:60,256g:20     minutes; resumes
-    python -m studio.training.scenes_flux --world 2 --teacher assets/models/scenes-sd3
+    python -m studio.training.scenes_flux --world 2 --warm FOLDER --teacher FOLDER     FOLDER: scenes-sd3's
 
 The stages, the loss and the probe are those of scenes-sd3 (`studio/training/stages.py`); the guidance number
 is 1 all the time, which means the conditional velocity itself. In the guided stage (256g) it is drawn from 1

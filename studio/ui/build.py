@@ -43,7 +43,7 @@ def build(studio: Studio) -> gr.Blocks:
     create_tab, history_tab = CreateTab(studio, owners, pictures), HistoryTab(studio, owners, pictures)
     files = PageFiles(studio.settings.assets_folder)
     view = partial(gr.HTML, apply_default_css=False, head=files.script_tag())
-    known = facts(studio)
+    known = facts(studio) | {"templates": [card.to_json() for card in create_tab.templates.cards]}
 
     with gr.Blocks(
         title="Weft", fill_width=True, analytics_enabled=False, delete_cache=(3600, 86400)
@@ -64,7 +64,7 @@ def build(studio: Studio) -> gr.Blocks:
                     elem_id="weft-create",
                     facts=known,
                     js_on_load=OPEN + "window.weft.create(at, {props, trigger, watch}); "
-                    "// its events: 'run' 'stop' 'reuse' 'open' 'parked'",
+                    "// its events: 'run' 'stop' 'reuse' 'open' 'parked' 'choose' 'examine' 'bring'",
                 )
             with gr.Tab("History", id="history"):
                 history = view(
@@ -81,6 +81,13 @@ def build(studio: Studio) -> gr.Blocks:
             visible="hidden",
             elem_id="weft-status",
             js_on_load="watch('value', () => window.weft.run.receive(props.value))",
+        )
+        problems = view(
+            "{}",
+            html_template="",
+            visible="hidden",
+            elem_id="weft-problems",
+            js_on_load="watch('value', () => window.weft.emit('problems', window.weft.parse(props.value)))",
         )
         shelf = view(
             "{}",
@@ -109,6 +116,9 @@ def build(studio: Studio) -> gr.Blocks:
         create.parked(parked, [visitor], [status], **follow)
         create.reuse(create_tab.reuse, [visitor], [create], **PRIVATE)
         create.open(create_tab.open, None, [create], **PRIVATE)
+        create.choose(create_tab.choose, [create], [create], **{**PRIVATE, "trigger_mode": "always_last"})
+        create.examine(create_tab.examine, [create], [problems], **{**PRIVATE, "trigger_mode": "always_last"})
+        create.bring(create_tab.bring, [visitor], [create], **{**PRIVATE, "trigger_mode": "multiple"})
         history.search(history_tab.search, [visitor], [history], **{**PRIVATE, "trigger_mode": "always_last"})
         history.mark(history_tab.mark, [visitor], [history], **{**PRIVATE, "trigger_mode": "multiple"})
         demo.load(history_tab.shelf, [visitor], [visitor, shelf], **PRIVATE).then(

@@ -6,9 +6,12 @@ with a whole message. A run is a job of the Studio: closing the page ends a subs
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
 import logging
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import gradio as gr
@@ -19,11 +22,14 @@ from studio.ui import bus
 from studio.ui.forms import panel
 from studio.ui.owners import Owners
 from studio.ui.pictures import Pictures
+from studio.ui.templates import Templates
+from studio.ui.uploads import Uploads
 
 if TYPE_CHECKING:
     from studio.studio import Studio
 
 log = logging.getLogger(__name__)
+MOST_TOLD = 12  # problems told at once
 BUG = StudioError("Something went wrong inside the studio.", hint="The log of the studio says more.")
 
 
@@ -34,6 +40,8 @@ class CreateTab:
         self._studio = studio
         self._owners = owners
         self._pictures = pictures
+        self._uploads = Uploads(studio)
+        self.templates = Templates(studio)
 
     def start_message(self) -> str:
         """The document a new page starts with, and its form."""
@@ -41,10 +49,13 @@ class CreateTab:
 
     def message(self, document: Graph, *, says: str = "", undo: bool = False, seed: bool = False) -> str:
         """`undo`: the page offers the way back; `seed`: the seed came from a picture and is to be kept."""
+        fields = panel(document, self._studio.registry)
         return bus.dump(
             {
                 "document": to_json(document),
-                "panel": panel(document, self._studio.registry),
+                "panel": fields,
+                "template": self.templates.name_of(document),
+                "thumbs": self._uploads.thumbs(document, fields),
                 "says": says,
                 "undo": undo,
                 "restored": {"seed": seed},
@@ -139,9 +150,9 @@ class CreateTab:
             return []
         if not isinstance(outputs, list):
             return []
-        return self._pictures.made(
-            owner, [str(o["generation"]) for o in reversed(outputs) if o.get("generation")]
-        )
+        kept = [output for output in outputs if output.get("generation")]
+        kept.sort(key=lambda output: (str(output.get("node")), output.get("item") or 0))
+        return self._pictures.made(owner, [str(output["generation"]) for output in kept])
 
     def stop(self, token: object, event: gr.EventData) -> None:
         """Sets the cancel flag of a run; unknown, finished and other people's runs are left alone."""
@@ -153,6 +164,49 @@ class CreateTab:
                 self._studio.cancel(run, owner)
         except StudioError:
             return
+
+    # the form
+
+    def examine(self, value: object) -> str:
+        """Everything that is wrong with the page's document, before it is run: {"problems"}."""
+        try:
+            problems = [p for p in self._studio.check(self._document(value)) if p.level != "note"]
+        except StudioError as error:
+            problem = {"node": error.node, "socket": error.socket, "message": error.message}
+            return bus.dump({"problems": [{**problem, "hint": error.hint, "title": "", "level": "error"}]})
+        names = ("node", "socket", "message", "hint", "title", "level")
+        return bus.dump(
+            {"problems": [{name: getattr(p, name) for name in names} for p in problems[:MOST_TOLD]]}
+        )
+
+    def choose(self, value: object, event: gr.EventData) -> str:
+        """Another template; prompt and seed come along.
+
+        Event data: `name`, `text` (JSON of that template as this page left it, or empty).
+        """
+        before = kept = None
+        with suppress(StudioError):
+            before = self._document(value)
+        with suppress(StudioError):
+            kept = self._studio.read_document(_text(event, "text", self._studio.policy.max_json_bytes))
+        try:
+            return self.message(self.templates.open(_text(event, "name", 200), before, kept))
+        except StudioError as error:
+            return bus.dump({"says": str(error)})
+
+    def bring(self, token: object, event: gr.EventData) -> str:
+        """Stores a picture for a widget. Event data: `node`, `widget`, `name`, `data` (its base64)."""
+        place = {"node": _given(event, "node"), "widget": _given(event, "widget")}
+        try:
+            self._owners.owner(token)
+            most = self._studio.policy.max_upload_bytes
+            data = base64.b64decode(_text(event, "data", most // 3 * 4 + 4), validate=True)
+            brought = self._uploads.store(data, _text(event, "name", 1000))
+        except binascii.Error:
+            return bus.dump({"brought": {**place, "fault": "The picture did not arrive whole. Try again."}})
+        except StudioError as error:
+            return bus.dump({"brought": {**place, "fault": str(error)}})
+        return bus.dump({"brought": {**place, **brought}})
 
     # documents from elsewhere
 

@@ -22,30 +22,41 @@ KINDS = {
     "prompt": "text",
     "seed": "number",
     "model": "model",
-    "colour": "text",
+    "colour": "colour",
+    "picture": "picture",
+    "regions": "regions",
 }
 AVOID = ("avoid", "negative")
+# settings that nearly every workflow has: from the first of them on, a form is folded ("More settings")
+COMMON = frozenset(("width", "height", "steps", "cfg_scale", "sampler", "shift", "spacing", "model", "name"))
 RATIOS = ((1, 1), (3, 2), (2, 3), (4, 3), (3, 4))
 
 
 def panel(document: Graph, registry: Registry) -> list[Field]:
-    """The fields of Create in order. `role`: prompt, avoid, seed, width, height, model or "" (More settings).
+    """The fields of Create in order. `role`: prompt, avoid, seed, width, height, model or "".
 
-    A widget that an edge feeds, or whose node is unknown here, is left out: it would have no effect.
+    `more`: it belongs to the folded part of the form. A widget that an edge feeds, or whose node is unknown
+    here, is left out: it would have no effect. One that is exposed twice is shown once.
     """
     fed = {edge.target for edge in document.edges}
     nodes = {node.id: node for node in document.nodes}
     fields: list[Field] = []
+    shown: set[tuple[str, str]] = set()
     for exposed in sorted(document.exposed, key=lambda entry: entry.order):
         node = nodes.get(exposed.node)
         spec = registry.find(node.kind) if node else None
-        if node is None or spec is None or (exposed.node, exposed.widget) in fed:
+        place = (exposed.node, exposed.widget)
+        if node is None or spec is None or place in fed or place in shown:
             continue
+        shown.add(place)
         widgets: Sequence[Mapping[str, object]] = spec.to_json()["widgets"]  # type: ignore[assignment]
         widget = next((entry for entry in widgets if entry["name"] == exposed.widget), None)
         if widget is not None:
             fields.append(_field(exposed.node, exposed.label, widget))
     _give_roles(fields)
+    more = False
+    for field in fields:
+        field["more"] = more = more or field["widget"] in COMMON
     return fields
 
 
@@ -69,15 +80,14 @@ def _field(node: str, label: str, widget: Mapping[str, object]) -> Field:
 
 
 def _give_roles(fields: Sequence[Field]) -> None:
-    """Each role goes to the first field that fits; which node it sits on does not matter."""
-    taken: set[str] = set()
+    """Each role goes to the field labelled with its name, else to the first that fits; which node it sits on
+    does not matter."""
+    fitting: dict[str, list[Field]] = {}
     for field in fields:
-        role = _role(field)
-        if role == "prompt" and role in taken:
-            role = "avoid"
-        if role and role not in taken:
-            field["role"] = role
-            taken.add(role)
+        fitting.setdefault(_role(field), []).append(field)
+    for role, able in fitting.items():
+        named = (field for field in able if role != "prompt" and str(field["label"]).lower() == role)
+        next(named, able[0])["role"] = role
 
 
 def _role(field: Field) -> str:

@@ -41,6 +41,9 @@ class Pictures:
         keeps_graph = self._studio.policy.embed_graph
         return {
             "id": item.id,
+            "run": item.run,
+            "node": item.node,
+            "item": item.item,
             "created": item.created,
             "title": item.title,
             "prompt": item.prompt,

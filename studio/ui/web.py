@@ -32,7 +32,9 @@ CSP = (
     "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; worker-src 'self' blob:; "
     "object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors {ancestors}"
 )
-SCRIPTS = ("weft.js", "chrome.js", "stage.js", "create.js", "history.js")  # in this order
+SCRIPTS = (  # in this order
+    "weft.js", "chrome.js", "stage.js", "fields.js", "regions.js", "templates.js", "create.js", "history.js",
+)  # fmt: skip
 
 
 class TooLargeError(Exception):

@@ -208,7 +208,7 @@ def test_the_report_says_where_it_acted(parts):
 
 @pytest.mark.parametrize("tau", [-0.1, 1.5, math.nan, math.inf, True, "0.2"])
 def test_a_tau_that_is_no_share_of_a_run_is_refused(tau):
-    with pytest.raises(StudioError, match="tau is .* from 0 to 1"):
+    with pytest.raises(StudioError, match=r"tau is .* from 0 to 1"):
         InjectQK(None, tau)
 
 
@@ -225,5 +225,5 @@ def test_blocks_that_the_model_lacks_are_refused_with_its_range(parts):
 
 
 def test_a_tau_that_selects_no_step_is_refused(parts):
-    with pytest.raises(StudioError, match="less than one of its 4 steps.*0.25"):
+    with pytest.raises(StudioError, match=r"less than one of its 4 steps.*0\.25"):
         sampled(parts, InjectQK(text(parts, OLD), 0.2), steps=4)

@@ -72,7 +72,7 @@ def test_no_steps_is_the_plain_run_bit_by_bit(parts, paths):
 
 
 def test_the_runs_own_values_put_back_change_nothing(parts, paths):
-    """What is kept of a call and put into the same call: bit by bit the same, so the tokens are the right ones."""
+    """What is kept of a call and put into the same call changes nothing: the tokens are the right ones."""
     path = paths["euler"]
     # one step whose start is the start of the walk up: the state at 0, seen at 0
     from studio.sampling.controlled import attached_controls

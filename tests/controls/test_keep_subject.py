@@ -90,7 +90,7 @@ def test_the_subjects_keys_and_values_are_appended():
     assert torch.equal(new_k[:2], k[:2])
 
 
-@pytest.mark.parametrize("shape", [(8, 12), (5, 7), (64, 96), (3, 2)])
+@pytest.mark.parametrize("shape", [(8, 12), (5, 7), (16, 24), (3, 2)])
 def test_a_mask_of_one_pixel_does_not_vanish(shape):
     for row in range(shape[0]):
         for column in range(shape[1]):

@@ -30,7 +30,7 @@ from studio.nodes.see import (
     watch_words,
 )
 from studio.settings import ROOT
-from studio.values import Conditioning, Image, Mask, Model, Seen
+from studio.values import Conditioning, Image, Mask, Model, Seen, SeenMap
 
 FOLDER = ROOT / "assets" / "workflows"
 MODULES = [f"studio.nodes.{p.stem}" for p in sorted((ROOT / "studio/nodes").glob("*.py")) if p.stem[0] != "_"]
@@ -197,6 +197,29 @@ def test_pictures_of_a_batch_have_maps_and_masks_of_their_own(engine: Engine) ->
         mask_from_words(seen, picture, picture=2, ctx=Context())
 
 
+@pytest.mark.parametrize(("covered", "warned"), [(3, 0), (15, 1)])
+def test_a_word_that_is_everywhere_is_warned_about(covered: int, warned: int) -> None:
+    values = torch.full((1, 4, 4, 3), 0.2)
+    values[0, ..., 0] = 0.1
+    values.view(16, 3)[:covered, 0] = 0.9
+    seen = Seen((SeenMap("word_maps", "cond", values, labels=("tree", "other words", "rest of the text")),))
+    told: list[str] = []
+    picture = Image(np.zeros((64, 64, 3), np.uint8))
+    mask = mask_from_words(seen, picture, "tree", smooth=False, ctx=Context(reporter=Told(told)))
+    assert mask.values.mean() == covered / 16
+    assert len(told) == warned and all("'tree' covers 94%" in text for text in told)
+
+
+class Told:
+    """A reporter that writes warnings down."""
+
+    def __init__(self, told: list[str]) -> None:
+        self.warn = told.append
+
+    def note(self, key: str, value: object) -> None:
+        json.dumps(value)
+
+
 def test_the_shown_mask_keeps_the_inside_and_pales_the_outside() -> None:
     rng = np.random.default_rng(1)
     picture = Image(rng.integers(0, 256, (40, 60, 3), dtype=np.uint8))
@@ -220,7 +243,8 @@ def test_the_chart_s_table_is_noted_in_the_record(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "hint"), [("sta", "'star'"), ("star, hous", "'house'"), ("red house", "red"), ("dragon", "red")]
+    ("words", "hint"),
+    [("sta", "'star'"), ("star, hous", "'house'"), ("red house", "'red, house'"), ("dragon", "red")],
 )
 def test_a_word_that_is_not_in_the_prompt_is_refused_before_anything_runs(
     engine: Engine, words: str, hint: str
@@ -298,11 +322,7 @@ def test_a_word_that_was_not_watched_and_a_grid_that_was_not_kept_are_refused(en
 def test_concepts_that_the_model_does_not_know_are_warned_about(model: Model) -> None:
     told: list[str] = []
 
-    class Told:
-        def warn(self, text: str) -> None:
-            told.append(text)
-
-    control: Any = watch_concepts(model, "star, dragon", ctx=Context(reporter=Told()))  # type: ignore[arg-type]
+    control: Any = watch_concepts(model, "star, dragon", ctx=Context(reporter=Told(told)))
     assert control.labels == ("star", "dragon")
     assert any("dragon" in text for text in told)
     with pytest.raises(StudioError, match="one alone"):

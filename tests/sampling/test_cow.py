@@ -87,7 +87,7 @@ def test_the_condition_is_held_in_its_place_alone(paint, tiny_picture):
 
 
 def test_going_up_keeps_the_marginals_of_the_flow(paint, tiny_picture):
-    """At the upper level the state is the picture's share plus noise of that level, as at the start of a run."""
+    """At the upper level the state is the picture's share plus noise of that level, as when a run starts."""
     batch = 8
     states = []
     many = replace(tiny_picture, batch=batch, tensor=tiny_picture.tensor.repeat(batch, 1, 1, 1), source=None)
@@ -117,6 +117,12 @@ def test_the_condition_may_follow_its_inverted_path(paint, tiny_parts, tiny_pict
         paint(mask=FULL, path=other)
 
 
+def test_a_cycle_has_a_step_however_near_its_levels_are(paint):
+    seen = []
+    paint(cycles=1, low=0.5, high=0.55, on_step=seen.append)
+    assert [result.step.index for result in seen] == [4, 5, 6, 7, 8, 9]
+
+
 @pytest.mark.parametrize(("cycles", "total"), [(0, 5), (1, 7), (10, 25)])
 def test_the_steps_are_counted_with_the_cycles(paint, cycles, total):
     seen = []
@@ -141,8 +147,7 @@ def test_a_stop_in_a_cycle_stops(paint):
         ({"until": 0.6}, "do not fit"),
         ({"high": 1.2}, "do not fit"),
         ({"low": float("nan")}, "do not fit"),
-        ({"low": 0.5, "high": 0.55}, "no step between"),
-        ({"low": 1.0, "high": 1.0}, "no step between"),
+        ({"low": 1.0, "high": 1.0}, "up from pure noise"),
         ({"mask": Mask(np.ones((8, 8), np.float32))}, "8x8 pixels"),
         ({"latent": Latent(64, 64)}, "empty"),
     ],

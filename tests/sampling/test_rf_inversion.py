@@ -1,4 +1,4 @@
-"""RF-Inversion: eta 0 is plain sampling from the inverted noise, eta 1 gives the picture, gamma 1 the noise."""
+"""RF-Inversion: eta 0 samples plainly from the inverted noise, eta 1 gives the picture, gamma 1 the noise."""
 
 from __future__ import annotations
 

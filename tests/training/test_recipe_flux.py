@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
+from studio.models.device import place
 from studio.models.flux import image_ids, pack
-from studio.training.recipe import make_tokenizer, patches, unpatches
-from studio.training.recipe_flux import AXES, HEAD, PLAIN, FluxStudent
+from studio.models.folders import check_folder
+from studio.models.loading import load_folder
+from studio.models.text import encode_prompt
+from studio.sampling.guidance.cfg import cfg
+from studio.sampling.loop import sample_latent
+from studio.sampling.samplers import sampler
+from studio.sampling.schedules import flux
+from studio.training.export import facts_of
+from studio.training.latent_space import make_autoencoder
+from studio.training.recipe import (
+    Student,
+    make_tokenizer,
+    patches,
+    save_pipeline,
+    unpatches,
+    write_card,
+)
+from studio.training.recipe_flux import AXES, HEAD, PLAIN, FluxStudent, read_flux, save_flux
 from studio.training.scenes_flux import STRONGEST, Teacher
 from studio.training.stages import Stage, read_stages
+from studio.values import Latent
 
 PROMPTS = ["a red star", "a green boat, at night"]
 
@@ -117,3 +136,68 @@ def test_stages_are_read_from_the_command_line() -> None:
     assert (Stage("256g", 1).size, Stage("256g", 1).guided, Stage("64", 1).guided) == (256, True, False)
     with pytest.raises(SystemExit, match="no stage of 100 pixels"):
         read_stages("100:3")
+
+
+def test_an_export_is_a_stock_pipeline_that_the_studio_loads(student: FluxStudent, tmp_path) -> None:
+    from diffusers import FluxPipeline
+
+    space = {"projection": np.random.default_rng(0).normal(size=(16, 192)), "bias": np.zeros(16)}
+    save_flux(tmp_path, student, make_autoencoder(space), make_tokenizer())
+    write_card(tmp_path, {"name": "scenes-flux", **facts_of("scenes-flux", {"256g": 3.0})})
+    size = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
+    assert size < 18_000_000 and not list(tmp_path.rglob("*.bin"))
+    stock = FluxPipeline.from_pretrained(
+        tmp_path, dtype=torch.float32, low_cpu_mem_usage=False, local_files_only=True
+    )
+    stock.set_progress_bar_config(disable=True)
+    packed = stock(
+        PROMPTS[0],
+        height=64,
+        width=64,
+        num_inference_steps=2,
+        guidance_scale=3.0,
+        max_sequence_length=40,
+        generator=torch.Generator("cpu").manual_seed(4),
+        output_type="latent",
+    ).images
+    parts = load_folder(check_folder(tmp_path), place("cpu"))
+    assert parts.family.name == "flux"
+    words = [PROMPTS[0][token.start : token.stop] for token in parts.family.tokens(parts, PROMPTS[0])]
+    assert words == ["a", "red", "star"]
+    text, warnings, _ = encode_prompt(parts, PROMPTS[0], "it")
+    ours = sample_latent(
+        parts, text, text, Latent(64, 64, seed=4), flux(2, 3.0), sampler("euler"), cfg(1.0)
+    ).tensor
+    # the card's number, 3, is what a rule without a number takes
+    assert not warnings and (pack(ours) - packed).abs().max() < 1e-5
+    again = FluxStudent()
+    read_flux(again, tmp_path)
+    stored = student.state_dict()
+    for name, value in again.state_dict().items():
+        if not name.startswith("probe"):
+            assert torch.allclose(value, stored[name], atol=1e-3, rtol=1e-3), name
+
+
+def test_a_start_from_scenes_sd3_takes_what_both_networks_have(tmp_path) -> None:
+    torch.manual_seed(1)
+    other = Student()
+    space = {"projection": np.random.default_rng(0).normal(size=(16, 192)), "bias": np.zeros(16)}
+    save_pipeline(tmp_path, other, make_autoencoder(space), make_tokenizer())
+    student = FluxStudent()
+    read_flux(student, tmp_path)
+    ids = torch.tensor(make_tokenizer()(PROMPTS, padding="max_length").input_ids)
+    assert torch.allclose(student.clip(ids).pooler_output, other.text[1](ids).pooler_output, atol=2e-2)
+    latent = torch.randn(1, 16, 8, 8)
+    theirs = other.transformer.pos_embed.proj(latent).flatten(2).transpose(1, 2)
+    assert torch.allclose(student.transformer.x_embedder(pack(latent)), theirs, atol=2e-2)
+    mine, given = student.t5.shared.weight, other.text[0].get_input_embeddings().weight
+    assert abs(float(mine.std()) - 1) < 0.1
+    near = torch.nn.functional.cosine_similarity(mine, given - given.mean(0))
+    assert float(near[given.norm(dim=1) > 0].min()) > 0.99
+
+
+def test_a_card_names_the_number_only_after_a_guided_stage() -> None:
+    plain, guided = (facts_of("scenes-flux", stages) for stages in ({"256": 9.0}, {"256": 9.0, "256g": 2.0}))
+    assert (plain["guidance"], plain["cfg_scale"]) == (1.0, 3.0)
+    assert (guided["guidance"], guided["cfg_scale"]) == (3.0, 1.0)
+    assert facts_of("scenes-sd3", {})["cfg_scale"] == 3.0

@@ -19,7 +19,7 @@ from typing import Annotated
 import numpy as np
 from PIL import Image as Pillow
 
-from studio.api import Choice, ModelRef, Number, Prompt, Seed, Slider, node
+from studio.api import Choice, ModelRef, Number, PictureRef, Prompt, Seed, Slider, node
 from studio.db.open import open_home
 from studio.errors import StudioError
 from studio.graph.document import Graph, Limits, dumps, load, loads
@@ -75,7 +75,13 @@ def guidance(scale: Annotated[float, Slider(0, 30, 0.1)] = 3.0) -> float:
     return scale
 
 
-SPECS = {fn.spec.kind: fn.spec for fn in (load_model, encode_prompt, canvas, schedule, guidance)}
+@node(group="Image")
+def load_image(picture: PictureRef) -> str:
+    """A picture of one's own."""
+    return picture["file"]
+
+
+SPECS = {fn.spec.kind: fn.spec for fn in (load_model, encode_prompt, canvas, schedule, guidance, load_image)}
 WORKFLOW = {
     "format": "weft/graph",
     "version": 1,
@@ -105,6 +111,27 @@ WORKFLOW = {
         )
     ],
 }
+
+
+# A second template: a further prompt, a second seed, a picture, and what text-to-image has.
+SECOND = {
+    **WORKFLOW,
+    "nodes": [
+        *WORKFLOW["nodes"],
+        {"id": "n", "kind": "encode_prompt", "title": "New", "widgets": {"text": "a blue star"}},
+        {"id": "i", "kind": "load_image", "title": "Yours", "widgets": {}},
+        {"id": "r", "kind": "canvas", "title": "Reference", "widgets": {"seed": 5}},
+    ],
+    "exposed": [
+        {"node": "n", "widget": "text", "label": "New prompt", "order": 0.5},
+        {"node": "i", "widget": "picture", "label": "Picture", "order": 0.6},
+        {"node": "r", "widget": "seed", "label": "Seed of the reference", "order": 0.7},
+        {"node": "p", "widget": "text", "label": "Prompt", "order": 0},
+        {"node": "p", "widget": "text", "label": "Prompt again", "order": 99},
+        *WORKFLOW["exposed"][1:],
+    ],
+}
+WORKFLOWS = {"text-to-image": WORKFLOW, "edit-by-prompt": SECOND}
 
 
 @dataclass
@@ -172,7 +199,9 @@ class FakeStudio:
         return "CPU"
 
     def workflow(self, name: str = "text-to-image") -> Graph:
-        return load(WORKFLOW)
+        if name not in WORKFLOWS:
+            raise StudioError(f"There is no ready workflow {name!r}.")
+        return load(WORKFLOWS[name])
 
     def text_to_image(
         self, prompt: str, *, size: tuple[int, int] | None = None, seed: int | None = None, **_: object
@@ -190,7 +219,14 @@ class FakeStudio:
                 wrong = param.problem(one.widgets.get(param.name, param.default))
                 if wrong:
                     found.append(
-                        SimpleNamespace(node=one.id, socket=param.name, message=wrong[0], hint=wrong[1])
+                        SimpleNamespace(
+                            node=one.id,
+                            socket=param.name,
+                            message=wrong[0],
+                            hint=wrong[1],
+                            title=one.title,
+                            level="error",
+                        )
                     )
         return found
 

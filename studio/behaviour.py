@@ -1,0 +1,110 @@
+"""Values that carry behaviour: sampler, guidance, wrap, attachment (sampling 1.1).
+
+Each has a name and frozen parameters, so that it compares, hashes and prints; the callable takes no part in
+comparing. `studio.values` has all of these names too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol, Union
+
+if TYPE_CHECKING:
+    import torch
+
+    from studio.values import Row, Sigmas, Step, StepResult
+
+Setting = Union[str, int, float, bool, None, "tuple[Setting, ...]"]
+Settings = tuple[tuple[str, Setting], ...]
+
+# predict(latent, step, rows): the network's own prediction for each row, fp32
+Predict = Callable[["torch.Tensor", "Step", "Sequence[Row]"], "tuple[torch.Tensor, ...]"]
+# denoise(latent, step): the clean estimate
+Denoise = Callable[["torch.Tensor", "Step"], "torch.Tensor"]
+# index of the next step, latent, memory
+Resume = tuple[int, "torch.Tensor", "tuple[torch.Tensor, ...]"]
+
+
+class Guide(Protocol):
+    """Rule that turns predictions of rows into a clean estimate; asks only for the rows that it needs."""
+
+    def __call__(self, predict: Predict, rows: Sequence[Row]) -> Denoise: ...
+
+
+class Noise(Protocol):
+    """Counter-based noise of a run: `noise(purpose, index)` has the latent's shape and never the global
+    RNG."""
+
+    def __call__(self, purpose: str, index: int) -> torch.Tensor: ...
+
+
+class SampleFunction(Protocol):
+    """A sampler: a generator, one StepResult per step."""
+
+    def __call__(
+        self,
+        denoise: Denoise,
+        latent: torch.Tensor,
+        sigmas: Sigmas,
+        *,
+        noise: Noise,
+        resume: Resume | None = None,
+    ) -> Iterator[StepResult]: ...
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """The stepping rule of a run. `run` takes no part in comparing: name and params say what it does."""
+
+    name: str
+    run: SampleFunction = field(compare=False, repr=False)
+    params: Settings = ()
+
+    def __repr__(self) -> str:
+        return _spell("Sampler", self.name, self.params)
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """How predictions become the clean estimate (sampling 3)."""
+
+    name: str
+    guide: Guide = field(compare=False, repr=False)
+    params: Settings = ()
+
+    def __repr__(self) -> str:
+        return _spell("Guidance", self.name, self.params)
+
+
+@dataclass(frozen=True)
+class Wrap:
+    """A `denoise` around a `denoise` (inpainting, steering); neutral returns the inner one itself.
+
+    `only_sampler`: the one sampler whose update it is made for, such as "euler"; empty = any.
+    """
+
+    name: str
+    wrap: Callable[[Denoise], Denoise] = field(compare=False, repr=False)
+    params: Settings = ()
+    only_sampler: str = ""
+
+    def __repr__(self) -> str:
+        return _spell("Wrap", self.name, self.params)
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """A `with` block on the network (controls, caches, LoRA); leaves it exactly as it was."""
+
+    name: str
+    attach: Callable[[object], AbstractContextManager[object]] = field(compare=False, repr=False)
+    params: Settings = ()
+
+    def __repr__(self) -> str:
+        return _spell("Attachment", self.name, self.params)
+
+
+def _spell(kind: str, name: str, params: Settings) -> str:
+    return f"{kind}({', '.join([name, *(f'{key}={value!r}' for key, value in params)])})"

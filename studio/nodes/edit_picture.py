@@ -1,0 +1,400 @@
+"""Change a real picture: FlowEdit, inversion and what builds on it, steering, and painting around it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Annotated, NamedTuple, cast
+
+import numpy as np
+
+from studio.api import (
+    Attachment,
+    Choice,
+    Conditioning,
+    Context,
+    Guidance,
+    Image,
+    Latent,
+    Mask,
+    Model,
+    Number,
+    Refusal,
+    Sampler,
+    Sigmas,
+    Slider,
+    StudioError,
+    View,
+    Wrap,
+    node,
+)
+from studio.controls.force_source import ForceSource
+from studio.controls.inject_v import InjectValues
+from studio.models.family import parts_of
+from studio.nodes.sample import Sampled
+from studio.nodes.together import review_attachments
+from studio.pixels import flatten, resize
+from studio.sampling.cow import cow, steps_of_cow
+from studio.sampling.flow_edit import MOST_AVERAGED, flow_edit
+from studio.sampling.guidance.flowchef import flowchef
+from studio.sampling.inversion import METHODS, invert, inverted
+from studio.sampling.lead import latent_mask
+from studio.sampling.loop import Run
+from studio.sampling.previews import preview
+from studio.sampling.rf_inversion import rf_inversion as restyle
+from studio.values import Inversion, StepResult
+
+GREY = 128
+
+
+class Inverted(NamedTuple):
+    """The noise that a picture became, and its whole path there."""
+
+    latent: Latent
+    inversion: Inversion
+
+
+class Pasted(NamedTuple):
+    """A picture on a canvas, and where on it."""
+
+    image: Image
+    mask: Mask
+
+
+def review_range(view: View) -> Iterator[Refusal]:
+    """A range that ends before it starts."""
+    start, end = view.widgets.get("start"), view.widgets.get("end")
+    if isinstance(start, (int, float)) and isinstance(end, (int, float)) and start > end:
+        yield Refusal(f"The range ends at {end:g}, before its start at {start:g}.", "Swap them.", "end")
+    yield from review_attachments(view)
+
+
+def review_levels(view: View) -> Iterator[Refusal]:
+    """Levels of the cycles that do not follow each other."""
+    found = [view.widgets.get(name) for name in ("until", "low", "high")]
+    until, low, high = (value if isinstance(value, (int, float)) else None for value in found)
+    if low is not None and high is not None and low > high:
+        yield Refusal(f"A cycle cannot go up from {low:g} to {high:g}.", "Raise high, or lower low.", "high")
+    if until is not None and low is not None and until > low:
+        yield Refusal(f"until {until:g} lies above low {low:g}.", "Lower until.", "until")
+
+
+def review_flow_edit(view: View) -> Iterator[Refusal]:
+    """Attachments that FlowEdit cannot use."""
+    yield from review_attachments(view)
+    for source in view.feeding("attachments"):
+        if source.technique in ("force", "inject_v", "subject"):
+            yield Refusal(
+                f"{source.title!r} works with Sample, not with FlowEdit, which needs no stored path.",
+                "Disconnect it.",
+                "attachments",
+            )
+
+
+@node(group="Edit a picture", title="Edit picture (FlowEdit)", resources="gpu", review=review_flow_edit)
+def edit_picture(
+    model: Model,
+    source: Conditioning,
+    target: Conditioning,
+    negative: Conditioning,
+    picture: Latent,
+    sigmas: Sigmas,
+    mask: Mask | None = None,
+    attachments: list[Attachment] = [],  # noqa: B006 - read only
+    strength: Annotated[float, Slider(0, 1, 0.01)] = 0.66,
+    source_scale: Annotated[float, Slider(0, 30, 0.1)] = 3.5,
+    target_scale: Annotated[float, Slider(0, 30, 0.1)] = 13.5,
+    free: Annotated[float, Slider(0, 1, 0.01)] = 0.0,
+    average: Annotated[int, Slider(1, MOST_AVERAGED, 1)] = 1,
+    *,
+    ctx: Context,
+) -> Sampled:
+    """Change a real picture by describing it before and after; what both prompts share stays.
+
+    source: what the picture shows now
+    target: what it should show: the same words, with the change
+    negative: what both should avoid; usually empty
+    picture: an encoded picture
+    mask: where the picture may change, white; empty = everywhere
+    attachments: edits, local blend, regions or word weights that should also act
+    strength: how far the change may go: the share of the steps that edit; 0 = untouched
+    source_scale: how firmly the old prompt is read; for FLUX about 1.5
+    target_scale: how firmly the new prompt is followed; for FLUX about 5.5
+    free: the share of the steps, at the end, that follow the new prompt alone; 0 keeps most of the picture
+    average: noises averaged in each step: steadier, and as many times slower
+    """
+    parts = parts_of(model)
+    steps = [math.floor(share * sigmas.steps + 1e-9) for share in (strength, free)]
+    ctx.policy.check_steps(steps[0] * average, socket="average")
+    if strength and not steps[0]:
+        ctx.warn(f"A strength of {strength:g} is less than one of {sigmas.steps} steps: nothing changes.")
+
+    def report(result: StepResult) -> None:
+        ctx.step(result.step.index + 1, result.step.total, lambda: preview(parts, result.denoised))
+
+    run = flow_edit(
+        parts,
+        source,
+        target,
+        negative,
+        picture,
+        sigmas,
+        n_max=steps[0],
+        n_min=min(steps),
+        n_avg=average,
+        source_scale=source_scale,
+        target_scale=target_scale,
+        mask=mask,
+        attachments=attachments,
+        on_step=report,
+    )
+    return _sampled(run, ctx)
+
+
+@node(group="Edit a picture", title="Invert picture", resources="gpu")
+def invert_picture(
+    model: Model,
+    positive: Conditioning,
+    negative: Conditioning,
+    picture: Latent,
+    sigmas: Sigmas,
+    method: Annotated[str, Choice(*METHODS)] = "midpoint",
+    scale: Annotated[float, Slider(0, 30, 0.1)] = 1.0,
+    keep_values: Annotated[int, Number(0, 100, 1)] = 1,
+    keep_from: Annotated[float, Slider(0, 1, 0.05)] = 0.5,
+    *,
+    ctx: Context,
+) -> Inverted:
+    """Find the noise from which the model would have painted this picture; Sample goes on from it.
+
+    positive: what the picture shows
+    negative: only counts at a scale other than 1
+    picture: an encoded picture
+    sigmas: the same Schedule as that of Sample
+    method: use the sampler of the same name; midpoint is RF-Solver, midpoint_reuse FireFlow at half its cost
+    scale: guidance on the way to noise; 1 comes back most exactly
+    keep_values: for "Put values back": of how many steps the model's inner values are kept; needs memory
+    keep_from: from where in the network on; 0.5 = its second half
+    """
+    parts = parts_of(model)
+
+    def report(result: StepResult) -> None:
+        ctx.step(result.step.index + 1, result.step.total, lambda: preview(parts, result.latent))
+
+    inversion = invert(
+        parts,
+        positive,
+        negative,
+        picture,
+        sigmas,
+        method=method,
+        scale=scale,
+        keep_values=keep_values,
+        keep_from=keep_from,
+        on_step=report,
+    )
+    return Inverted(inverted(inversion), inversion)
+
+
+@node(group="Edit a picture", title="Follow the picture", technique="force")
+def follow_picture(inversion: Inversion) -> Attachment:
+    """Lets "Edit by prompt" work on a real picture: its source stays on the picture's own path.
+
+    inversion: from Invert picture, whose latent starts Sample; its prompt is the source of the edit
+    """
+    return cast(Attachment, ForceSource(inversion))
+
+
+@node(group="Edit a picture", title="Put values back", technique="inject_v")
+def inject_values(
+    inversion: Inversion, steps: Annotated[int, Number(0, 100, 1)] = 1, words: bool = True
+) -> Attachment:
+    """Keeps a real picture's structure: in the first steps the model's inner values are those of the picture.
+
+    inversion: from Invert picture; use the sampler of its method
+    steps: how many first steps; 1 is usual, up to 5 keep more; 0 = none
+    words: whether the values of the prompt's words are put back too
+    """
+    return cast(Attachment, InjectValues(inversion, steps, words))
+
+
+@node(group="Edit a picture", title="Restyle picture (RF-Inversion)", resources="gpu", review=review_range)
+def restyle_picture(
+    model: Model,
+    positive: Conditioning,
+    negative: Conditioning,
+    picture: Latent,
+    sigmas: Sigmas,
+    sampler: Sampler,
+    guidance: Guidance,
+    mask: Mask | None = None,
+    attachments: list[Attachment] = [],  # noqa: B006 - read only
+    faithful: Annotated[float, Slider(0, 1, 0.01)] = 0.9,
+    start: Annotated[float, Slider(0, 1, 0.01)] = 0.0,
+    end: Annotated[float, Slider(0, 1, 0.01)] = 0.25,
+    decay: Annotated[float, Slider(0, 10, 0.1)] = 0.0,
+    gamma: Annotated[float, Slider(0, 1, 0.01)] = 0.5,
+    *,
+    ctx: Context,
+) -> Sampled:
+    """Paint a real picture anew in another style or with another subject, keeping its build.
+
+    positive: what the new picture should show
+    picture: an encoded picture
+    mask: where the picture may change, white; empty = everywhere
+    faithful: how strongly the first steps are drawn to the picture (eta); 0 = not at all, 1 = wholly
+    start: where the pull begins, as a share of the steps
+    end: where it ends; later is more faithful
+    decay: how quickly the pull weakens over the run; 0 = not at all
+    gamma: how typical the noise is made from which the new picture grows
+    """
+    parts = parts_of(model)
+    total = 2 * sigmas.steps
+    acting = [math.floor(share * sigmas.steps + 1e-9) for share in (start, end)]
+    if faithful and start < end and acting[0] == acting[1]:
+        ctx.warn(f"From {start:g} to {end:g} lies none of {sigmas.steps} steps: nothing is pulled.")
+
+    def there(result: StepResult) -> None:
+        ctx.step(result.step.index + 1, total, lambda: preview(parts, result.latent))
+
+    def back(result: StepResult) -> None:
+        ctx.step(sigmas.steps + result.step.index + 1, total, lambda: preview(parts, result.denoised))
+
+    run = restyle(
+        parts,
+        positive,
+        negative,
+        picture,
+        sigmas,
+        sampler,
+        guidance,
+        gamma=gamma,
+        eta=faithful,
+        start=start,
+        end=end,
+        decay=decay,
+        mask=mask,
+        attachments=attachments,
+        on_invert=there,
+        on_step=back,
+    )
+    return _sampled(run, ctx)
+
+
+@node(group="Edit a picture", title="Steer to picture (FlowChef)")
+def steer_to_picture(
+    picture: Latent,
+    mask: Mask | None = None,
+    force: Annotated[float, Slider(0, 1, 0.01)] = 0.5,
+    end: Annotated[float, Slider(0, 1, 0.01)] = 0.2,
+    hold: Annotated[int, Number(0, 1000, 1)] = 1,
+    repeats: Annotated[int, Slider(1, 20, 1)] = 1,
+) -> Wrap:
+    """Steers a run towards a picture in its first steps; for the wraps of Sample, with the sampler euler.
+
+    picture: an encoded picture in the size of the canvas
+    mask: where the new picture is free, white; elsewhere it is drawn to the old one; empty = drawn everywhere
+    force: how much of the way to the picture a step goes (kappa); 0 = none, 1 = all of it
+    end: where steering ends, as a share of the steps; 1 = never
+    hold: how many first steps are drawn to the whole picture, inside the mask too
+    repeats: how often a step is steered, without any cost
+    """
+    if picture.tensor is None:
+        raise StudioError(
+            "There is no picture to steer towards: the canvas is empty.",
+            hint="Connect Encode picture.",
+            socket="picture",
+        )
+    inside = latent_mask(mask, picture, picture.tensor)
+    return flowchef(picture, force, end=end, hold=hold, repeats=repeats, inside=inside)
+
+
+@node(group="Edit a picture", title="Paste picture")
+def paste_picture(
+    image: Image,
+    width: Annotated[int, Number(64, 2048, 16)] = 256,
+    height: Annotated[int, Number(64, 2048, 16)] = 256,
+    x: Annotated[float, Slider(0, 1, 0.01)] = 0.5,
+    y: Annotated[float, Slider(0, 1, 0.01)] = 0.5,
+    size: Annotated[float, Slider(0.05, 1, 0.01)] = 0.5,
+    *,
+    ctx: Context,
+) -> Pasted:
+    """Lay a picture on a grey canvas, with a mask of where it lies: the start of "Paint around picture".
+
+    width: of the canvas, in pixels
+    height: of the canvas, in pixels
+    x: 0 = at the left edge, 0.5 = in the middle, 1 = at the right edge
+    y: 0 = at the upper edge, 1 = at the lower edge
+    size: how large it is, as a share of the canvas
+    """
+    ctx.policy.check_pixels(width, height, 1, socket="width")
+    scale = size * min(width / image.width, height / image.height)
+    wide, high = (max(round(side * scale), 1) for side in (image.width, image.height))
+    left, top = round(x * (width - wide)), round(y * (height - high))
+    canvas = np.full((height, width, 3), GREY, np.uint8)
+    canvas[top : top + high, left : left + wide] = resize(flatten(image), wide, high).pixels
+    mask = np.zeros((height, width), np.float32)
+    mask[top : top + high, left : left + wide] = 1
+    return Pasted(Image(canvas), Mask(mask))
+
+
+@node(group="Edit a picture", title="Paint around picture (COW)", resources="gpu", review=review_levels)
+def paint_around(
+    model: Model,
+    positive: Conditioning,
+    negative: Conditioning,
+    picture: Latent,
+    sigmas: Sigmas,
+    guidance: Guidance,
+    mask: Mask | None = None,
+    inversion: Inversion | None = None,
+    cycles: Annotated[int, Slider(0, 50, 1)] = 10,
+    low: Annotated[float, Slider(0, 1, 0.01)] = 0.5,
+    high: Annotated[float, Slider(0, 1, 0.01)] = 0.7,
+    until: Annotated[float, Slider(0, 1, 0.01)] = 0.4,
+    *,
+    ctx: Context,
+) -> Latent:
+    """Let a scene grow around a pasted picture that stays in its place: it spreads, and nothing enters it.
+
+    positive: the whole scene, the pasted picture included
+    picture: the encoded canvas with the picture on it
+    mask: where the pasted picture lies, white
+    inversion: the canvas's own path; empty = a straight line to noise
+    cycles: how often the run goes up and down again, so that the scene fits; 0 = once down
+    low: where the cycles end, as the share of the steps that are left
+    high: where they begin
+    until: the pasted picture is kept until this share of the steps is left; 0 = to the end, pixel by pixel
+    """
+    parts = parts_of(model)
+    total = steps_of_cow(sigmas, cycles, low, high, until)
+    ctx.policy.check_steps(total, socket="cycles")
+    done = 0
+
+    def report(result: StepResult) -> None:
+        nonlocal done
+        done += 1
+        ctx.step(done, total, lambda: preview(parts, result.denoised))
+
+    return cow(
+        parts,
+        positive,
+        negative,
+        picture,
+        sigmas,
+        guidance,
+        mask=mask,
+        cycles=cycles,
+        low=low,
+        high=high,
+        until=until,
+        path=inversion,
+        on_step=report,
+    )
+
+
+def _sampled(run: Run, ctx: Context) -> Sampled:
+    if run.report:
+        ctx.note("controls", dict(run.report))
+    return Sampled(run.latent, run.seen)

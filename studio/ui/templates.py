@@ -1,0 +1,124 @@
+"""The ready workflows as cards: titles, one line of help each, and which card a document came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from studio.errors import StudioError, did_you_mean
+from studio.graph.document import Graph
+from studio.ui.forms import Field, panel
+
+if TYPE_CHECKING:
+    from studio.studio import Studio
+
+# Group, title and help by file name, in the order of the cards. A workflow that is not listed comes last,
+# under its `title` and `help` if it carries them, else under its file name.
+CARDS: dict[str, tuple[str, str, str]] = {
+    "text-to-image": ("Make", "Text to picture", "Describe a scene."),
+    "regions": ("Make", "Regions", "A prompt of its own for each part of the picture."),
+    "plan-from-a-sentence": ("Make", "Plan from a sentence", "The sentence is laid out in boxes first."),
+    "panels": ("Make", "Panels", "Several pictures of the same things."),
+    "word-weight": ("Make", "Word weight", "Let single words count more or less."),
+    "avoid-without-cfg": ("Make", "Avoid", "Keep things out, also of fast models."),
+    "edit-by-prompt": ("Change", "Edit by prompt", "Change words, keep the composition."),
+    "keep-the-look": ("Change", "Keep the look", "A new pose or place, the same surface."),
+    "keep-the-subject": ("Change", "Keep the subject", "The same thing in another scene."),
+    "mask-to-region": ("Change", "Replace a thing", "Find a word in the picture, paint another there."),
+    "edit-a-picture": ("Change", "Edit a picture", "Start from a picture of your own."),
+    "see-words": ("See", "See words", "Where in the picture each word acts."),
+    "see-concepts": ("See", "See concepts", "Where things are that the prompt does not name."),
+    "see-blocks": ("See", "See blocks", "What each block of the model does."),
+    "estimates": ("See", "See it grow", "What the model expects at each step."),
+    "mask-from-words": ("See", "Cut out a word", "A mask of the thing that a word means."),
+}
+OTHERS = "More"
+KEPT = ("prompt", "avoid", "seed", "model", "width", "height")
+Shape = tuple[frozenset[tuple[str, str]], frozenset[tuple[tuple[str, str], tuple[str, str]]]]
+
+
+@dataclass(frozen=True)
+class Card:
+    """One ready workflow as the page offers it; `name` is its file's."""
+
+    name: str
+    group: str
+    title: str
+    help: str
+
+    def to_json(self) -> dict[str, str]:
+        return {"name": self.name, "group": self.group, "title": self.title, "help": self.help}
+
+
+class Templates:
+    """The ready workflows that run here: a broken one, or one with a missing node, is left out."""
+
+    def __init__(self, studio: Studio) -> None:
+        self._studio = studio
+        self._start: dict[str, Graph] = {}
+        self.cards: list[Card] = []
+        found = {path.stem for path in studio.settings.workflows_folder.glob("*.json")}
+        for name in sorted(found, key=_place):
+            try:
+                document = studio.workflow(name)
+            except StudioError:
+                continue
+            whole = all(studio.registry.find(node.kind) is not None for node in document.nodes)
+            if whole and panel(document, studio.registry):
+                self._start[name] = document
+                self.cards.append(_card(name, document))
+
+    def name_of(self, document: Graph) -> str:
+        """The template a document has the nodes and edges of; "" for a graph of one's own."""
+        shape = _shape(document)
+        return next((name for name, start in self._start.items() if _shape(start) == shape), "")
+
+    def open(self, name: str, before: Graph | None = None, kept: Graph | None = None) -> Graph:
+        """The document of a template, with what a person set in `before` where both have it.
+
+        `kept`: how this page left the template; used if it still is that template. Raises StudioError.
+        """
+        if name not in self._start:
+            raise StudioError(
+                f"There is no template {name[:60]!r}.",
+                hint=did_you_mean(name, self._start) or "Reload the page.",
+            )
+        opened = kept if kept is not None and self.name_of(kept) == name else self._start[name]
+        return opened if before is None else self._taken_over(before, opened)
+
+    def _taken_over(self, before: Graph, after: Graph) -> Graph:
+        """`after` with the seed of `before`, and its prompt, size and model unless nobody changed them."""
+        start = self._start.get(self.name_of(before))
+        old, new = self._roles(before), self._roles(after)
+        for role in KEPT:
+            if role not in old or role not in new or "panels" in (old[role]["widget"], new[role]["widget"]):
+                continue
+            value = _value(before, old[role])
+            if role == "seed" or start is None or value != _value(start, old[role]):
+                after = after.set(str(new[role]["node"]), str(new[role]["widget"]), value)
+        return after
+
+    def _roles(self, document: Graph) -> dict[str, Field]:
+        return {str(f["role"]): f for f in panel(document, self._studio.registry) if f["role"]}
+
+
+def _value(document: Graph, field: Field) -> object:
+    return document.node(str(field["node"])).widgets.get(str(field["widget"]), field["default"])
+
+
+def _shape(document: Graph) -> Shape:
+    nodes = frozenset((node.id, node.kind) for node in document.nodes)
+    return nodes, frozenset((edge.source, edge.target) for edge in document.edges)
+
+
+def _place(name: str) -> tuple[int, str]:
+    listed = list(CARDS)
+    return (listed.index(name) if name in listed else len(listed)), name
+
+
+def _card(name: str, document: Graph) -> Card:
+    title, says = document.extra.get("title"), document.extra.get("help")
+    group, listed, line = CARDS.get(name, (OTHERS, name.replace("-", " ").capitalize(), ""))
+    return Card(
+        name, group, title if isinstance(title, str) else listed, says if isinstance(says, str) else line
+    )
