@@ -42,8 +42,45 @@ REGISTRY = Registry(MODULES, plugins=ROOT / "plugins")
 KINDS = sorted(REGISTRY.specs)
 SIDE = 64
 PICTURE = Image(np.random.default_rng(5).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8))
-SMALL = {"width": SIDE, "height": SIDE, "steps": 2, "model": "tiny:sd3"}
-"""Settings by name that make a node quick; all others keep their defaults."""
+SMALL = {
+    "width": SIDE,
+    "height": SIDE,
+    "steps": 2,
+    "model": "tiny:sd3",
+    "text": "a red star",
+    "words": "star",
+    "concepts": "star, house",
+    "panels": "a red star",
+    "count": 2,
+}
+"""Settings by name that make a node quick, or give it words to work on; all others keep their defaults."""
+
+
+OWN = {("inject_values", "steps"): 1}
+"""Settings of one node."""
+MAKERS = {
+    "Model": ("load_model",),
+    "Conditioning": ("encode_prompt",),
+    "Latent": ("encode_image",),
+    "Sigmas": ("schedule",),
+    "Sampler": ("choose_sampler",),
+    "Guidance": ("cfg",),
+    "Image": ("load_image",),
+    "Mask": ("mask_from_words",),
+    "Layout": ("layout",),
+    "PanelGrid": ("panel_sheet",),
+    "Inversion": ("invert_picture",),
+    "Seen": ("sample",),
+    "Attachment": ("watch_words", "watch_blocks", "watch_estimates"),
+}
+"""The nodes that give a small value of a socket type; several where a list of them is wanted."""
+WATCHED = {"sample": ("attachments",), "together": ("second", "third")}
+"""Inputs that a maker connects though it need not: without them there would be nothing to see."""
+
+
+def output_of(spec: NodeSpec, type: str) -> str:
+    """The name of the output of a type."""
+    return next(socket.name for socket in spec.outputs if socket.type == type)
 
 
 @pytest.fixture(scope="module")
@@ -55,20 +92,19 @@ def store() -> ModelStore:
 def make(store: ModelStore) -> Callable[[str], Any]:
     """A small value of a socket type, made by the nodes that give it."""
     made: dict[str, Any] = {"Image": PICTURE, "Mask": Mask(np.ones((SIDE, SIDE), np.float32))}
-    makers = {
-        "Model": "load_model",
-        "Conditioning": "encode_prompt",
-        "Latent": "encode_image",
-        "Sigmas": "schedule",
-        "Sampler": "choose_sampler",
-        "Guidance": "cfg",
-    }
 
     def value(type: str) -> Any:
         if type not in made:
-            spec = REGISTRY.get(makers[type])
-            made[type] = call(spec, arguments(spec, value), context(store))
+            values = [_made(REGISTRY.get(kind), type) for kind in MAKERS[type]]
+            made[type] = values if len(values) > 1 else values[0]
         return made[type]
+
+    def _made(spec: NodeSpec, type: str) -> Any:
+        given = arguments(spec, value)
+        if spec.kind == "sample":
+            given["attachments"] = value("Attachment")
+        made = results(spec, call(spec, given, context(store)), Codecs([TensorCodec()]))  # type: ignore[list-item]
+        return made[output_of(spec, type)]
 
     return value
 
@@ -93,7 +129,9 @@ def widgets(spec: NodeSpec) -> dict[str, Any]:
     for param in spec.params:
         if param.widget.sort == "picture":
             found[param.name] = {"file": "0" * 64, "name": "p.png"}
-        elif param.name in SMALL:
+        elif (spec.kind, param.name) in OWN:
+            found[param.name] = OWN[spec.kind, param.name]
+        elif param.name in SMALL and param.problem(SMALL[param.name]) is None:
             found[param.name] = SMALL[param.name]
         elif not param.required:
             found[param.name] = param.default
@@ -226,26 +264,22 @@ def test_node_runs_in_the_engine_and_comes_from_the_cache_afterwards(kind: str, 
 
 def graph_of(spec: NodeSpec) -> Graph:
     """The node with everything that its required inputs need above it."""
-    makers = {
-        "Model": "load_model",
-        "Conditioning": "encode_prompt",
-        "Latent": "encode_image",
-        "Sigmas": "schedule",
-        "Sampler": "choose_sampler",
-        "Guidance": "cfg",
-        "Image": "load_image",
-    }
     nodes: dict[str, Node] = {}
     edges: list[Edge] = []
 
     def place(id: str, spec: NodeSpec) -> None:
         nodes[id] = Node(id, spec.kind, widgets(spec), kind_version=spec.version)
-        for socket in spec.inputs:
-            if socket.required:
-                maker = REGISTRY.get(makers[socket.type])
-                if maker.kind not in nodes:
-                    place(maker.kind, maker)
-                edges.append(Edge((maker.kind, maker.outputs[0].name), (id, socket.name)))
+        extra = WATCHED.get(spec.kind, ()) if id != "last" else ()
+        wanted = [socket for socket in spec.inputs if socket.required or socket.name in extra]
+        for number, socket in enumerate(wanted):
+            kinds = MAKERS[socket.type]
+            kind = (
+                "together" if spec.kind == "sample" and socket.name in extra else kinds[number % len(kinds)]
+            )
+            maker = REGISTRY.get(kind)
+            if maker.kind not in nodes:
+                place(maker.kind, maker)
+            edges.append(Edge((maker.kind, output_of(maker, socket.type)), (id, socket.name)))
 
     place("last", spec)
     return Graph(tuple(nodes.values()), tuple(edges))

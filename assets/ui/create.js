@@ -94,6 +94,7 @@
     const go = el("button", { type: "button", class: "w-go", id: "weft-go", onclick: () => (run.live ? weft.stop() : weft.generate()) });
     const notice = el("div", { class: "w-notice", hidden: true, role: "status" });
     const list = el("ul", { class: "w-faults", id: "weft-faults", hidden: true, role: "status" });
+    const start = el("div", { class: "w-run" }, go, list);
     const pick = el("input", { type: "file", accept: ".png,.json,image/png,application/json", class: "w-sr", tabindex: -1, "aria-hidden": "true" });
     pick.addEventListener("change", () => { if (pick.files[0]) openFile(pick.files[0]); pick.value = ""; });
     const open = el("button", { type: "button", class: "w-btn", onclick: () => pick.click() }, icon("open"), "Open a picture or workflow");
@@ -112,7 +113,7 @@
       const more = el("details", { class: "w-more", id: "weft-more", open: remember.get("more") === "open", ontoggle: () => remember.set("more", more.open ? "open" : "folded") },
         el("summary", {}, icon("chevron"), "More settings"), el("div", { class: "w-more-body" }, ...common.map((m) => m.box), el("div", { class: "w-wide" }, open, pick)));
       const special = own.length ? el("div", { class: "w-own" }, ...own.map((m) => m.box)) : null;
-      form.replaceChildren(...[notice, prompt?.box, special, go, list, avoid?.box, shape?.box, seed?.box, more].filter(Boolean));
+      form.replaceChildren(...[notice, prompt?.box, special, start, avoid?.box, shape?.box, seed?.box, more].filter(Boolean));
       weft.emit("shape", shape);
       show();
       examine();
@@ -142,6 +143,7 @@
       clearTimeout(wait);
       wait = setTimeout(() => { doc.flush(); trigger("examine", {}); }, 500);
     }
+    const labelled = (p) => doc.panel.find((f) => f.node === p.node && f.widget === p.socket)?.label;
     function faults() {
       const known = new Set(told.map((p) => p.message));
       const all = [...told, ...(failed && !known.has(failed.message) ? [failed] : [])], elsewhere = new Set(all);
@@ -157,7 +159,7 @@
         if (seen) here.forEach((p) => elsewhere.delete(p));
       }
       list.hidden = !elsewhere.size;
-      list.replaceChildren(...[...elsewhere].map((p) => el("li", { "data-level": p.level || "error" }, weft.errorText(p, p.title))));
+      list.replaceChildren(...[...elsewhere].map((p) => el("li", { "data-level": p.level || "error" }, weft.errorText(p, labelled(p) || p.title))));
     }
     on("problems", (message) => { told = message.problems || []; faults(); });
 

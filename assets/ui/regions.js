@@ -36,7 +36,9 @@
     }
     function sketch() {
       const width = doc.field("width"), height = doc.field("height");
-      map.style.aspectRatio = width && height ? `${doc.widget(width)} / ${doc.widget(height)}` : "1";
+      const ratio = width && height ? doc.widget(width) / doc.widget(height) || 1 : 1;
+      map.style.aspectRatio = String(ratio);
+      map.style.width = `min(100%, ${Math.round(220 * ratio)}px)`;
       map.replaceChildren(...(plain(list) ? list : []).map((region, index) => {
         if (!boxed(region)) return null;
         const [x0, y0, x1, y1] = region.box.map((edge) => 100 * Number(edge));

@@ -122,7 +122,7 @@
       strip.replaceChildren(...list.map((p) => el("li", {}, el("button", { type: "button", class: "w-thumb", "data-id": p.id, title: weft.named(p), "aria-label": `Show: ${weft.named(p)}, seed ${p.seed}`, onclick: () => choose(p) },
         el("img", { src: p.thumb, alt: "", loading: "lazy", width: 84, height: 84 })))));
       if (!list.length) strip.replaceChildren(el("li", { class: "w-strip-empty" }, "Your pictures will appear here."));
-      if (!run.live) choose(list.find((p) => p.id === chosen?.id) || list[0] || null);
+      if (!run.live) choose(list.find((p) => p.id === chosen?.id) || (list[0] && together(list[0])[0]) || list[0] || null);
     });
     on("made", (p) => { choose(p); strip.scrollTo({ left: 0 }); });
     on("document", () => { if (mode === "empty") empty(); });

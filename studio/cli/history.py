@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,11 +39,11 @@ def add_to(commands: argparse._SubParsersAction[shared.Parser]) -> None:
 
     part = action("list", show_list, "newest pictures first")
     part.add_argument("--limit", type=whole, default=20, metavar="N", help="of one page (20)")
-    part.add_argument("--before", metavar="CURSOR", help="the `next` of the page before")
+    part.add_argument("--before", type=cursor, metavar="CURSOR", help="the `next` of the page before")
     part = action("search", search, "pictures whose texts hold all these words")
     part.add_argument("text", metavar="TEXT")
     part.add_argument("--limit", type=whole, default=20, metavar="N", help="of one page (20)")
-    part.add_argument("--before", metavar="CURSOR", help="the `next` of the page before")
+    part.add_argument("--before", type=cursor, metavar="CURSOR", help="the `next` of the page before")
     part = action("show", show_one, "everything about one picture")
     part.add_argument("id", metavar="ID")
     part.add_argument("--graph", action="store_true", help="print its workflow instead")
@@ -57,6 +58,13 @@ def add_to(commands: argparse._SubParsersAction[shared.Parser]) -> None:
     part.add_argument("--off", action="store_true", help="take the mark away")
     part = action("delete", delete, "delete pictures")
     part.add_argument("ids", metavar="ID", nargs="+")
+
+
+def cursor(text: str) -> str:
+    """A place in the list, as `next` of a page gives it, for argparse."""
+    if re.fullmatch(r"\d+(\.\d+)?(e[+-]?\d+)?~[0-9A-Za-z_-]{1,64}", text, re.ASCII) is None:
+        raise argparse.ArgumentTypeError(f"'{text[:60]}' is not the `next` of a page before")
+    return text
 
 
 def _with_studio(act: Callable[[Studio, argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:

@@ -82,6 +82,8 @@ def _what(param: Param) -> str:
         if options["whole"] and step and step != 1:
             words.append(f"in steps of {step}")
         return ", ".join(words)
+    if widget.sort == "regions":
+        return f"list of at most {options['most']} regions"
     names = {"bool": "on or off", "model": "model", "colour": "colour", "picture": "stored picture"}
     return names.get(widget.sort) or f"{widget.sort}, up to {options['max']} characters"
 

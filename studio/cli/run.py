@@ -71,6 +71,8 @@ def read_workflow(
 ) -> Graph:
     """The document of a file, with the changes made; raises BadCall or BadDocument that name the file."""
     path = Path(given)
+    if path.is_dir():
+        raise shared.BadCall(f"'{given}' is a folder, not a workflow.", hint="Give a workflow file in it.")
     if not path.is_file():
         raise shared.BadCall(f"There is no workflow at '{given}'.", hint="Give the path of a workflow file.")
     try:
@@ -150,9 +152,16 @@ def _value(studio: Studio, sort: str, text: str) -> Any:
             "name": Path(text).name,
         }
     try:
-        return json.loads(text)
+        value = json.loads(text)
     except (ValueError, RecursionError):
-        return text
+        value = text
+    if sort == "picture" and not isinstance(value, dict):
+        what = "a folder" if Path(text).is_dir() else "no picture there, and none stored"
+        raise shared.BadCall(
+            f"'{text[:200]}' cannot be taken as a picture: {what}.",
+            hint="Give the path of a PNG, JPEG or WEBP.",
+        )
+    return value
 
 
 def run_document(

@@ -25,11 +25,12 @@ _MAX_ENTRIES = 200_000
 @dataclass(frozen=True)
 class Entry:
     """What is known of one computation: (socket, content digest) of its outputs, seconds it took, its
-    notes."""
+    notes; `memory_only`: a value of it cannot be kept on disk."""
 
     outputs: tuple[tuple[str, str], ...]
     seconds: float = 0.0
     notes: Mapping[str, Any] = field(default_factory=dict)
+    memory_only: bool = False
 
     def digest(self, socket: str) -> str:
         """The content digest of one output."""
@@ -176,7 +177,10 @@ class Cache:
         if data is None:
             return None
         found = Entry(
-            tuple((str(n), str(d)) for n, d in data["outputs"]), float(data["seconds"]), data["notes"]
+            tuple((str(n), str(d)) for n, d in data["outputs"]),
+            float(data["seconds"]),
+            data["notes"],
+            data.get("memory_only") is True,
         )
         with self._lock:
             self._remember(key, found)
@@ -219,15 +223,18 @@ class Cache:
                 self.memory.put(digests[name], value, self.codecs.nbytes(value), entry.seconds)
         if self.disk is None:
             return
+        memory_only = False
         for name, value in values.items():
             if not self.disk.holds(digests[name]):
                 dumped = self.codecs.dump(value)
                 if dumped is not None:
                     self.disk.write_value(digests[name], *dumped)
+                memory_only |= dumped is None
         data = {
             "outputs": [list(pair) for pair in entry.outputs],
             "seconds": entry.seconds,
             "notes": dict(entry.notes),
+            **({"memory_only": True} if memory_only else {}),
         }
         for key in keys:
             self.disk.write_entry(key, data)

@@ -98,8 +98,22 @@ def make_plan(
         for _, source, out in task.inputs:
             needed[source] = True
             wanted[source].add(out)
+    looked = [t.target for t in tasks]  # whether anything that can have a result asks for the node
+    for task in reversed(tasks):
+        if looked[task.index] and not task.dead:
+            for _, source, _ in task.inputs:
+                looked[source] = True
     nodes = tuple(
-        _planned(t, entries[t.index], runs[t.index], needed[t.index], lost[t.index], resolved, cache, seen)
+        _planned(
+            t,
+            entries[t.index],
+            runs[t.index],
+            needed[t.index] if looked[t.index] else None,
+            lost[t.index],
+            resolved,
+            cache,
+            seen,
+        )
         for t in tasks
     )
     return Plan(nodes, resolved.targets, resolved.settings.seed, problems, {n.id: n for n in nodes}), entries
@@ -109,7 +123,7 @@ def _planned(
     task: Task,
     entry: Entry | None,
     runs: bool,
-    needed: bool,
+    needed: bool | None,
     lost: bool,
     resolved: Resolved,
     cache: Cache | None,
@@ -124,10 +138,12 @@ def _planned(
         return planned("failed", task.problems[0].message)
     if task.doomed:
         return planned("skipped", f"{task.doomed} has no result")
+    if needed is None:
+        return planned("skipped", "not looked at")
     if not runs:
         return planned("cached", "unchanged" if needed else "not needed")
     cost = entry.seconds if entry is not None else _estimate(task, seen)
-    return planned("run", _reason(task, lost, resolved, cache, seen), cost)
+    return planned("run", _reason(task, entry, lost, resolved, cache, seen), cost)
 
 
 def _estimate(task: Task, seen: Seen) -> float | None:
@@ -139,7 +155,7 @@ def _estimate(task: Task, seen: Seen) -> float | None:
     return seen.seconds(task.kind)
 
 
-def _reason(task: Task, lost: bool, resolved: Resolved, cache: Cache | None, seen: Seen) -> str:
+def _reason(task: Task, entry: Entry | None, lost: bool, resolved: Resolved, cache: Cache | None, seen: Seen) -> str:
     if task.always:
         return "always-run"
     if cache is None or cache.mode == "off":
@@ -147,7 +163,7 @@ def _reason(task: Task, lost: bool, resolved: Resolved, cache: Cache | None, see
     if task.spec is not None and not task.spec.cache:
         return "not cached"
     if lost:
-        return "evicted"
+        return "lives in memory only" if entry is not None and entry.memory_only else "evicted"
     before = seen.get(resolved.settings.owner, task.kind, task.id)
     if before is None:
         return "new"

@@ -153,6 +153,7 @@ def _label(
     name = region.name or region.id
     room = box[2] - box[0] - 10
     text = f"{name}: {region.prompt}" if region.prompt and region.prompt != name else name
+    text = text[: max(len(name), room // 3)]
     while len(text) > len(name) and pen.textlength(text, font=face) > room:
         text = text[:-2].rstrip() + "…" if len(text) - 2 > len(name) + 3 else name
     long = pen.textlength(text, font=face)

@@ -67,10 +67,15 @@ def warnings_for(
     found = []
     words = vocabulary(card) or tuple(known)
     strangers = list(unknown)
+    told = False  # the examples are the same for every word, so they are said once
     for word in strangers[:SHOWN_WORDS]:
         near = suggestions(word, words)
-        instead = _listed(near) if near else f"{_listed(_examples(card, words))}, and more"
-        found.append(f"{title} does not know {word!r}; it knows {instead}.")
+        if near or not told:
+            instead = _listed(near) if near else f"{_listed(_examples(card, words))}, and more"
+            found.append(f"{title} does not know {word!r}; it knows {instead}.")
+        else:
+            found.append(f"{title} does not know {word!r}.")
+        told = told or not near
     if len(strangers) > SHOWN_WORDS:
         found.append(f"{title} does not know {len(strangers) - SHOWN_WORDS} more words of this prompt.")
     if cut:

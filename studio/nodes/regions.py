@@ -24,9 +24,8 @@ from studio.api import (
     node,
     to_array,
 )
-from studio.controls.regional import MODES, make_regional
+from studio.controls.regional import MODES, MOST_REGIONS, make_regional
 from studio.controls.tokens import ORDER, SHARE, cover
-from studio.graph.widgets import MOST_REGIONS, region_problem
 from studio.models.family import Parts, parts_of
 from studio.models.prompt_weights import has_weights
 from studio.models.text import encode_prompt
@@ -52,12 +51,19 @@ def layout(prompt: Prompt = "", regions: Regions = [], background: Prompt = "", 
     return Layout(prompt, tuple(_region(entry, ctx) for entry in regions), background)
 
 
+def _problem(entry: Mapping[str, Any]) -> tuple[str, str] | None:
+    """What is wrong with a region, by the rules of the list that `layout` takes."""
+    regions = next(param for param in layout.spec.params if param.name == "regions")  # type: ignore[attr-defined]
+    found: tuple[str, str] | None = regions.problem([{"id": "it", **entry}])
+    return None if found is None else (found[0].removeprefix("Region 1 'it': "), found[1])
+
+
 def review_region(view: View) -> Iterator[Refusal]:
     """A box or a range that is none."""
     given = {name: view.widgets.get(name) for name in ("start", "end", "strength")}
     box = [view.widgets.get(edge) for edge in ("left", "top", "right", "bottom")]
-    entry = {"id": "it", "box": [0, 0, 1, 1] if view.feeding("mask") or None in box else box}
-    found = region_problem({**entry, **{name: value for name, value in given.items() if value is not None}})
+    entry = {"box": [0, 0, 1, 1] if view.feeding("mask") or None in box else box}
+    found = _problem({**entry, **{name: value for name, value in given.items() if value is not None}})
     if found is not None:
         yield Refusal(*found)
 
@@ -93,10 +99,8 @@ def add_region(
     id = name or f"region {number}"
     id = f"{id} ({number})" if id in taken else id
     box = (left, top, right, bottom)
-    found = region_problem(
+    found = _problem(
         {
-            "id": id,
-            "name": name,
             "prompt": prompt,
             "negative": negative,
             "box": [0, 0, 1, 1] if mask is not None else list(box),

@@ -70,7 +70,8 @@ def schedule(
     """How the noise is taken away: how many steps, and where they lie.
 
     steps: more steps are slower and finer
-    spacing: flow_diffusers is what the stock SD3 pipeline uses, flux what FLUX uses; flow is evenly spaced
+    spacing: where the steps lie: flow_diffusers as SD3 models expect, flux as FLUX models expect, flow
+        evenly before the shift; take the one that fits the model
     shift: above 1 spends more steps on composition, below 1 on detail
     strength: for starting from a picture: 0 keeps it untouched, 1 ignores it
     """
@@ -134,8 +135,8 @@ def sample(
     positive: what the picture should show
     negative: what it should avoid
     latent: an empty canvas, or an encoded picture together with a strength below 1
-    wraps: changes around every clean estimate
-    attachments: changes of the network for this run alone; controls that steer it or look into it
+    wraps: steering of each step, such as filling only a part of the picture
+    attachments: controls that steer this picture or look into the model while it paints
     """
     parts = parts_of(model)
 

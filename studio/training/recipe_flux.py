@@ -184,15 +184,22 @@ def read_flux(student: FluxStudent, folder: Path) -> None:
         (student.clip, "text_encoder", "model"),
         (student.t5, "text_encoder_2", "model"),
     ):
-        stored = load_file(folder / name / f"{file}.safetensors")
-        module.load_state_dict({key: value.float() for key, value in stored.items()}, strict=False)
+        _take(module, load_file(folder / name / f"{file}.safetensors"))
+
+
+def _take(module: nn.Module, stored: dict[str, Tensor]) -> None:
+    # transformers writes one of two tied tables, and CLIP with or without this prefix
+    state = {key.removeprefix("text_model."): value.float() for key, value in stored.items()}
+    missing = set(module.load_state_dict(state, strict=False).missing_keys) - {"encoder.embed_tokens.weight"}
+    if missing:
+        raise SystemExit(f"the stored {type(module).__name__} lacks {', '.join(sorted(missing))}")
 
 
 def _read_relative(student: FluxStudent, folder: Path) -> None:
     other = Student()
     read_exported(other, folder)
     words, clip = list(other.text)
-    student.clip.load_state_dict(clip.state_dict(), strict=False)
+    _take(student.clip, clip.state_dict())
     with torch.no_grad():
         # T5 adds to its word table without norm in between: the table keeps the scale that it starts with
         table: Tensor = words.get_input_embeddings().weight  # type: ignore[operator]

@@ -40,7 +40,7 @@ PROBE_WEIGHT = 0.1
 # Most of a picture is background: so many tokens are computed, objects first and the rest drawn at random
 # (after MaskDiT, arXiv 2306.09305); 0 = all. The end of a stage (FULL of its time) sees whole pictures.
 STAGE_KEPT = {64: 0, 128: 0, 256: 112}
-FULL = 0.35
+FULL = 0.15
 # Lengths that a batch is padded to.
 STAGE_TEXT = {64: (14, 18, 22, 28, 34, 40), 128: (16, 20, 28, 40), 256: (28, 40)}
 # Small batches on a CPU: while the network still learns what words mean, steps count for more than quiet

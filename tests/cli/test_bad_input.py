@@ -317,3 +317,42 @@ def test_a_wrong_call_ends_with_two_and_one_json_object(cli: Cli, words: tuple[s
         said = cli(*words, "--json")
         assert said.code == 2
         assert said.json["error"]["message"]
+
+
+def test_a_folder_is_no_workflow(cli: Cli, tmp_path: Path) -> None:
+    for command in ("plan", "run"):
+        said = cli(command, tmp_path)
+        assert said.code == 2
+        assert f"'{tmp_path}' is a folder" in said.err
+
+
+@pytest.mark.parametrize("value", ["/no/such/picture.png", "3", "folder"])
+def test_a_picture_that_is_not_there_is_named(cli: Cli, tmp_path: Path, value: str) -> None:
+    given = str(tmp_path) if value == "folder" else value
+    path = tmp_path / "photo.json"
+    nodes = [{"id": "photo", "kind": "load_image"}, {"id": "save", "kind": "save_image"}]
+    edges = [{"from": ["photo", "image"], "to": ["save", "image"]}]
+    path.write_text(json.dumps(OK | {"nodes": nodes, "edges": edges}), "utf-8")
+    said = cli("plan", path, "--set", f"photo.picture={given}")
+    assert said.code == 2
+    assert given in said.err and "PNG, JPEG or WEBP" in said.err
+
+
+@pytest.mark.parametrize("command", [("list",), ("search", "star")])
+@pytest.mark.parametrize("value", ["bogus", "nan~x", "12"])
+def test_a_place_in_the_history_that_is_none_is_a_bad_call(cli: Cli, command: tuple[str, ...], value: str) -> None:
+    said = cli("history", *command, "--before", value)
+    assert said.code == 2
+    assert f"'{value}'" in said.err
+
+
+def test_a_plan_says_what_it_never_looked_at(cli: Cli, tiny_workflow: Path) -> None:
+    document = json.loads(tiny_workflow.read_text("utf-8"))
+    next(node for node in document["nodes"] if node["id"] == "sample")["kind"] = "smaple"
+    tiny_workflow.write_text(json.dumps(document), "utf-8")
+    said = cli("plan", tiny_workflow, "--json")
+    assert said.code == 2
+    found = {node["id"]: (node["action"], node["reason"]) for node in said.json["nodes"]}
+    assert found["sample"][0] == "failed"
+    assert found["canvas"] == found["prompt"] == ("skipped", "not looked at")
+    assert not any(action == "cached" for action, _ in found.values())

@@ -240,6 +240,11 @@ class Control(AttentionControl):
         return found
 
 
+def looking(**more: Any) -> Control:
+    """Wants something of every joint site and changes nothing."""
+    return Control("look", Need.AFTER, on_after=lambda *_: None, **more)
+
+
 def copying(tensors: str = "qk", span: str = "image", until: int = 99, who: str = "edit") -> Control:
     """Source row -> target row, some tensors of a span."""
 

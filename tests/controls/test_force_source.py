@@ -43,10 +43,10 @@ def prompt(parts, text):
     return encode_prompt(parts, text, "it")[0]
 
 
-def run(parts, path, *controls, text="a blue house", name="euler", sigmas=SIGMAS, latent=None, **kwargs):
+def run(parts, path, *controls, text="a blue house", name="euler", sigmas=SIGMAS, latent=None, scale=2.0):
     return sample_run(
         parts, prompt(parts, text), prompt(parts, ""), latent or inverted(path), sigmas, sampler(name),
-        cfg(2.0), attachments=controls, **kwargs,
+        cfg(scale), attachments=controls,
     )  # fmt: skip
 
 
@@ -97,10 +97,9 @@ def test_an_attention_edit_reads_the_pictures_own_path(parts, path):
 
 
 def test_the_same_prompt_comes_back_as_near_as_the_inversion_is_exact(parts, path):
-    made = run(parts, path, ForceSource(path), text="a red star", name="midpoint")
+    made = run(parts, path, ForceSource(path), text="a red star", name="midpoint", scale=1.0)
     away = (made.latent.tensor - path.states[-1]).abs().mean()
-    other = (run(parts, path, name="midpoint").latent.tensor - path.states[-1]).abs().mean()
-    assert away < other
+    assert away < (path.states[0] - path.states[-1]).abs().mean() / 4
 
 
 def test_a_run_may_start_within_the_path_and_from_any_canvas(parts, path):

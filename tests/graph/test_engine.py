@@ -109,7 +109,7 @@ def test_value_kept_in_memory_only_is_made_again_only_when_a_node_that_runs_need
     lab.calls.clear()
     report = lab.engine(cache=Cache("disk", disk=DiskCache(tmp_path))).run(graph.set("n", "value", 2))
     assert lab.calls == ["load", "number", "use", "keep"] or lab.calls == ["number", "load", "use", "keep"]
-    assert report.nodes["m"].reason == "evicted"
+    assert report.nodes["m"].reason == "lives in memory only"
 
 
 @pytest.mark.parametrize("inputs", ["a=n, model=m.model", "model=m.model, a=n"])

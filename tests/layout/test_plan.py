@@ -37,8 +37,8 @@ SENTENCES = (
 )
 
 PIECES = (
-    "a cat|two dogs|a red star|a barn|trees|on the left|top right|above|left of|in front of|inside|between|and|,"
-    "|behind|next to|on"
+    "a cat|two dogs|a red star|a barn|trees|on the left|top right|above|left of|in front of|inside|between"
+    "|and|,|behind|next to|on"
 )
 
 
@@ -128,12 +128,8 @@ def test_prompts_of_the_scene_world_come_out_where_its_judge_wants_them() -> Non
 
 
 def test_sizes_follow_the_words_and_the_shape_of_the_picture() -> None:
-    sides = [
-        max(plan_sentence(f"a {size} star on the left")[0].regions[0].box[2:]) for size in ("small", "large")
-    ]
     small, large = (plan_sentence(f"a {size} star")[0].regions[0].box for size in ("small", "large"))
     assert small[2] - small[0] < large[2] - large[0]
-    assert sides
     wide = plan_sentence("a star", aspect=2.0)[0].regions[0].box
     assert (wide[3] - wide[1]) == pytest.approx(2 * (wide[2] - wide[0]), abs=0.05)
 

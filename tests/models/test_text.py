@@ -71,3 +71,12 @@ def test_odd_prompts_are_encoded_with_few_warnings(parts, text):
 def test_what_a_prompt_becomes_outlives_inference_mode(parts):
     conditioning, _, _ = encode_prompt(parts, "a star", "It")
     assert not conditioning.embeds.is_inference() and not conditioning.pooled.is_inference()
+
+
+def test_the_words_it_knows_are_listed_once():
+    found = warnings_for("It", {}, ("star", "house"), ("dragon", "hous", "zeppelin"), "", 8)
+    assert found == (
+        "It does not know 'dragon'; it knows 'star', 'house', and more.",
+        "It does not know 'hous'; it knows 'house'.",
+        "It does not know 'zeppelin'.",
+    )

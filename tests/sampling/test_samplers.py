@@ -47,7 +47,7 @@ def slope(name: str) -> float:
     return float(np.polyfit(np.log(counts), np.log(errors), 1)[0])
 
 
-@pytest.mark.parametrize(("name", "order"), [("euler", 1.0), ("heun", 2.0)])
+@pytest.mark.parametrize(("name", "order"), [("euler", 1.0), ("heun", 2.0), ("midpoint", 2.0)])
 def test_the_error_falls_with_the_order_of_the_method(name, order):
     assert slope(name) == pytest.approx(-order, abs=0.12)
 
@@ -99,7 +99,7 @@ def test_driven_step_by_step_or_resumed_a_sampler_gives_the_same_bits(name):
         assert torch.equal(again, whole)
 
 
-@pytest.mark.parametrize(("name", "calls"), [("euler", 6), ("heun", 11)])
+@pytest.mark.parametrize(("name", "calls"), [("euler", 6), ("heun", 11), ("midpoint", 12), ("midpoint_reuse", 7)])
 def test_a_sampler_calls_the_network_as_often_as_it_says(name, calls):
     steps: list[Step] = []
 
