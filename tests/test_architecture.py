@@ -29,7 +29,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "controls": {"models.family"}, "blocks": {"models.family"}, "weights": {"models.family"},
     "sampling": {"models", "controls", "blocks", "weights"},
     "upscaling": {"models", "sampling"},
-    "api": {"graph.spec", "graph.review", "graph.widgets", "graph.context", "controls.control", "blocks.control"},
+    "api": {"graph.spec", "graph.review", "graph.widgets", "graph.context", "controls.control",
+            "blocks.control"},
     "nodes": {"api", "models", "controls", "blocks", "weights", "sampling", "upscaling", "scenes",
               "layout"},
     "jobs": {"graph", "db"},
@@ -45,8 +46,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "__init__": set(),
 }
 NO_BASE = {"bootstrap", "__init__"}
-WITHOUT_TORCH = ["errors", "values", "behaviour", "traces", "settings", "policy", "pixels", "api", "graph", "db", "history", "jobs",
-                 "scenes", "layout", "ui", "bootstrap", "cli", "__main__"]
+WITHOUT_TORCH = ["errors", "values", "behaviour", "traces", "settings", "policy", "pixels", "api", "graph",
+                 "db", "history", "jobs", "scenes", "layout", "ui", "bootstrap", "cli", "__main__"]
 WITHOUT_GRADIO = ["api", "bootstrap", "cli", "db", "evaluate", "graph", "history", "jobs", "layout", "models",
                   "nodes", "outputs", "replay", "reports", "sampling", "scenes", "studio", "training",
                   "__main__"]

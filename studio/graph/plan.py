@@ -155,7 +155,9 @@ def _estimate(task: Task, seen: Seen) -> float | None:
     return seen.seconds(task.kind)
 
 
-def _reason(task: Task, entry: Entry | None, lost: bool, resolved: Resolved, cache: Cache | None, seen: Seen) -> str:
+def _reason(
+    task: Task, entry: Entry | None, lost: bool, resolved: Resolved, cache: Cache | None, seen: Seen
+) -> str:
     if task.always:
         return "always-run"
     if cache is None or cache.mode == "off":

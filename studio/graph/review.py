@@ -94,7 +94,7 @@ def reviews(
             continue
         try:
             found = list(kind.review(view))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             # a plugin's own check must not keep anybody from working
             found = [Refusal(f"Its own check failed: {type(error).__name__}: {error}", level="warning")]
         yield from ((id, refusal) for refusal in found)

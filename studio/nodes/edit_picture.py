@@ -31,7 +31,7 @@ from studio.api import (
 from studio.controls.force_source import ForceSource
 from studio.controls.inject_v import InjectValues
 from studio.models.family import parts_of
-from studio.nodes.sample import Sampled
+from studio.nodes.sample import Sampled, sampled
 from studio.nodes.together import review_attachments
 from studio.pixels import flatten, resize
 from studio.sampling.cow import cow, steps_of_cow
@@ -39,7 +39,6 @@ from studio.sampling.flow_edit import MOST_AVERAGED, flow_edit
 from studio.sampling.guidance.flowchef import flowchef
 from studio.sampling.inversion import METHODS, invert, inverted
 from studio.sampling.lead import latent_mask
-from studio.sampling.loop import Run
 from studio.sampling.previews import preview
 from studio.sampling.rf_inversion import rf_inversion as restyle
 from studio.values import Inversion, StepResult
@@ -148,7 +147,7 @@ def edit_picture(
         attachments=attachments,
         on_step=report,
     )
-    return _sampled(run, ctx)
+    return sampled(run, ctx)
 
 
 @node(group="Edit a picture", title="Invert picture", resources="gpu")
@@ -278,7 +277,7 @@ def restyle_picture(
         on_invert=there,
         on_step=back,
     )
-    return _sampled(run, ctx)
+    return sampled(run, ctx)
 
 
 @node(group="Edit a picture", title="Steer to picture (FlowChef)")
@@ -392,9 +391,3 @@ def paint_around(
         path=inversion,
         on_step=report,
     )
-
-
-def _sampled(run: Run, ctx: Context) -> Sampled:
-    if run.report:
-        ctx.note("controls", dict(run.report))
-    return Sampled(run.latent, run.seen)

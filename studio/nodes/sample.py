@@ -26,7 +26,7 @@ from studio.api import (
 from studio.models.family import parts_of
 from studio.nodes.together import review_attachments
 from studio.sampling import samplers, schedules
-from studio.sampling.loop import sample_run
+from studio.sampling.loop import Run, sample_run
 from studio.sampling.previews import preview
 from studio.values import Seen, StepResult
 
@@ -70,8 +70,7 @@ def schedule(
     """How the noise is taken away: how many steps, and where they lie.
 
     steps: more steps are slower and finer
-    spacing: where the steps lie: flow_diffusers as SD3 models expect, flux as FLUX models expect, flow
-        evenly before the shift; take the one that fits the model
+    spacing: take what fits the model: flow_diffusers for SD3, flux for FLUX; flow spreads the steps evenly
     shift: above 1 spends more steps on composition, below 1 on detail
     strength: for starting from a picture: 0 keeps it untouched, 1 ignores it
     """
@@ -155,6 +154,11 @@ def sample(
         attachments=attachments,
         on_step=report,
     )
+    return sampled(run, ctx)
+
+
+def sampled(run: Run, ctx: Context) -> Sampled:
+    """What a node gives of a run; what its controls did is noted for the record."""
     if run.report:
         ctx.note("controls", dict(run.report))
     return Sampled(run.latent, run.seen)

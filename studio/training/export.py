@@ -66,7 +66,13 @@ def facts_of(model: str, stages: dict[str, float]) -> dict[str, Any]:
 
 
 def card_of(
-    model: str, checkpoint: Path, shards: Path, autoencoder: AutoencoderTiny, scores: dict, hardware: str
+    model: str,
+    checkpoint: Path,
+    shards: Path,
+    autoencoder: AutoencoderTiny,
+    scores: dict,
+    hardware: str,
+    before: str = "",
 ) -> dict:
     state = torch.load(checkpoint, weights_only=True, map_location="cpu")["state"]
     space = load_space(shards / "latent_space.npz")
@@ -94,6 +100,7 @@ def card_of(
             "samples": state["samples"],
             "minutes_by_stage": {k: round(v, 1) for k, v in state["stages"].items()},
             "hardware": hardware,
+            **({"before": before} if before else {}),
         },
         "scores": scores,
         "limits": LIMITS,
@@ -111,6 +118,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="default: assets/models/MODEL")
     parser.add_argument("--scores", type=Path, help="JSON of `python -m studio eval prompts --json`")
     parser.add_argument("--hardware", default="two CPU cores (AMD EPYC, AVX-512 bf16), shared")
+    parser.add_argument("--before", default="", help="what a warm start had seen before, for the card")
     arguments = parser.parse_args()
     model = arguments.model
     checkpoint = arguments.checkpoint or checkpoint_of(model)
@@ -118,7 +126,9 @@ def main() -> None:
     student = load_student(checkpoint, model)
     autoencoder = load_autoencoder(arguments.shards, arguments.autoencoder)
     scores = json.loads(arguments.scores.read_text()) if arguments.scores else {}
-    card = card_of(model, checkpoint, arguments.shards, autoencoder, scores, arguments.hardware)
+    card = card_of(
+        model, checkpoint, arguments.shards, autoencoder, scores, arguments.hardware, arguments.before
+    )
     SAVE[model](out, student, autoencoder, make_tokenizer())
     write_card(out, card)
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())

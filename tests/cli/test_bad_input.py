@@ -190,7 +190,9 @@ def broken_model(kind: str, good: Path, folder: Path) -> str:
     elif kind == "pickle":
         weights.rename(weights.with_name("diffusion_pytorch_model.bin"))
     elif kind == "another class":
-        (folder / "model_index.json").write_text(json.dumps(index | {"_class_name": "KolorsPipeline"}), "utf-8")
+        (folder / "model_index.json").write_text(
+            json.dumps(index | {"_class_name": "KolorsPipeline"}), "utf-8"
+        )
     elif kind == "cut off":
         weights.write_bytes(weights.read_bytes()[:-1000])
     return str(folder)
@@ -340,7 +342,9 @@ def test_a_picture_that_is_not_there_is_named(cli: Cli, tmp_path: Path, value: s
 
 @pytest.mark.parametrize("command", [("list",), ("search", "star")])
 @pytest.mark.parametrize("value", ["bogus", "nan~x", "12"])
-def test_a_place_in_the_history_that_is_none_is_a_bad_call(cli: Cli, command: tuple[str, ...], value: str) -> None:
+def test_a_place_in_the_history_that_is_none_is_a_bad_call(
+    cli: Cli, command: tuple[str, ...], value: str
+) -> None:
     said = cli("history", *command, "--before", value)
     assert said.code == 2
     assert f"'{value}'" in said.err

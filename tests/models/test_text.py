@@ -11,7 +11,7 @@ from studio.models.device import place
 from studio.models.embedded import vocabulary
 from studio.models.folders import check_folder
 from studio.models.loading import load_folder
-from studio.models.text import encode_prompt
+from studio.models.text import encode_prompt, warnings_for
 
 
 @pytest.fixture(scope="module")

@@ -47,9 +47,14 @@ def slope(name: str) -> float:
     return float(np.polyfit(np.log(counts), np.log(errors), 1)[0])
 
 
-@pytest.mark.parametrize(("name", "order"), [("euler", 1.0), ("heun", 2.0), ("midpoint", 2.0)])
+@pytest.mark.parametrize(("name", "order"), [("euler", 1.0), ("heun", 2.0)])
 def test_the_error_falls_with_the_order_of_the_method(name, order):
     assert slope(name) == pytest.approx(-order, abs=0.12)
+
+
+def test_midpoint_is_of_second_order_at_least():
+    # 3 on this field, whose leading terms cancel over the range
+    assert slope("midpoint") < -1.88
 
 
 def test_euler_equals_the_scheduler_bit_by_bit_until_the_last_step():
@@ -99,7 +104,9 @@ def test_driven_step_by_step_or_resumed_a_sampler_gives_the_same_bits(name):
         assert torch.equal(again, whole)
 
 
-@pytest.mark.parametrize(("name", "calls"), [("euler", 6), ("heun", 11), ("midpoint", 12), ("midpoint_reuse", 7)])
+@pytest.mark.parametrize(
+    ("name", "calls"), [("euler", 6), ("heun", 11), ("midpoint", 12), ("midpoint_reuse", 7)]
+)
 def test_a_sampler_calls_the_network_as_often_as_it_says(name, calls):
     steps: list[Step] = []
 
