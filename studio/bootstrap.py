@@ -52,7 +52,8 @@ def run(command: str, rest: Sequence[str]) -> int:
     if command == "setup":
         say("Ready. Start with: python app.py")
         return 0
-    return _call([sys.executable, "-m", "pytest", *rest])
+    # the whole suite on two processes, a file at a time; single tests are quicker without
+    return _call([sys.executable, "-m", "pytest", *(rest or ("-n", "2", "--dist", "loadfile"))])
 
 
 def prepare(files: Sequence[str] = REQUIREMENTS) -> int | None:
