@@ -237,7 +237,7 @@ class Checker:
                     target,
                     in_name,
                     f"Two edges end in {in_name!r}: from {other[0]!r} and from {source!r}.",
-                    "Keep one of them.",
+                    "Keep one of them, or put them into one list first ('Use together' for attachments).",
                     source,
                 )
                 continue

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 import pytest
 
+from studio.controls import composition
 from studio.controls.composition import APART, FREE, REFUSED, TITLES, WORKS, compose, rule, table
 from studio.controls.control import AttentionControl
 from studio.errors import StudioError
+from studio.settings import ROOT
 
 
 @dataclass(frozen=True)
@@ -59,3 +61,9 @@ def test_a_control_of_a_plugin_goes_with_everything_here() -> None:
 def test_the_table_holds_every_pair_once() -> None:
     pairs = [frozenset((a, b)) for a, b, _ in table()]
     assert len(pairs) == len(set(pairs)) == len(TITLES) * (len(TITLES) + 1) // 2
+
+
+def test_the_page_of_controls_holds_the_table() -> None:
+    page = (ROOT / "docs" / "controls.md").read_text(encoding="utf-8")
+    for (one, other), found in composition._TABLE.items():
+        assert f"| {TITLES[one]} | {TITLES[other]} |" in page and found.reason in page
