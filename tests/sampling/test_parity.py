@@ -131,7 +131,7 @@ def test_heun_equals_the_heun_scheduler(pair, recorded):
         ours = _ours(pair, Latent(pair.size, pair.size, seed=SEED), sigmas, scale=1.0, name="heun")
     assert len(mine) == 2 * STEPS - 1
     assert (start - ours.tensor).abs().max() > 0.1
-    # The scheduler's levels are timesteps / 1000 in fp32, ours are exact: inputs differ in their last bits, and
+    # The scheduler's levels are timesteps / 1000 in fp32, ours exact: inputs differ in their last bits, and
     # a trained network magnifies that at edges (measured 4e-5 at one place, 5e-7 on average).
     assert (latent - ours.tensor).abs().max() < 20 * TOLERANCE
     assert (latent - ours.tensor).abs().mean() < TOLERANCE / 2
