@@ -21,6 +21,9 @@ from studio.values import Conditioning, TokenSpan
 JOINERS = "'’-"
 LISTED = 12
 
+# Words that change with others but stand for nothing in the picture.
+FILLERS = frozenset(("a", "an", "the", "and", "of", "with", "in", "on", "at", "to", "by", "is", "are"))
+
 
 @dataclass(frozen=True)
 class Word:
@@ -284,3 +287,56 @@ def _those_of(prompt: str) -> str:
 
 def _short(text: str) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def has_words(prompt: str, phrase: str) -> bool:
+    """Whether the words of a phrase stand in the prompt, one behind the other."""
+    wanted = [word.text.casefold() for word in words_of(phrase)]
+    found = [word.text.casefold() for word in words_of(prompt)]
+    return any(found[i : i + len(wanted)] == wanted for i in range(len(found) - len(wanted) + 1))
+
+
+def changed_words(
+    parts: Parts, source: str, target: str, words: str = ""
+) -> tuple[tuple[TokenSpan, ...], tuple[TokenSpan, ...]]:
+    """The words to look for in the old and in the new prompt: those named, else those that differ.
+
+    Neighbouring words share one entry. StudioError for a word that neither prompt has.
+    """
+    if not words.strip():
+        removed, added = word_diff(source, target)
+        return _spans(parts, source, removed), _spans(parts, target, added)
+    before: list[TokenSpan] = []
+    after: list[TokenSpan] = []
+    for word in filter(None, (word.strip() for word in words.split(","))):
+        places = [(source, before), (target, after)]
+        there = [(text, found) for text, found in places if has_words(text, word)]
+        if not there:
+            spoken = dict.fromkeys(w.text.casefold() for text in (source, target) for w in words_of(text))
+            raise StudioError(
+                f"{word[:60]!r} is in neither prompt.",
+                hint=did_you_mean(word.casefold(), spoken) or f"They have {', '.join(list(spoken)[:12])}.",
+                socket="words",
+            )
+        for text, found in there:
+            found.append(find_words(parts, text, word))
+    return tuple(before), tuple(after)
+
+
+def _spans(parts: Parts, text: str, words: Sequence[Word]) -> tuple[TokenSpan, ...]:
+    """Changed words as entries: runs of neighbours, without fillers unless a run has nothing else."""
+    runs: list[list[Word]] = []
+    for word in words:
+        if runs and not text[runs[-1][-1].stop : word.start].strip():
+            runs[-1].append(word)
+        else:
+            runs.append([word])
+    telling = [[w for w in run if w.text.casefold() not in FILLERS] for run in runs]
+    kept = [run for run in telling if run] or runs
+    return tuple(_one(parts, text, run) for run in kept)
+
+
+def _one(parts: Parts, text: str, run: Sequence[Word]) -> TokenSpan:
+    found = [find_words(parts, text, chars=(word.start, word.stop)) for word in run]
+    tokens = tuple(sorted({token for span in found for token in span.tokens}))
+    return TokenSpan(" ".join(span.text for span in found), tokens)

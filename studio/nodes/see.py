@@ -320,10 +320,3 @@ def word_spans(parts: Parts, prompt: str, words: str) -> tuple[TokenSpan, ...]:
                 "The prompt has no word to watch.", socket="words", hint="Write a prompt, or name a word."
             )
     return tuple(find_words(parts, prompt, word) for word in named)
-
-
-def has_words(prompt: str, phrase: str) -> bool:
-    """Whether the words of a phrase stand in the prompt, one behind the other."""
-    wanted = [word.text.casefold() for word in words_of(phrase)]
-    found = [word.text.casefold() for word in words_of(prompt)]
-    return any(found[i : i + len(wanted)] == wanted for i in range(len(found) - len(wanted) + 1))
