@@ -34,12 +34,10 @@ from studio.controls.sites import (
 )
 from studio.controls.text_layers import TextLayers, with_pooled
 from studio.controls.where import parse_blocks
-from studio.errors import did_you_mean
 from studio.models.device import start_noise
 from studio.models.embedded import card_calibration
 from studio.models.family import Parts, Site, adapter_for, parts_of
-from studio.models.words import Word, find_words, word_diff, words_of
-from studio.values import TokenSpan
+from studio.models.words import changed_words, find_words
 
 # DiTCtrl shares the last 5 of 30 blocks.
 LOOK_SHARE = 1 / 6

@@ -141,8 +141,13 @@ def _choices(place: str, only_held_out: bool) -> tuple[tuple[str, str], ...]:
     )
 
 
-def sample_scene(rng: np.random.Generator, count: int | None = None, held_out_only: bool = False) -> Scene:
-    """A random scene of `count` objects (1..4, random if None).
+def sample_scene(
+    rng: np.random.Generator,
+    count: int | None = None,
+    held_out_only: bool = False,
+    pattern_shares: tuple[float, float, float] = PATTERN_SHARES,
+) -> Scene:
+    """A random scene of `count` objects (1..4, random if None); `pattern_shares`: of PATTERNS, sum 1.
 
     Training scenes never hold a held-out combination; with `held_out_only` every object is one.
     """
@@ -152,18 +157,18 @@ def sample_scene(rng: np.random.Generator, count: int | None = None, held_out_on
         raise ValueError(f"a scene has 1 to {MAX_OBJECTS} objects, not {count}")
     background = BACKGROUNDS[int(rng.integers(len(BACKGROUNDS)))]
     while True:
-        objects = _sample_objects(rng, count, held_out_only)
+        objects = _sample_objects(rng, count, held_out_only, pattern_shares)
         if objects is not None:
             return Scene(background, objects, int(rng.integers(2**31)))
 
 
 def _sample_objects(
-    rng: np.random.Generator, count: int, only_held_out: bool
+    rng: np.random.Generator, count: int, only_held_out: bool, pattern_shares: tuple[float, float, float]
 ) -> tuple[SceneObject, ...] | None:
     """Objects whose boxes keep a gap, or None when these sizes found no room."""
     size_names, place_names = tuple(SIZES), tuple(PLACES)
     sizes = [size_names[int(i)] for i in rng.integers(len(SIZES), size=count)]
-    patterns = [PATTERNS[int(i)] for i in rng.choice(len(PATTERNS), size=count, p=PATTERN_SHARES)]
+    patterns = [PATTERNS[int(i)] for i in rng.choice(len(PATTERNS), size=count, p=pattern_shares)]
     # Several tries with the same sizes, so that scenes of many objects do not all turn out small.
     for _ in range(12):
         objects: list[SceneObject] = []

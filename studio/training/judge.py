@@ -11,6 +11,8 @@ import argparse
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +23,12 @@ from PIL import Image
 
 from studio.scenes.caption import held_out_prompts
 from studio.scenes.detect import detect
-from studio.scenes.score import score
+from studio.scenes.score import PromptScore, score
+from studio.scenes.wanted import Wanted
 from studio.training.latent_space import load_space, make_autoencoder
 from studio.training.recipe import SHIFT, Student, make_tokenizer, sample
 from studio.training.recipe_flux import PLAIN, FluxStudent
+from studio.training.run import fast_bfloat16
 
 NAMES = ("one", "two", "three", "four")
 STUDENTS: Mapping[str, Callable[[], Any]] = {"scenes-sd3": Student, "scenes-flux": FluxStudent}
@@ -58,29 +62,39 @@ def draw_prompts(
     cfg_scale: float,
     shift: float,
     batch: int = 32,
+    device: str = "cpu",
 ) -> np.ndarray:
     """uint8 [n, size, size, 3], one picture a prompt."""
-    tokenizer = make_tokenizer()
+    tokenizer, half = make_tokenizer(), fast_bfloat16(device)
     out = []
     for start in range(0, len(prompts), batch):
         part = prompts[start : start + batch]
-        ids = tokenizer(part, padding="max_length", truncation=True, return_tensors="pt").input_ids
-        with torch.autocast("cpu", torch.bfloat16):
+        ids = tokenizer(part, padding="max_length", truncation=True, return_tensors="pt").input_ids.to(device)
+        with torch.autocast(device, torch.bfloat16, enabled=half):
             latents = sample(
                 student, ids, size // 8, steps=steps, cfg_scale=cfg_scale, shift=shift, seed=start
             )
         with torch.no_grad():
             decoded = autoencoder.decode(latents.float()).sample
-        out.append(decoded.add(1).mul(127.5).clamp(0, 255).byte().permute(0, 2, 3, 1).numpy())
+        out.append(decoded.add(1).mul(127.5).clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy())
     return np.concatenate(out)
 
 
-def table(pictures: np.ndarray, cases: list) -> dict[str, dict[str, float]]:
+def judged(picture: np.ndarray, wanted: Wanted) -> PromptScore:
+    return score(detect(picture), wanted)
+
+
+def table(pictures: np.ndarray, cases: list, processes: int = 1) -> dict[str, dict[str, float]]:
     """Share right by object count: all_right, and each property over the prompts that state it."""
     right: dict[str, Counter] = {name: Counter() for name in NAMES}
     asked: dict[str, Counter] = {name: Counter() for name in NAMES}
-    for picture, (_, wanted, count) in zip(pictures, cases, strict=True):
-        result = score(detect(picture), wanted)
+    wishes = [case[1] for case in cases]
+    if processes > 1:
+        with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+            results = list(pool.map(judged, pictures, wishes, chunksize=8))
+    else:
+        results = list(map(judged, pictures, wishes))
+    for result, (_, _, count) in zip(results, cases, strict=True):
         name = NAMES[count - 1]
         asked[name]["all_right"] += 1
         right[name]["all_right"] += result.all_right
@@ -106,11 +120,14 @@ def main() -> None:
     parser.add_argument("--guidance", type=float, default=PLAIN, help="the number put into scenes-flux")
     parser.add_argument("--shift", type=float, default=0.0, help="0: by size")
     parser.add_argument("--sheet", type=Path)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--processes", type=int, default=1, help="that judge the pictures")
     arguments = parser.parse_args()
     student = load_student(arguments.checkpoint or checkpoint_of(arguments.model), arguments.model)
     if arguments.model == "scenes-flux":
         student.guidance = arguments.guidance
-    autoencoder = load_autoencoder(arguments.shards, arguments.autoencoder)
+    student = student.to(arguments.device)
+    autoencoder = load_autoencoder(arguments.shards, arguments.autoencoder).to(arguments.device)
     cases = held_out_prompts(arguments.cases, seed=1)
     shift = arguments.shift or {64: 1.0, 128: 2.0}.get(arguments.size, SHIFT)
     pictures = draw_prompts(
@@ -121,6 +138,8 @@ def main() -> None:
         steps=arguments.steps,
         cfg_scale=arguments.cfg,
         shift=shift,
+        batch=32 if arguments.device == "cpu" else 128,
+        device=arguments.device,
     )
     if arguments.sheet:
         columns = 8
@@ -129,7 +148,7 @@ def main() -> None:
             for r in range(0, len(pictures) - columns + 1, columns)
         ]
         Image.fromarray(np.concatenate(rows[:8])).save(arguments.sheet)
-    print(json.dumps(table(pictures, cases)))
+    print(json.dumps({"judged": arguments.model, **table(pictures, cases, arguments.processes)}))
 
 
 if __name__ == "__main__":

@@ -115,6 +115,7 @@ class Student(nn.Module):
         self.transformer = make_transformer()
         # Reads what lies at each image token from the middle of the network; a training aid, never exported.
         self.probe = nn.Sequential(nn.LayerNorm(192), nn.Linear(192, sum(MARK_CLASSES)))
+        self.probed = PROBED
         self.positions: dict[int, Tensor] = {}
 
     def encode(self, ids: Tensor) -> tuple[Tensor, Tensor]:
@@ -156,9 +157,9 @@ class Student(nn.Module):
 
     def observed(
         self, context: Tensor, pooled: Tensor, latent: Tensor, sigma: Tensor, kept: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """(velocity, image tokens after block PROBED [batch, token, channel]); of the tokens `kept`
-        [batch, n] alone where it is given."""
+    ) -> tuple[Tensor, list[Tensor]]:
+        """(velocity, image tokens after each block [batch, token, channel]); of the tokens `kept` [batch, n]
+        alone where it is given."""
         network = self.transformer
         hidden = network.pos_embed.proj(latent).flatten(2).transpose(1, 2)
         hidden = hidden + self.position(latent.shape[-1] // 2)
@@ -166,12 +167,11 @@ class Student(nn.Module):
             hidden = hidden.gather(1, kept[..., None].expand(-1, -1, hidden.shape[-1]))
         modulation = network.time_text_embed(sigma * 1000.0, pooled)
         context = network.context_embedder(context)
-        middle = hidden
-        for index, block in enumerate(network.transformer_blocks):
+        states = []
+        for block in network.transformer_blocks:
             context, hidden = block(hidden_states=hidden, encoder_hidden_states=context, temb=modulation)
-            if index == PROBED:
-                middle = hidden
-        return network.proj_out(network.norm_out(hidden, modulation)), middle
+            states.append(hidden)
+        return network.proj_out(network.norm_out(hidden, modulation)), states
 
 
 def read_exported(student: Student, folder: Path) -> None:
@@ -213,12 +213,13 @@ def sample(
     cfg_scale: float = 3.0,
     shift: float = SHIFT,
     seed: int = 0,
+    noise: Tensor | None = None,
 ) -> Tensor:
-    """Euler with the CFG pair batched: ids [n, token] -> latents [n, 16, side, side]. For judging in a
-    recipe."""
+    """Euler with the CFG pair batched: ids [n, token] -> latents [n, 16, side, side], from `noise` or from
+    that of the seed. For judging in a recipe."""
     device = ids.device
     generator = torch.Generator("cpu").manual_seed(seed)
-    latent = torch.randn(len(ids), 16, side, side, generator=generator).to(device)
+    latent = torch.randn(len(ids), 16, side, side, generator=generator).to(device) if noise is None else noise
     empty = torch.zeros_like(ids)
     empty[:, 0], empty[:, 1] = 1, 3
     context, pooled = student.encode(torch.cat([empty, ids]))

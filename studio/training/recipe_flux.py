@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, FluxTransformer2DModel
@@ -30,10 +31,10 @@ from studio.training.recipe import (
 )
 
 WIDTH, HEAD = 192, 32
-DOUBLE, SINGLE = 3, 5
+DOUBLE, SINGLE = 4, 3  # seven in all, as scenes-sd3 has, whose weights they can start from
 AXES = (4, 14, 14)  # picture, row, column
 TEXT_WIDTH, POOLED = 128, 64
-PROBED = 4  # after this block, counted over double and single ones
+PROBED = 3  # after this block, counted over double and single ones
 PLAIN = 1.0  # the guidance number that means the conditional velocity itself
 
 
@@ -57,6 +58,7 @@ def make_t5() -> T5EncoderModel:
     return T5EncoderModel(
         T5Config(
             vocab_size=len(SPECIAL) + len(VOCABULARY),
+            attn_implementation="eager",  # on a GPU the fused backward pass of a position bias failed
             d_model=TEXT_WIDTH,
             d_kv=32,
             d_ff=4 * TEXT_WIDTH,
@@ -100,6 +102,7 @@ class FluxStudent(nn.Module):
         self.transformer = make_transformer()
         # Reads what lies at each image token from the middle of the network; a training aid, never exported.
         self.probe = nn.Sequential(nn.LayerNorm(WIDTH), nn.Linear(WIDTH, sum(MARK_CLASSES)))
+        self.probed = PROBED
         self.guidance = PLAIN
         self.positions: dict[int, tuple[Tensor, Tensor]] = {}
         points = torch.arange(64).reshape(16, 2, 2).permute(1, 2, 0).reshape(-1)
@@ -136,30 +139,30 @@ class FluxStudent(nn.Module):
         sigma: Tensor,
         kept: Tensor | None = None,
         guidance: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """(velocity [batch, token, 2 * 2 * 16] in the order of `recipe.patches`, image tokens after block
-        PROBED); of the tokens `kept` [batch, n] alone where it is given. guidance [batch]: the number that
+    ) -> tuple[Tensor, list[Tensor]]:
+        """(velocity [batch, token, 2 * 2 * 16] in the order of `recipe.patches`, image tokens after each
+        block); of the tokens `kept` [batch, n] alone where it is given. guidance [batch]: the number that
         goes into the network; None = `self.guidance`."""
         network = self.transformer
         hidden = network.x_embedder(pack(latent))
-        cos, sin = (table.expand(len(latent), -1, -1) for table in self.position(latent.shape[-1] // 2))
+        cos, sin = self.position(latent.shape[-1] // 2)
+        # text has ids 0: it is not turned
+        still = cos.new_ones(context.shape[1], HEAD), sin.new_zeros(context.shape[1], HEAD)
+        rotary: tuple[Any, Any] = torch.cat([still[0], cos]), torch.cat([still[1], sin])
         if kept is not None:
             hidden = hidden.gather(1, kept[..., None].expand(-1, -1, WIDTH))
-            cos, sin = (table.gather(1, kept[..., None].expand(-1, -1, HEAD)) for table in (cos, sin))
-        # text has ids 0: it is not turned
-        still = (*context.shape[:2], HEAD)
-        cos, sin = torch.cat([cos.new_ones(still), cos], 1), torch.cat([sin.new_zeros(still), sin], 1)
-        rotary = _ByRow(cos), _ByRow(sin)
+            shown = torch.cat([torch.arange(context.shape[1], device=kept.device).expand(len(kept), -1),
+                               kept + context.shape[1]], 1)  # fmt: skip
+            rotary = _ByRow(rotary[0][shown]), _ByRow(rotary[1][shown])
         number = torch.full_like(sigma, self.guidance) if guidance is None else guidance
         modulation = network.time_text_embed(sigma * 1000.0, number * 1000.0, pooled)
         context = network.context_embedder(context)
-        middle = hidden
-        for index, block in enumerate((*network.transformer_blocks, *network.single_transformer_blocks)):
+        states = []
+        for block in (*network.transformer_blocks, *network.single_transformer_blocks):
             context, hidden = block(hidden, context, modulation, rotary)
-            if index == PROBED:
-                middle = hidden
+            states.append(hidden)
         velocity = network.proj_out(network.norm_out(hidden, modulation))
-        return velocity[..., self.patch_order], middle
+        return velocity[..., self.patch_order], states
 
 
 class _ByRow:
@@ -175,7 +178,7 @@ class _ByRow:
 
 def read_flux(student: FluxStudent, folder: Path) -> None:
     """Take the weights that `save_flux` wrote (fp16, so good to three digits); or, out of a scenes-sd3
-    folder, what both have: the vectors of the words, the CLIP encoder, the embedders of patches and time."""
+    folder, what both have: the vectors of the words, the CLIP encoder, the embedders and the blocks."""
     if json.loads((folder / "model_index.json").read_text())["_class_name"] == "StableDiffusion3Pipeline":
         _read_relative(student, folder)
         return
@@ -204,11 +207,35 @@ def _read_relative(student: FluxStudent, folder: Path) -> None:
         # T5 adds to its word table without norm in between: the table keeps the scale that it starts with
         table: Tensor = words.get_input_embeddings().weight  # type: ignore[operator]
         student.t5.shared.weight.copy_((table - table.mean(0)) / (table - table.mean(0)).std())
-        # a packet is ordered channel, row, column, as the inputs of the convolution are
-        student.transformer.x_embedder.weight.copy_(other.transformer.pos_embed.proj.weight.flatten(1))
-        student.transformer.x_embedder.bias.copy_(other.transformer.pos_embed.proj.bias)
-    time = other.transformer.time_text_embed.timestep_embedder
-    student.transformer.time_text_embed.timestep_embedder.load_state_dict(time.state_dict())
+        _take_network(student, other)
+
+
+def _take_network(student: FluxStudent, other: Student) -> None:
+    """The first blocks of an SD3-shaped network become double blocks, which are built alike; of the others
+    the image's half becomes a single block. Positions have no counterpart: rotations must learn theirs."""
+    flux, sd3 = student.transformer, other.transformer
+    # a packet is ordered channel, row, column, as the inputs of the convolution are
+    flux.x_embedder.weight.copy_(sd3.pos_embed.proj.weight.flatten(1))
+    flux.x_embedder.bias.copy_(sd3.pos_embed.proj.bias)
+    flux.time_text_embed.timestep_embedder.load_state_dict(sd3.time_text_embed.timestep_embedder.state_dict())
+    flux.time_text_embed.text_embedder.linear_2.load_state_dict(
+        sd3.time_text_embed.text_embedder.linear_2.state_dict()
+    )
+    blocks = list(sd3.transformer_blocks)
+    for mine, theirs in zip(flux.transformer_blocks, blocks[:DOUBLE], strict=True):
+        mine.load_state_dict(theirs.state_dict())
+    for mine, theirs in zip(flux.single_transformer_blocks, blocks[DOUBLE:], strict=True):
+        for part in ("weight", "bias"):
+            getattr(mine.norm.linear, part).copy_(getattr(theirs.norm1.linear, part)[: 3 * WIDTH])
+        for name in ("to_q", "to_k", "to_v", "norm_q", "norm_k"):
+            getattr(mine.attn, name).load_state_dict(getattr(theirs.attn, name).state_dict())
+        mine.proj_mlp.load_state_dict(theirs.ff.net[0].proj.state_dict())
+        leaving = theirs.attn.to_out[0], theirs.ff.net[2]
+        mine.proj_out.weight.copy_(torch.cat([layer.weight for layer in leaving], 1))
+        mine.proj_out.bias.copy_(leaving[0].bias + leaving[1].bias)
+    flux.norm_out.load_state_dict(sd3.norm_out.state_dict())
+    for part in ("weight", "bias"):
+        getattr(flux.proj_out, part)[student.patch_order] = getattr(sd3.proj_out, part)
 
 
 def save_flux(

@@ -11,6 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+# Decay of the moving average on a CPU (a thousand steps in all), on an accelerator (tens of thousands).
+LONGEST_AVERAGE = (0.996, 0.999)
+
 
 def muon_split(student: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
     """(hidden matrices of the blocks, everything else): Muon orthogonalises only the first."""
@@ -23,7 +26,8 @@ def muon_split(student: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
 
 
 def optimisers_of(student: nn.Module, kind: str, rate: float) -> list[torch.optim.Optimizer]:
-    adam: dict[str, Any] = {"betas": (0.9, 0.97), "weight_decay": 0.01, "lr": rate}
+    fused = next(student.parameters()).device.type == "cuda"
+    adam: dict[str, Any] = {"betas": (0.9, 0.97), "weight_decay": 0.01, "lr": rate, "fused": fused}
     if kind == "adamw":
         return [torch.optim.AdamW(student.parameters(), **adam)]
     hidden, rest = muon_split(student)
@@ -50,8 +54,9 @@ class Run:
         warm: Path | None = None,
     ) -> None:
         torch.manual_seed(0)
-        self.out, self.rank, self.world = out, rank, world
+        self.out, self.rank, self.world, self.device = out, rank, world, device
         self.student = make().to(device)
+        self.observed = self.student.observed  # a recipe may put a compiled one in its place
         self.average = make().to(device).requires_grad_(False)
         self.average.load_state_dict(self.student.state_dict())
         self.optimisers = optimisers_of(self.student, kind, rate)
@@ -95,7 +100,8 @@ class Run:
         for optimiser in self.optimisers:
             optimiser.step()
         self.state["step"] += 1
-        decay = min(0.996, (1 + self.state["step"]) / (20 + self.state["step"]))
+        longest = LONGEST_AVERAGE[self.device != "cpu"]
+        decay = min(longest, (1 + self.state["step"]) / (20 + self.state["step"]))
         with torch.no_grad():
             torch._foreach_lerp_(list(self.average.parameters()), list(self.student.parameters()), 1 - decay)
         return clock

@@ -1,9 +1,7 @@
-"""Training examples: latents of drawn scenes with fresh captions, what counts more, and what lies where."""
+"""Training examples: the shards of one picture size, held on the device that trains."""
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,109 +9,99 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from studio.scenes.caption import caption
-from studio.scenes.world import COLOURS, KINDS, PATTERNS, SIZES, Scene
-from studio.training.recipe import PATCH_PIXELS, TEXT_TOKENS, make_tokenizer
-
 # Shares of scenes with one to four objects: few objects first, they teach what the words mean.
-STAGE_COUNTS = {64: (0.5, 0.3, 0.12, 0.08), 128: (0.38, 0.34, 0.16, 0.12), 256: (0.34, 0.30, 0.20, 0.16)}
-# Nine tenths of a picture are background, learnt within minutes: tokens of objects count this much more.
-OBJECT_WEIGHT = 5.0
-MARKS = (tuple(KINDS), tuple(COLOURS), tuple(PATTERNS), tuple(SIZES))
+STAGE_COUNTS = {64: (0.5, 0.3, 0.12, 0.08), 128: (0.38, 0.34, 0.16, 0.12), 256: (0.24, 0.28, 0.24, 0.24)}
+EMPTY_SHARE = 0.1
+FIELDS = ("data", "captions", "emphasis", "marks")
 
 
 class Scenes:
-    """All shards of one picture size; new shards are taken in as the drawer writes them."""
+    """All shards of one picture size; new shards are taken in as the drawers write them."""
 
-    def __init__(self, folder: Path, size: int, seed: int) -> None:
-        self.folder, self.size = folder, size
+    def __init__(self, folder: Path, size: int, seed: int, device: str = "cpu", room: int = 0) -> None:
+        self.folder, self.size, self.device, self.room = folder, size, device, room
         self.rng = np.random.default_rng(seed)
         self.known: set[str] = set()
-        self.latents: list[np.ndarray] = []
-        self.scenes: list[Scene] = []
-        self.words = make_tokenizer().get_vocab()
-        self.counts = np.array([])
+        self.held: dict[str, Tensor] = {}
+        self.counts = np.zeros(0, np.uint8)
+        self.lengths = np.zeros((0, 1), np.int64)
         self.refresh()
 
-    def refresh(self) -> None:
+    def __len__(self) -> int:
+        return len(self.counts)
+
+    def refresh(self, most: int = 1 << 30) -> None:
+        """Take in at most so many new shards, until `room` scenes are held (0 = no limit)."""
         for path in sorted(self.folder.glob(f"latents-{self.size}-*.npz")):
+            if most <= 0 or (self.room and len(self) >= self.room):
+                break
             if path.name in self.known or ".tmp" in path.name:
                 continue
-            with np.load(path) as shard:
-                self.latents.append(shard["data"])
-                self.scenes += [Scene.from_dict(entry) for entry in json.loads(str(shard["scenes"]))]
             self.known.add(path.name)
-        if self.latents:
-            self.latents = [np.concatenate(self.latents)]
-            self.counts = np.array([len(scene.objects) for scene in self.scenes])
+            with np.load(path) as shard:
+                if "captions" in shard.files:  # shards of an earlier recipe lack them
+                    self._take(shard)
+                    most -= 1
+        self.by_count = [np.flatnonzero(self.counts == k) for k in (1, 2, 3, 4)]
 
-    def ids(self, scene: Scene) -> list[int]:
-        """Token ids of a fresh caption; one in ten is the empty prompt."""
-        if self.rng.random() < 0.1:
-            return [1, 3]
-        text = caption(scene, self.rng, full=bool(self.rng.random() < 0.6))
-        found = [self.words[word] for word in text.lower().replace(",", " , ").split()]
-        return [1, *found[: TEXT_TOKENS - 2], 3]
+    def _take(self, shard: np.lib.npyio.NpzFile) -> None:
+        start = len(self)
+        self.counts = np.concatenate([self.counts, shard["counts"]])
+        captions = shard["captions"]
+        lengths = (captions != 0).sum(-1)
+        self.lengths = np.concatenate([self.lengths, lengths]) if start else lengths
+        for name in FIELDS:
+            new = torch.from_numpy(shard[name])
+            old = self.held.get(name)
+            if old is None or len(old) < len(self):
+                rows = max(len(self), self.room, 2 * start)
+                grown = torch.empty((rows, *new.shape[1:]), dtype=new.dtype, device=self.device)
+                if old is not None:
+                    grown[:start] = old[:start]
+                self.held[name] = grown
+            self.held[name][start : len(self)].copy_(new)
 
-    def emphasis(self, scene: Scene) -> np.ndarray:
-        """Loss weight of each token, flat: OBJECT_WEIGHT where an object or its shadow lies, else 1."""
-        side = self.size // PATCH_PIXELS
-        weights = np.ones((side, side), np.float32)
-        for item in scene.objects:
-            reach = item.extent / 2 + 0.02
-            x0, x1 = (int((item.cx + sign * reach) * side) for sign in (-1, 1))
-            y0, y1 = (int((item.cy + sign * reach) * side) for sign in (-1, 1))
-            weights[max(y0, 0) : y1 + 1, max(x0, 0) : x1 + 1] = OBJECT_WEIGHT
-        return weights.ravel()
-
-    def marks(self, scene: Scene) -> np.ndarray:
-        """int64 [token, 4]: kind, colour, pattern and size of the object at each token, 0 where there is
-        none, -1 (not asked) where a box only grazes the token."""
-        side = self.size // PATCH_PIXELS
-        marks = np.zeros((side, side, 4), np.int64)
-        for item in scene.objects:
-            x0, y0, x1, y1 = (float(edge) * side for edge in item.box)
-            marks[max(int(y0), 0) : int(y1) + 1, max(int(x0), 0) : int(x1) + 1] = -1
-        for item in scene.objects:
-            x0, y0, x1, y1 = (float(edge) * side for edge in item.box)
-            rows = slice(max(math.ceil(y0 - 0.5), 0), max(int(y1 - 0.5) + 1, 0))
-            columns = slice(max(math.ceil(x0 - 0.5), 0), max(int(x1 - 0.5) + 1, 0))
-            found = [
-                table.index(value) + 1
-                for table, value in zip(MARKS, (item.kind, item.colour, item.pattern, item.size), strict=True)
-            ]
-            marks[rows, columns] = found
-            marks[min(int(item.cy * side), side - 1), min(int(item.cx * side), side - 1)] = found
-        return marks.reshape(-1, 4)
+    def _pool(self, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """(scene, caption) of `count` examples; caption -1 is the empty prompt."""
+        shares = np.array(STAGE_COUNTS[self.size]) * [len(found) > 0 for found in self.by_count]
+        of_count = self.rng.choice(4, size=count, p=shares / shares.sum())
+        scene = np.zeros(count, np.int64)
+        for k, found in enumerate(self.by_count):
+            rows = of_count == k
+            if rows.any():
+                scene[rows] = found[self.rng.integers(len(found), size=int(rows.sum()))]
+        which = self.rng.integers(self.lengths.shape[1], size=count)
+        which[self.rng.random(count) < EMPTY_SHARE] = -1
+        return scene, which
 
     def batches(self, batch: int, lengths: tuple[int, ...]) -> Iterator[tuple[Tensor, ...]]:
-        """(token ids, latents, loss weight by token, marks by token).
+        """(token ids [batch, token], latents float32, loss weight by token float32, marks by token int64).
 
         Rows of like caption length lie together, so that little padding is computed: a batch is padded to the
         first of `lengths` that fits; the pipeline always pads to the last, 40.
         """
         while True:
-            by_count = {k: np.flatnonzero(self.counts == k) for k in (1, 2, 3, 4)}
-            of_count = self.rng.choice(4, size=batch * 16, p=STAGE_COUNTS[self.size]) + 1
-            pool = [int(self.rng.choice(by_count[k])) for k in of_count]
-            rows = sorted(
-                ((self.ids(self.scenes[i]), i) for i in pool),
-                key=lambda row: len(row[0]) + self.rng.random() * 4,
-            )
-            groups = [rows[k : k + batch] for k in range(0, len(rows) - batch + 1, batch)]
-            for k in self.rng.permutation(len(groups)):
-                group = groups[k]
-                length = next(fits for fits in lengths if fits >= max(len(ids) for ids, _ in group))
-                text = torch.zeros(batch, length, dtype=torch.long)
-                for row, (ids, _) in enumerate(group):
-                    text[row, : len(ids)] = torch.tensor(ids)
-                picked = self.latents[0][[i for _, i in group]]
-                weights = np.stack([self.emphasis(self.scenes[i]) for _, i in group])
-                marks = np.stack([self.marks(self.scenes[i]) for _, i in group])
-                yield (
-                    text,
-                    torch.from_numpy(picked.astype(np.float32)),
-                    torch.from_numpy(weights),
-                    torch.from_numpy(marks),
-                )
-            self.refresh()
+            scene, which = self._pool(batch * 16)
+            long = np.where(which < 0, 2, self.lengths[scene, which])
+            if len(lengths) > 1:
+                order = np.argsort(long + self.rng.random(len(long)) * 4)
+                scene, which, long = scene[order], which[order], long[order]
+            for k in self.rng.permutation(16):
+                rows = slice(k * batch, (k + 1) * batch)
+                fits = next(length for length in lengths if length >= long[rows].max())
+                yield self._batch(scene[rows], which[rows], fits)
+            self.refresh(most=4)
+
+    def _batch(self, scene: np.ndarray, which: np.ndarray, length: int) -> tuple[Tensor, ...]:
+        index = torch.from_numpy(scene).to(self.device)
+        chosen = torch.from_numpy(which).to(self.device)
+        ids = self.held["captions"][index, chosen.clamp(min=0), :length].long()
+        empty = torch.zeros_like(ids[:1])
+        empty[:, 0], empty[:, 1] = 1, 3
+        ids = torch.where((chosen < 0)[:, None], empty, ids)
+        return (
+            ids,
+            self.held["data"][index].float(),
+            self.held["emphasis"][index].float(),
+            self.held["marks"][index].long(),
+        )

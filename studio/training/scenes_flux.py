@@ -1,13 +1,14 @@
 """Train `assets/models/scenes-flux`: a FLUX-shaped, guidance-distilled flow transformer on drawn scenes.
 
-    python -m studio.training.scenes_flux --stages 64:40,128:60,256:60,256g:20     minutes; resumes
-    python -m studio.training.scenes_flux --world 2 --warm FOLDER --teacher FOLDER     FOLDER: scenes-sd3's
+    python -m studio.training.start_flux --teacher assets/models/scenes-sd3
+    python -m studio.training.scenes_flux --world 2 --teacher assets/models/scenes-sd3 --stages 256g:90
 
-The stages, the loss and the probe are those of scenes-sd3 (`studio/training/stages.py`); the guidance number
-is 1 all the time, which means the conditional velocity itself. In the guided stage (256g) it is drawn from 1
-to 5, and the target becomes the guided velocity u + g (c - u) of a teacher (guidance distillation, arXiv
-2210.03142, stage one): of the network's own moving average, or of scenes-sd3, whose latents and words are the
-same.
+The guidance number is drawn from 1 to 5, and the target is the guided velocity u + g (c - u) of a teacher
+(guidance distillation, arXiv 2210.03142, stage one): of scenes-sd3, whose latents and words are the same, or
+of the network's own moving average. A teacher's velocity has no noise of its own, and its tokens after each
+block are matched too, which its blocks, where the student starts (`start_flux`), make easy. Without a
+teacher: `--stages 64:40,128:60,256:60,256g:20`, as scenes-sd3 with the number 1, which means the conditional
+velocity itself.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ from torch import Tensor
 
 from studio.training.recipe import Student, read_exported
 from studio.training.recipe_flux import PLAIN, FluxStudent, read_flux
-from studio.training.stages import Recipe, Teach, command
+from studio.training.stages import Lesson, Recipe, Teach, command
 
 STRONGEST = 5.0
-# Rows that keep the number 1 and the true target, so that a network that teaches itself does not drift.
+# Rows with the number 1, and the true target where the network teaches itself: else it would drift.
 ANCHORED = 0.25
 
 
@@ -42,19 +43,24 @@ class Teacher:
         sigma: Tensor,
         target: Tensor,
         generator: torch.Generator,
-    ) -> tuple[Tensor, Tensor]:
-        """(target [batch, token, channel], guidance [batch])."""
+        kept: Tensor | None = None,
+    ) -> Lesson:
         network = self.network or average
         empty = torch.zeros_like(ids)
         empty[:, 0], empty[:, 1] = 1, 3
         context, pooled = network.encode(torch.cat([ids, empty]))
-        both = network.velocity(context, pooled, torch.cat([noisy, noisy]), torch.cat([sigma, sigma]))
+        pair = torch.cat([noisy, noisy]), torch.cat([sigma, sigma])
+        both, states = network.observed(
+            context, pooled, *pair, None if kept is None else torch.cat([kept, kept])
+        )
         cond, uncond = both.float().chunk(2)
-        number = PLAIN + (STRONGEST - PLAIN) * torch.rand(len(ids), generator=generator)
-        number[torch.rand(len(ids), generator=generator) < ANCHORED] = PLAIN
-        number = number.to(noisy.device)
+        drawn = torch.rand(2, len(ids), generator=generator, device=noisy.device)
+        number = PLAIN + (STRONGEST - PLAIN) * drawn[0]
+        number[drawn[1] < ANCHORED] = PLAIN
         guided = uncond + number[:, None, None] * (cond - uncond)
-        return torch.where((number == PLAIN)[:, None, None], target, guided), number
+        if self.network:
+            return Lesson(guided, number, [state[: len(ids)] for state in states])
+        return Lesson(torch.where((number == PLAIN)[:, None, None], target, guided), number)
 
 
 def teacher(name: str, device: str) -> Teach:
@@ -68,7 +74,7 @@ def teacher(name: str, device: str) -> Teach:
 
 RECIPE = Recipe(
     out=Path("checkpoints/scenes_flux.pt"),
-    stages="64:40,128:60,256:60,256g:20",
+    stages="256g:90",
     make=FluxStudent,
     read=read_flux,
     teacher=teacher,

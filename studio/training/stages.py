@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -29,7 +30,7 @@ from studio.training.run import Run, fast_bfloat16
 from studio.training.scenes import Scenes
 
 # Noise is moved up for more tokens: neighbours share so much that the same sigma hides less of the picture.
-STAGE_SHIFT = {64: 1.5, 128: 1.5, 256: 2.5}
+STAGE_SHIFT = {64: 1.5, 128: 1.5, 256: 3.0}
 # Colour and layout lie in the first principal components; faint edges would drown them in the gradient. The
 # loss of a channel is weighted by its variance in pixels to this power.
 STAGE_EMPHASIS = {64: 0.4, 128: 0.1, 256: 0.1}
@@ -44,11 +45,28 @@ FULL = 0.15
 # Lengths that a batch is padded to.
 STAGE_TEXT = {64: (14, 18, 22, 28, 34, 40), 128: (16, 20, 28, 40), 256: (28, 40)}
 # Small batches on a CPU: while the network still learns what words mean, steps count for more than quiet
-# gradients.
+# gradients. An accelerator is idle below some hundred rows.
 STAGE_BATCH = {64: 48, 128: 24, 256: 12}
+ACCELERATED_BATCH = {64: 1024, 128: 512, 256: 256}
+# How often numbers are read back from an accelerator, and new shards looked for, in steps.
+READ_EVERY = 25
 
-# teach(average, ids, noisy, sigma, target, generator) -> (what to aim at in its place, guidance by row)
-Teach = Callable[[Any, Tensor, Tensor, Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
+# A teacher's tokens between its blocks are matched with this weight, each block's in units of its variance.
+STATE_WEIGHT = 0.3
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a teacher says of a batch: the velocity to aim at [batch, token, channel], the guidance number by
+    row, and its own image tokens after each block (none: they are not matched)."""
+
+    target: Tensor
+    guidance: Tensor
+    states: list[Tensor] = field(default_factory=list)
+
+
+# Called with average, ids, noisy, sigma, target, generator and the tokens kept.
+Teach = Callable[[Any, Tensor, Tensor, Tensor, Tensor, torch.Generator, Tensor | None], Lesson]
 
 
 @dataclass(frozen=True)
@@ -100,103 +118,128 @@ def probe_loss(student: Any, middle: Tensor, marks: Tensor, where: Tensor) -> tu
     return total, parts[0].argmax(-1) == marks[..., 0]
 
 
+def state_loss(states: list[Tensor], wanted: list[Tensor], where: Tensor) -> Tensor:
+    """Mean squared error of the tokens after each block in units of the teacher's variance, weighted by
+    `where`."""
+    total = torch.zeros((), device=where.device)
+    for mine, theirs in zip(states, wanted, strict=len(wanted) > 0):
+        error = (mine.float() - theirs.float()).square().mean(-1) / theirs.float().var()
+        total = total + (error * where).sum() / where.sum() / len(wanted)
+    return total
+
+
 def choose(where: Tensor, count: int, generator: torch.Generator) -> Tensor:
     """`count` tokens a row [batch, count], ascending: those of objects first, then others at random."""
-    rank = where.cpu() + torch.rand(where.shape, generator=generator)
+    rank = where + torch.rand(where.shape, generator=generator, device=where.device)
     return rank.topk(count, dim=1).indices.sort(1).values
 
 
+def channel_weight(shards: Path, size: int) -> Tensor:
+    """Loss weight of the numbers of a patch [2 * 2 * channel], mean 1."""
+    variance = torch.from_numpy(load_space(shards / "latent_space.npz")["variance"]).float()
+    weight = variance ** STAGE_EMPHASIS[size]
+    return (weight / weight.mean()).repeat(4)  # patch order: row, column, channel
+
+
+def rate_scale(progress: float, steps: int, warm: int, last: bool) -> float:
+    """Up in `warm` steps, constant, then down: to four tenths where another stage follows, to almost nothing
+    in the last one."""
+    down = max(0.02, min(1.0, (1 - progress) / 0.4)) if last else max(0.4, min(1.0, (1 - progress) / 0.2))
+    return min(1.0, (steps + 1) / warm) * down
+
+
 def train_stage(
-    run: Run, shards: Path, stage: Stage, *, device: str, batch: int, last: bool, teach: Teach | None = None
+    run: Run,
+    shards: Path,
+    stage: Stage,
+    *,
+    batch: int,
+    last: bool,
+    teach: Teach | None = None,
+    room: int = 0,
+    whole: bool = False,
+    deadline: float = math.inf,
 ) -> None:
     """Train at one picture size until its minutes are spent in all (over restarts); with `teach`, on its
-    targets."""
-    size, minutes = stage.size, stage.minutes
+    targets. `whole`: compute all tokens from the start. `room`: how many scenes to hold at most.
+    `deadline`: the time.time() at which to save and stop, whatever is left."""
+    size, minutes, device = stage.size, stage.minutes, run.device
     spent = run.state["stages"].setdefault(stage.name, 0.0)
     if spent >= minutes:
         return
-    scenes = Scenes(shards, size, seed=17 + run.state["step"] + 7919 * run.rank)
+    seed = run.state["step"] + 7919 * run.rank
+    scenes = Scenes(shards, size, seed=17 + seed, device=device, room=room)
+    if not len(scenes):
+        raise SystemExit(f"no scenes of {size} pixels in {shards}; run studio.training.scene_store first")
     run.student.position(size // 16)
-    generator = torch.Generator().manual_seed(29 + run.state["step"] + 7919 * run.rank)
+    run.average.position(size // 16)
+    generator = torch.Generator(device).manual_seed(29 + seed)
     shift = STAGE_SHIFT[size]
-    weight = (
-        torch.from_numpy(load_space(shards / "latent_space.npz")["variance"]).float() ** STAGE_EMPHASIS[size]
-    )
-    weight = (weight / weight.mean()).repeat(4).to(device)  # patch order: row, column, channel
+    weight = channel_weight(shards, size).to(device)
     # On a CPU the fused kernel's backward pass loses to plain matrix products below about 100 tokens
     # (measured 1.25x).
     attention = partial(sdpa_kernel, SDPBackend.MATH) if device == "cpu" and size < 256 else nullcontext
-    began, saved, losses, seen, first = time.time(), time.time(), [], 0, run.state["step"]
-    print(
-        json.dumps(
-            {
-                "stage": stage.name if stage.guided else size,
-                "scenes": len(scenes.scenes),
-                "batch": batch,
-                "minutes_left": round(minutes - spent, 1),
-            }
-        ),
-        flush=True,
-    )
+    every = 1 if device == "cpu" else READ_EVERY
+    began, saved, first = time.time(), time.time(), run.state["step"]
+    said = {"stage": stage.name, "scenes": len(scenes), "batch": batch}
+    print(json.dumps({**said, "minutes_left": round(minutes - spent, 2)}), flush=True)
     now_spent = spent
     half = fast_bfloat16(device)
-    hits: list[float] = []
-    for ids, latent, where, marks in scenes.batches(batch, STAGE_TEXT[size]):
+    losses: deque[Tensor] = deque(maxlen=100)
+    hits: deque[tuple[Tensor, Tensor]] = deque(maxlen=100)
+    for ids, latent, where, marks in scenes.batches(batch, STAGE_TEXT[size] if device == "cpu" else (40,)):
         progress = now_spent / minutes
-        warm = min(1.0, (run.state["step"] - first + 1) / (120 if first == 0 else 60))
-        # Constant, then down: to a tenth where another stage follows, to almost nothing in the last one.
-        scale = warm * (
-            max(0.02, min(1.0, (1 - progress) / 0.4)) if last else max(0.4, min(1.0, (1 - progress) / 0.2))
-        )
-        sigma = shifted(torch.sigmoid(torch.randn(batch, generator=generator)), shift)
-        noise = torch.randn(latent.shape, generator=generator)
+        scale = rate_scale(progress, run.state["step"] - first, 120 if first == 0 else 60, last)
+        sigma = shifted(torch.sigmoid(torch.randn(batch, generator=generator, device=device)), shift)
+        noise = torch.randn(latent.shape, generator=generator, device=device)
         target = patches(noise - latent)
         kept = None
-        if STAGE_KEPT[size] and progress < 1 - FULL and teach is None:
+        if STAGE_KEPT[size] and progress < 1 - FULL and not whole:
             kept = choose(where, STAGE_KEPT[size], generator)
             target = target.gather(1, kept[..., None].expand(-1, -1, target.shape[-1]))
             where, marks = where.gather(1, kept), marks.gather(1, kept[..., None].expand(-1, -1, 4))
-            kept = kept.to(device)
         noisy = latent + sigma[:, None, None, None] * (noise - latent)
-        ids, noisy, sigma, target = (t.to(device) for t in (ids, noisy, sigma, target))
         with attention(), torch.autocast(device, torch.bfloat16, enabled=half):
             given: dict[str, Tensor] = {}
+            wanted: list[Tensor] = []
             if teach is not None:
-                target, given["guidance"] = teach(run.average, ids, noisy, sigma, target, generator)
-            velocity, middle = run.student.observed(*run.student.encode(ids), noisy, sigma, kept, **given)
-            marks = marks.to(device)
-            where = where.to(device)
-            probe, right = probe_loss(run.student, middle, marks, where)
+                lesson = teach(run.average, ids, noisy, sigma, target, generator, kept)
+                target, given["guidance"], wanted = lesson.target, lesson.guidance, lesson.states
+            velocity, states = run.observed(*run.student.encode(ids), noisy, sigma, kept, **given)
+            probe, right = probe_loss(run.student, states[run.student.probed], marks, where)
+            likeness = state_loss(states, wanted, where)
         error = ((velocity.float() - target).square() * weight).mean(-1)
         loss = (error * where).sum() / where.sum()
         # the picture does not show it yet, the text says it
         blind = (marks[..., 0] > 0) & (sigma > 0.85)[:, None]
-        if blind.any():
-            hits.append(float(right[blind].float().mean()))
-        now_spent = run.step(loss + PROBE_WEIGHT * probe, scale, spent + (time.time() - began) / 60)
-        losses.append(float(loss.detach()))
-        seen += batch * run.world
+        hits.append(((right & blind).sum(), blind.sum()))
+        losses.append(loss.detach())
+        clock = spent + (time.time() - began) / 60
+        now_spent = run.step(loss + PROBE_WEIGHT * probe + STATE_WEIGHT * likeness, scale, clock)
         run.state["samples"] += batch * run.world
-        if run.rank == 0 and (time.time() - saved > 60 or progress >= 1):
-            print(
-                json.dumps(
-                    {
-                        "size": stage.name if stage.guided else size,
-                        "step": run.state["step"],
-                        "samples": run.state["samples"],
-                        "minutes": round(now_spent, 1),
-                        "loss": round(float(np.mean(losses[-100:])), 4),
-                        "blind_kind": round(float(np.mean(hits[-100:])), 3) if hits else None,
-                        "per_second": round(seen / (time.time() - began), 1),
-                        "scale": round(scale, 3),
-                    }
-                ),
-                flush=True,
-            )
+        if run.state["step"] % every == 0:
+            losses[-1].item()  # wait for the device, so that the clock does not run ahead of it
+        over = progress >= 1 or time.time() > deadline
+        if run.rank == 0 and (time.time() - saved > 45 or over):
+            saved = time.time()
             run.state["stages"][stage.name] = now_spent
             run.save()
-            saved = time.time()
-        if progress >= 1:
+            seen = (run.state["step"] - first) * batch * run.world
+            found = torch.tensor([[float(a), float(b)] for a, b in hits]).sum(0)
+            row = {
+                "size": stage.name,
+                "step": run.state["step"],
+                "samples": run.state["samples"],
+                "scenes": len(scenes),
+                "minutes": round(now_spent, 2),
+                "loss": round(float(torch.stack(list(losses)).mean()), 4),
+                **({"likeness": round(float(likeness.detach()), 4)} if wanted else {}),
+                "blind_kind": round(float(found[0] / found[1]), 3) if found[1] else None,
+                "per_second": round(seen / (time.time() - began), 1),
+                "scale": round(scale, 3),
+            }
+            print(json.dumps(row), flush=True)
+        if over:
             return
 
 
@@ -219,22 +262,28 @@ def work(rank: int, recipe: Recipe, arguments: argparse.Namespace, meeting: str)
         arguments.warm,
     )
     if arguments.compile:
-        run.student.observed = torch.compile(run.student.observed, dynamic=False)
+        run.observed = torch.compile(run.observed, dynamic=False)
+    table = STAGE_BATCH if arguments.device == "cpu" else ACCELERATED_BATCH
     stages = read_stages(arguments.stages)
     teach = None
     if any(stage.guided for stage in stages):
         if recipe.teacher is None:
             raise SystemExit("this model takes no guidance number: it has no guided stages")
         teach = recipe.teacher(arguments.teacher, arguments.device)
+    deadline = time.time() + arguments.seconds if arguments.seconds else math.inf
     for index, stage in enumerate(stages):
+        if time.time() > deadline:
+            return
         train_stage(
             run,
             arguments.shards,
             stage,
-            device=arguments.device,
-            batch=arguments.batch or STAGE_BATCH[stage.size],
+            batch=arguments.batch or table[stage.size],
             last=index == len(stages) - 1,
             teach=teach if stage.guided else None,
+            room=arguments.room,
+            whole=arguments.whole,
+            deadline=deadline,
         )
 
 
@@ -254,6 +303,9 @@ def command(recipe: Recipe, description: str | None) -> None:
     parser.add_argument(
         "--compile", action="store_true", help="torch.compile: 1.4x on a CPU, minutes to start"
     )
+    parser.add_argument("--whole", action="store_true", help="compute every token from the start")
+    parser.add_argument("--room", type=int, default=0, help="scenes to hold at most, 0 = all that there are")
+    parser.add_argument("--seconds", type=float, default=0, help="save and stop after so long, 0 = never")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--world", type=int, default=1, help="processes, one thread each, on a CPU")
     if recipe.teacher is not None:

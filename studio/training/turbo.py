@@ -1,0 +1,213 @@
+"""Train `assets/models/scenes-sd3-turbo`: a LoRA over scenes-sd3 that draws in one, two or four steps without
+CFG.
+
+    python -m studio.training.turbo --device cuda --pairs 40000 --minutes 2
+
+Reflow (Rectified Flow, arXiv 2209.03003, section 2.2; InstaFlow, arXiv 2309.06380): the teacher, scenes-sd3
+with CFG, turns noise into pictures; the student learns the straight line from each noise to *its* picture.
+Straight lines need few Euler steps, and the guided velocity is learnt with them, so no second pass is needed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections import deque
+from copy import deepcopy
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from studio.training.judge import draw_prompts, load_autoencoder, table
+from studio.training.low_rank import LowRank, add_low_rank, load_low_rank, save_low_rank
+from studio.training.recipe import SHIFT, Student, patches, read_exported, sample, shifted
+from studio.training.run import fast_bfloat16
+from studio.training.scenes import Scenes
+from studio.training.stages import channel_weight
+
+RANK = 28
+TEACHER_STEPS = 24
+CFG_SCALE = 3.0
+# Share of examples at pure noise, where a picture in one step starts, and the longest ones do.
+AT_NOISE = 0.25
+
+
+@torch.no_grad()
+def make_pairs(
+    teacher: Student, ids: Tensor, *, batch: int, seed: int, seconds: float
+) -> tuple[Tensor, Tensor]:
+    """(noise, latent) float16 [n, 16, 32, 32] of the prompts ids [n, token], as many as the time allows."""
+    device = str(ids.device)
+    noises, latents = [], []
+    began = time.time()
+    for start in range(0, len(ids) - batch + 1, batch):
+        if time.time() - began > seconds:
+            break
+        noise = torch.randn(batch, 16, 32, 32, generator=torch.Generator("cpu").manual_seed(seed + start)).to(
+            device
+        )
+        with torch.autocast(device, torch.bfloat16, enabled=fast_bfloat16(device)):
+            made = sample(
+                teacher,
+                ids[start : start + batch],
+                32,
+                steps=TEACHER_STEPS,
+                cfg_scale=CFG_SCALE,
+                noise=noise,
+            )
+        noises.append(noise.half())
+        latents.append(made.half())
+    return torch.cat(noises), torch.cat(latents)
+
+
+def prompts_of(scenes: Scenes, count: int, seed: int) -> Tensor:
+    """Token ids [count, token] of captions of drawn scenes; never the empty one, never held out."""
+    generator = torch.Generator().manual_seed(seed)
+    captions = scenes.held["captions"][: len(scenes)]
+    rows = torch.randint(len(captions), (count,), generator=generator).to(captions.device)
+    which = torch.randint(captions.shape[1], (count,), generator=generator).to(captions.device)
+    return captions[rows, which].long()
+
+
+def train(
+    student: Student,
+    layers: dict[str, LowRank],
+    ids: Tensor,
+    noise: Tensor,
+    latent: Tensor,
+    *,
+    weight: Tensor,
+    minutes: float,
+    batch: int,
+    rate: float,
+    compiled: bool,
+) -> int:
+    """Fit the additions to the straight lines; their moving average is left in `layers`. Number of steps."""
+    device = str(ids.device)
+    learnt = [p for layer in layers.values() for p in (layer.down.weight, layer.up.weight)]
+    average = [p.detach().clone() for p in learnt]
+    optimiser = torch.optim.AdamW(learnt, lr=rate, betas=(0.9, 0.98), weight_decay=0.0)
+    observed = torch.compile(student.observed, dynamic=False) if compiled else student.observed
+    generator = torch.Generator(device).manual_seed(3)
+    half = fast_bfloat16(device)
+    began = reported = time.time()
+    step, losses = 0, deque[Tensor](maxlen=100)
+    while (done := (time.time() - began) / (60 * minutes)) < 1:
+        for group in optimiser.param_groups:
+            group["lr"] = rate * min(1.0, (step + 1) / 100) * max(0.02, min(1.0, (1 - done) / 0.5))
+        rows = torch.randint(len(ids), (batch,), generator=generator, device=device)
+        sigma = shifted(torch.rand(batch, generator=generator, device=device), SHIFT)
+        sigma[: int(batch * AT_NOISE)] = 1.0
+        start, end = noise[rows].float(), latent[rows].float()
+        noisy = end + sigma[:, None, None, None] * (start - end)
+        with torch.autocast(device, torch.bfloat16, enabled=half):
+            with torch.no_grad():
+                context, pooled = student.encode(ids[rows])
+            velocity, _ = observed(context, pooled, noisy, sigma)
+        loss = ((velocity.float() - patches(start - end)).square() * weight).mean()
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(learnt, 1.0)
+        optimiser.step()
+        step += 1
+        torch._foreach_lerp_(average, [p.detach() for p in learnt], 1 - min(0.998, (1 + step) / (20 + step)))
+        losses.append(loss.detach())
+        if step % 25 == 0:
+            losses[-1].item()  # wait for the device
+        if time.time() - reported > 20:
+            reported = time.time()
+            mean = float(torch.stack(list(losses)).mean())
+            print(
+                json.dumps({"turbo_step": step, "loss": round(mean, 4), "done": round(done, 2)}), flush=True
+            )
+    with torch.no_grad():
+        for parameter, averaged in zip(learnt, average, strict=True):
+            parameter.copy_(averaged)
+    return step
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--teacher", type=Path, default=Path("assets/models/scenes-sd3"))
+    parser.add_argument("--shards", type=Path, default=Path("checkpoints/shards"))
+    parser.add_argument("--autoencoder", type=Path, default=Path("checkpoints/autoencoder.pt"))
+    parser.add_argument(
+        "--out", type=Path, default=Path("checkpoints/turbo/pytorch_lora_weights.safetensors")
+    )
+    parser.add_argument("--pairs", type=int, default=40_000, help="pairs of noise and picture")
+    parser.add_argument("--pair-minutes", type=float, default=1.5, help="stop making pairs after this long")
+    parser.add_argument("--minutes", type=float, default=2.0)
+    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--cases", type=int, default=128, help="held-out prompts for the table at the end")
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--compile", action="store_true")
+    arguments = parser.parse_args()
+    torch.manual_seed(0)
+    device = arguments.device
+    teacher = Student().eval().requires_grad_(False)
+    read_exported(teacher, arguments.teacher)
+    student = deepcopy(teacher).to(device)
+    teacher = teacher.to(device)
+    layers = add_low_rank(student.transformer, RANK)
+    student.to(device)
+    if arguments.out.exists():
+        load_low_rank(layers, arguments.out)
+    teacher.position(16), student.position(16)
+    scenes = Scenes(arguments.shards, 256, seed=1, device="cpu", room=16384)
+    ids = prompts_of(scenes, arguments.pairs, seed=2).to(device)
+    began = time.time()
+    if arguments.compile:
+        teacher.velocity = torch.compile(teacher.velocity, dynamic=False)  # type: ignore[method-assign]
+    noise, latent = make_pairs(
+        teacher, ids, batch=arguments.batch, seed=4, seconds=arguments.pair_minutes * 60
+    )
+    print(json.dumps({"pairs": len(noise), "seconds": round(time.time() - began, 1)}), flush=True)
+    steps = train(
+        student,
+        layers,
+        ids[: len(noise)],
+        noise,
+        latent,
+        weight=channel_weight(arguments.shards, 256).to(device),
+        minutes=arguments.minutes,
+        batch=arguments.batch,
+        rate=arguments.rate,
+        compiled=arguments.compile,
+    )
+    note = {"rank": str(RANK), "pairs": str(len(noise)), "steps": str(steps), "base": "scenes-sd3"}
+    save_low_rank(layers, arguments.out, note)
+    report(student, arguments)
+
+
+def report(student: Student, arguments: argparse.Namespace) -> None:
+    """The share of held-out prompts drawn all right in one, two and four steps without CFG."""
+    from studio.scenes.caption import held_out_prompts
+
+    if not arguments.cases:
+        return
+    autoencoder = load_autoencoder(arguments.shards, arguments.autoencoder).to(arguments.device)
+    cases = held_out_prompts(arguments.cases, seed=1)
+    for count in (1, 2, 4):
+        pictures = draw_prompts(
+            student,
+            autoencoder,
+            [case[0] for case in cases],
+            256,
+            steps=count,
+            cfg_scale=1.0,
+            shift=SHIFT,
+            device=arguments.device,
+        )
+        found = table(pictures, cases, arguments.processes)
+        row = {"steps": count, **{name: part.get("all_right") for name, part in found.items()}}
+        print(json.dumps(row), flush=True)
+
+
+if __name__ == "__main__":
+    main()
