@@ -36,8 +36,8 @@ from studio.errors import did_you_mean
 from studio.models.family import Parts, parts_of
 from studio.models.pictures import decode_latent
 from studio.models.text import encode_prompt
-from studio.models.words import find_words, has_words, segment_conditioning, words_of
-from studio.nodes.edit import FILLERS, best_map_sites, sites_of
+from studio.models.words import FILLERS, find_words, has_words, segment_conditioning, words_of
+from studio.nodes.edit import best_map_sites, sites_of
 from studio.values import Latent, Seen, TokenSpan
 
 MOST_WORDS = 32
