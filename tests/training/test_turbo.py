@@ -1,0 +1,85 @@
+"""Low-rank additions and reflow: nothing is added at the start, files come back as they were, the loss is of
+straight lines."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from pathlib import Path
+
+import pytest
+import torch
+
+from studio.training.low_rank import add_low_rank, load_low_rank, save_low_rank
+from studio.training.recipe import Student, make_tokenizer, sample
+from studio.training.turbo import make_pairs, train
+
+
+@pytest.fixture(scope="module")
+def student() -> Student:
+    torch.manual_seed(5)
+    student = Student().eval().requires_grad_(False)
+    for parameter in student.transformer.parameters():
+        if not parameter.any():
+            parameter.normal_(std=0.05)
+    return student
+
+
+@pytest.fixture(scope="module")
+def ids() -> torch.Tensor:
+    return torch.tensor(make_tokenizer()(["a red star", "a green boat"], padding="max_length").input_ids)
+
+
+def test_additions_start_at_nothing_and_come_back_from_their_file(
+    student: Student, ids: torch.Tensor, tmp_path: Path
+) -> None:
+    changed = deepcopy(student)
+    layers = add_low_rank(changed.transformer, 4)
+    latent, sigma = torch.randn(2, 16, 8, 8), torch.tensor([0.4, 1.0])
+    text = student.encode(ids)
+    assert torch.equal(changed.velocity(*text, latent, sigma), student.velocity(*text, latent, sigma))
+    for layer in layers.values():
+        torch.nn.init.normal_(layer.up.weight, std=0.05)
+    moved = changed.velocity(*text, latent, sigma)
+    assert (moved - student.velocity(*text, latent, sigma)).abs().max() > 1e-3
+    path = tmp_path / "turbo" / "pytorch_lora_weights.safetensors"
+    save_low_rank(layers, path, {"rank": "4"})
+    again = deepcopy(student)
+    load_low_rank(add_low_rank(again.transformer, 4), path)
+    assert torch.allclose(again.velocity(*text, latent, sigma), moved, atol=2e-2)
+
+
+def test_pairs_are_the_teachers_pictures_of_their_noise(student: Student, ids: torch.Tensor) -> None:
+    noise, latent = make_pairs(student, ids, batch=2, seed=3, seconds=1e6)
+    drawn = torch.randn(2, 16, 32, 32, generator=torch.Generator().manual_seed(3))
+    assert noise.dtype == torch.float16 and torch.equal(noise, drawn.half())
+    again = sample(student, ids, 32, steps=24, cfg_scale=3.0, noise=drawn)
+    assert float((latent.float() - again).norm() / again.norm()) < 0.05  # bf16 where that is faster
+
+
+def test_training_lowers_the_error_of_straight_lines_and_changes_the_additions_alone(
+    student: Student, ids: torch.Tensor
+) -> None:
+    learner = deepcopy(student)
+    before = {name: value.clone() for name, value in learner.state_dict().items()}
+    layers = add_low_rank(learner.transformer, 4)
+    noise, latent = torch.randn(2, 16, 32, 32).half(), torch.randn(2, 16, 32, 32).half()
+
+    def error() -> float:
+        text, sigma = learner.encode(ids), torch.full((2,), 0.5)
+        middle = (noise.float() + latent.float()) / 2
+        from studio.training.recipe import patches
+
+        with torch.no_grad():
+            velocity = learner.velocity(*text, middle, sigma)
+        return float((velocity - patches(noise.float() - latent.float())).square().mean())
+
+    start = error()
+    steps = train(
+        learner, layers, ids, noise, latent, weight=torch.ones(64), minutes=0.1, batch=4, rate=3e-3,
+        compiled=False,
+    )  # fmt: skip
+    assert steps > 1 and error() < start
+    for name, value in learner.state_dict().items():
+        base = name.replace(".base.", ".")
+        if base in before:
+            assert torch.equal(value, before[base]), name
