@@ -58,7 +58,7 @@
     new MutationObserver(paint).observe(document.body, { attributeFilter: ["class"] });
     paint();
 
-    const sheet = () => dialog("Shortcuts", el("dl", { class: "w-keys" }, ...shortcuts.flatMap(([keys, what]) => [
+    const sheet = () => dialog("Shortcuts", el("dl", { class: "w-keys" }, ...[...(window.weft.shortcuts?.() || shortcuts.slice(0, 2)), shortcuts[2]].flatMap(([keys, what]) => [
       el("dt", {}, ...keys.split(" + ").flatMap((key, i) => [i ? " + " : null, el("kbd", {}, key)])), el("dd", {}, what)])));
     const model = facts.models.find((m) => m.demo);
 

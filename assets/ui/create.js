@@ -83,11 +83,12 @@
     const form = el("section", { class: "w-form", "aria-label": "Picture settings" });
     const stage = el("section", { class: "w-stage", "aria-label": "Picture" });
     const left = {}; // how this page left each template, while it is open
-    const cards = weft.templates((name) => {
+    weft.useTemplate = (name) => {
       if (doc.template) left[doc.template] = doc.current;
       doc.flush();
       trigger("choose", { name, text: left[name] ? JSON.stringify(left[name]) : "" });
-    });
+    };
+    const cards = weft.templates(weft.useTemplate);
     root.append(el("div", { class: "weft w-create" }, cards.box, form, stage));
     let prompt = null, seed = null, shown = [], told = [], failed = null, wait = 0;
 
@@ -113,7 +114,8 @@
       const more = el("details", { class: "w-more", id: "weft-more", open: remember.get("more") === "open", ontoggle: () => remember.set("more", more.open ? "open" : "folded") },
         el("summary", {}, icon("chevron"), "More settings"), el("div", { class: "w-more-body" }, ...common.map((m) => m.box), el("div", { class: "w-wide" }, open, pick)));
       const special = own.length ? el("div", { class: "w-own" }, ...own.map((m) => m.box)) : null;
-      form.replaceChildren(...[notice, prompt?.box, special, start, avoid?.box, shape?.box, seed?.box, more].filter(Boolean));
+      const bare = doc.panel.length ? null : el("p", { class: "w-help", id: "weft-bare" }, "This graph shows no settings here. In Graph, choose a node and press the eye beside a setting.");
+      form.replaceChildren(...[notice, bare, prompt?.box, special, start, avoid?.box, shape?.box, seed?.box, more].filter(Boolean));
       weft.emit("shape", shape);
       show();
       examine();
@@ -135,6 +137,7 @@
       go.replaceChildren(icon(run.live ? "stop" : "go"), run.live ? "Stop" : "Generate", el("kbd", { "aria-hidden": "true" }, run.live ? "Esc" : "Ctrl ↵"));
     }
     function say(text, undo = null) {
+      weft.emit("says", text);
       notice.hidden = !text;
       notice.replaceChildren(el("span", {}, text || ""), undo ? el("button", { type: "button", class: "w-link", onclick: () => { undo(); say(""); } }, "Undo") : "");
     }
@@ -163,16 +166,16 @@
     }
     on("problems", (message) => { told = message.problems || []; faults(); });
 
-    weft.generate = () => {
+    weft.generate = ({ targets = null, seeds = true } = {}) => { // the Graph tab runs to a node, and draws no seed
       if (run.live || !doc.current) return;
-      if (seed && remember.get("seed-lock") !== "on") seed.put(draw());
+      if (seeds && seed && remember.get("seed-lock") !== "on") seed.put(draw());
       failed = null;
       faults();
       const asked = doc.field("prompt");
       say(asked && !String(doc.widget(asked)).trim() ? "The prompt is empty, so the model paints what it likes. Describe something to steer it." : "");
       doc.flush();
       run.begin();
-      trigger("run", {});
+      trigger("run", { targets });
     };
     weft.stop = () => {
       if (!run.live) return;
@@ -202,9 +205,10 @@
         trigger("open", { text, name: file.name });
       } catch (error) { say(error.message); }
     }
+    weft.openFile = openFile;
     const veil = el("div", { class: "w-drop weft", hidden: true }, "Drop a Weft picture to restore its settings");
     root.append(veil);
-    const carries = (event) => [...(event.dataTransfer?.types || [])].includes("Files") && root.offsetParent !== null;
+    const carries = (event) => [...(event.dataTransfer?.types || [])].includes("Files") && (root.offsetParent !== null || document.querySelector("#weft-graph")?.offsetParent);
     document.addEventListener("dragover", (event) => { if (carries(event)) { event.preventDefault(); veil.hidden = false; } });
     document.addEventListener("dragleave", (event) => { if (!event.relatedTarget) veil.hidden = true; });
     document.addEventListener("drop", (event) => {
@@ -223,9 +227,10 @@
     };
     function brought({ node, widget, value, thumb, fault }) {
       const found = shown.find(([spec]) => spec.node === node && spec.widget === widget);
-      if (!found) return;
+      if (!found) return void weft.emit("brought", { node, widget, value, thumb, fault });
       if (value) { weft.thumbs[value.file] = thumb; doc.set(found[0], value); }
       found[1].show(doc.widget(found[0]));
+      weft.emit("brought", { node, widget, value, thumb, fault });
       if (fault) { failed = { node, socket: widget, message: fault, hint: "" }; faults(); }
     }
 
@@ -249,6 +254,8 @@
     doc.publish = (document) => { props.value = JSON.stringify({ document }); };
     watch("value", receive);
     on("document", () => cards.show(doc.template));
+    on("edited", () => { weft.vocabulary = weft.vocabularyOf(doc); show(); }); // values changed in Graph
+    on("panel", () => { cards.show(doc.template); build(); }); // what is shown here changed in Graph
     weft.stage(stage);
     receive();
     on("run", (snapshot) => { paintGo(); failed = snapshot.error || null; faults(); });

@@ -20,6 +20,8 @@ from starlette.middleware import Middleware
 from studio.errors import StudioError
 from studio.ui.create import CreateTab
 from studio.ui.facts import facts
+from studio.ui.graph_tab import GraphTab, targets_of
+from studio.ui.graph_view import graph_routes
 from studio.ui.history_tab import HistoryTab
 from studio.ui.owners import Owners
 from studio.ui.pictures import Pictures
@@ -41,6 +43,7 @@ def build(studio: Studio) -> gr.Blocks:
     owners = Owners(studio.settings.home, public=studio.policy.is_public)
     pictures = Pictures(studio, owners)
     create_tab, history_tab = CreateTab(studio, owners, pictures), HistoryTab(studio, owners, pictures)
+    graph_tab = GraphTab(studio, owners, create_tab.templates)
     files = PageFiles(studio.settings.assets_folder)
     view = partial(gr.HTML, apply_default_css=False, head=files.script_tag())
     known = facts(studio) | {"templates": [card.to_json() for card in create_tab.templates.cards]}
@@ -65,6 +68,16 @@ def build(studio: Studio) -> gr.Blocks:
                     facts=known,
                     js_on_load=OPEN + "window.weft.create(at, {props, trigger, watch}); "
                     "// its events: 'run' 'stop' 'reuse' 'open' 'parked' 'choose' 'examine' 'bring'",
+                )
+            with gr.Tab("Graph", id="graph"):
+                graph = view(
+                    "{}",
+                    html_template=MOUNT,
+                    elem_id="weft-graph",
+                    head=files.script_tag() + files.graph_tags(),
+                    facts=known,
+                    js_on_load=OPEN
+                    + "window.weft.graph(at, {props, trigger, watch}); // its events: 'look' 'hand_out'",
                 )
             with gr.Tab("History", id="history"):
                 history = view(
@@ -97,8 +110,8 @@ def build(studio: Studio) -> gr.Blocks:
             js_on_load="watch('value', () => window.weft.pictures.receive(props.value))",
         )
 
-        async def run(value: str, token: str) -> AsyncIterator[str]:
-            async for message in create_tab.run(value, token):
+        async def run(value: str, token: str, event: gr.EventData) -> AsyncIterator[str]:
+            async for message in create_tab.run(value, token, targets_of(event)):
                 yield message
 
         async def attach(token: str) -> AsyncIterator[str]:
@@ -119,6 +132,8 @@ def build(studio: Studio) -> gr.Blocks:
         create.choose(create_tab.choose, [create], [create], **{**PRIVATE, "trigger_mode": "always_last"})
         create.examine(create_tab.examine, [create], [problems], **{**PRIVATE, "trigger_mode": "always_last"})
         create.bring(create_tab.bring, [visitor], [create], **{**PRIVATE, "trigger_mode": "multiple"})
+        graph.look(graph_tab.look, [graph, visitor], [graph], **{**PRIVATE, "trigger_mode": "always_last"})
+        graph.hand_out(graph_tab.hand_out, [graph], [graph], **{**PRIVATE, "trigger_mode": "multiple"})
         history.search(history_tab.search, [visitor], [history], **{**PRIVATE, "trigger_mode": "always_last"})
         history.mark(history_tab.mark, [visitor], [history], **{**PRIVATE, "trigger_mode": "multiple"})
         demo.load(history_tab.shelf, [visitor], [visitor, shelf], **PRIVATE).then(
@@ -126,7 +141,7 @@ def build(studio: Studio) -> gr.Blocks:
         )
         PublicApi(studio, owners, pictures).register()
 
-    demo.weft_routes = [*files.routes(), *pictures.routes()]
+    demo.weft_routes = [*files.routes(), *pictures.routes(), *graph_routes(studio)]
     demo.weft_head = files.head()
     return demo
 

@@ -10,7 +10,7 @@ import base64
 import binascii
 import json
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -64,13 +64,18 @@ class CreateTab:
 
     # a run
 
-    async def run(self, value: object, token: object) -> AsyncIterator[str]:
-        """Submits the page's document and follows it to its end; yields messages for the bus."""
+    async def run(
+        self, value: object, token: object, targets: Sequence[str] | None = None
+    ) -> AsyncIterator[str]:
+        """Submits the page's document and follows it to its end; yields messages for the bus.
+
+        `targets`: the nodes to reach, None = all outputs.
+        """
         document: Graph | None = None
         try:
             owner = self._owners.owner(token)
             document = self._document(value)
-            run = self._studio.submit(document, owner=owner)
+            run = self._studio.submit(document, targets=targets, owner=owner)
         except StudioError as error:
             yield bus.failure(error, title=_title(document, error.node))
             return
@@ -231,8 +236,8 @@ class CreateTab:
             return (
                 bus.dump({"says": f"{name} could not be opened: {error}"}) if name else self.start_message()
             )
-        if not name:  # the page's own memory: one that Create cannot show is let go
-            return self.message(document) if panel(document, self._studio.registry) else self.start_message()
+        if not name:  # the page's own memory
+            return self.message(document)
         missing = sorted({n.kind for n in document.nodes if self._studio.registry.find(n.kind) is None})
         says = f"Settings restored from {name}."
         if missing:

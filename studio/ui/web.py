@@ -162,11 +162,21 @@ class PageFiles:
     def __init__(self, assets: Path) -> None:
         self._ui = assets / "ui"
         self._icons = assets / "icons"
+        self._graph = assets / "graph" / "dist"
         self._script = "\n".join((self._ui / name).read_text("utf-8") for name in SCRIPTS)
         self._style = (assets / "theme.css").read_text("utf-8")
 
     def script_tag(self) -> str:
         return f'<script src="weft/page.js?v={_version(self._script)}"></script>'
+
+    def graph_tags(self) -> str:
+        """Script and style of the graph editor; asked for when its tab is first opened."""
+        names = ("graph.js", "graph.css")
+        script, style = (_version((self._graph / name).read_text("utf-8")) for name in names)
+        return (
+            f'<link rel="stylesheet" href="weft/graph/graph.css?v={style}">'
+            f'<script src="weft/graph/graph.js?v={script}"></script>'
+        )
 
     def head(self) -> str:
         style = f"weft/theme.css?v={_version(self._style)}"
@@ -182,6 +192,7 @@ class PageFiles:
             Route("/weft/theme.css", self._theme_css, methods=["GET"]),
             Route("/weft/ui/{name:path}", self._file(self._ui), methods=["GET"]),
             Route("/weft/icons/{name:path}", self._file(self._icons), methods=["GET"]),
+            Route("/weft/graph/{name:path}", self._file(self._graph), methods=["GET"]),
         ]
 
     def _page_js(self, request: Request) -> Response:

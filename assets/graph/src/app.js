@@ -1,0 +1,24 @@
+// The one editor of the page: its model, cells and the page around it; set once by graph.jsx. And the hooks on them.
+import { useRef, useSyncExternalStore } from "react";
+import { Cells } from "./store.js";
+import { specOf } from "./doc.js";
+
+export const app = { model: null, cells: new Cells(), weft: null, actions: {} };
+
+export const useCell = (key) => useSyncExternalStore((cb) => app.cells.subscribe(key, cb), () => app.cells.get(key));
+export const useDoc = () => useSyncExternalStore(app.model.subscribe, () => app.model.doc);
+export const useNode = (id) => useSyncExternalStore(app.model.subscribe, () => app.model.node(id));
+export const useFed = (id) => useSyncExternalStore(app.model.subscribe, () => app.model.fed(id));
+
+/** The sockets and widgets of a node. A known kind's are constant; a missing one's depend on its edges. */
+export function useSpec(node) {
+  const kept = useRef({});
+  const found = node && specOf(app.model.registry, app.model.doc, node);
+  if (!found?.missing) return found;
+  const text = JSON.stringify(found);
+  if (kept.current.text !== text) kept.current = { text, spec: found };
+  return kept.current.spec;
+}
+export const WORDS = { idle: "Ready", queued: "Waiting", running: "Working", done: "Done", cached: "Unchanged", skipped: "Skipped", error: "Failed", stopped: "Stopped" };
+export const PLANNED = { run: "Will run", cached: "From the cache", skipped: "Skipped", failed: "Cannot run" };
+export const seconds = (value) => (value === undefined || value === null ? "" : value < 0.095 ? "under 0.1 s" : value < 10 ? `${value.toFixed(1)} s` : `${Math.round(value)} s`);

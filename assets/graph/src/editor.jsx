@@ -1,0 +1,134 @@
+// The editor as a whole: bar, canvas or list, inspector, problems; and what its actions do.
+import { useCallback, useEffect, useRef, useState } from "react";
+import { ReactFlowProvider } from "@xyflow/react";
+import { app, useDoc } from "./app.js";
+import * as d from "./doc.js";
+import { Canvas } from "./canvas.jsx";
+import { Inspector } from "./inspector.jsx";
+import { ListView } from "./list.jsx";
+import { Palette, Shelf } from "./palette.jsx";
+import { Empty, Problems, Toolbar } from "./toolbar.jsx";
+
+const NARROW = 700;
+
+export function Editor({ page }) {
+  const doc = useDoc(), { model } = app;
+  const [view, setView] = useState(() => (innerWidth < NARROW ? "list" : page.remember.get("graph-view") || "canvas"));
+  const [dark, setDark] = useState(document.body.classList.contains("dark")), [asked, setAsked] = useState(null), [chosen, setChosen] = useState([]);
+  const [shelf, setShelf] = useState(() => innerWidth >= 1500), [opened, setOpened] = useState(null), [said, setSaid] = useState(null), [planning, setPlanning] = useState(false), [hidden, setHidden] = useState(false);
+  const api = useRef(null), root = useRef(null), body = useRef(null), picker = useRef(null), mouse = useRef(null);
+
+  useEffect(() => {
+    const watch = new MutationObserver(() => setDark(document.body.classList.contains("dark")));
+    watch.observe(document.body, { attributeFilter: ["class"] });
+    return () => watch.disconnect();
+  }, []);
+  const timer = useRef(0);
+  const say = useCallback((text, level = "note") => {
+    setSaid({ text, level, at: Date.now() });
+    clearTimeout(timer.current);
+    timer.current = setTimeout(() => setSaid(null), level === "bad" ? 6000 : 3500);
+  }, []);
+  const onView = (name) => { setView(name); page.remember.set("graph-view", name); };
+  const onSelection = useCallback((ids) => { setChosen(ids); setHidden(false); }, []);
+
+  /** A place for a new node: where asked, else the middle of what is seen, moved on until it is free. */
+  const spot = (point) => {
+    const flow = api.current?.flow, box = body.current.getBoundingClientRect();
+    if (!flow || view !== "canvas") {
+      const right = Math.max(-300, ...model.doc.nodes.map((n) => (d.posOf(n) || [0])[0]));
+      return [right + 336, (d.posOf(model.doc.nodes.at(-1) || {}) || [0, 0])[1]];
+    }
+    const at = flow.screenToFlowPosition(point || { x: box.left + box.width / 2 - 130, y: box.top + box.height / 3 });
+    let pos = [at.x, at.y];
+    if (!point) while (model.doc.nodes.some((n) => { const p = d.posOf(n); return p && Math.abs(p[0] - pos[0]) < 24 && Math.abs(p[1] - pos[1]) < 24; })) pos = [pos[0] + 32, pos[1] + 32];
+    return pos;
+  };
+  const select = (ids) => { if (view === "canvas") setTimeout(() => api.current?.select(ids)); else if (ids.length === 1) setOpened(ids[0]); };
+  const ask = useCallback((point) => setAsked(point), []);
+  const targets = () => (view === "canvas" ? api.current?.chosen() || [] : opened ? [opened] : []);
+  const title = (id) => { const node = model.node(id); return node ? d.titleOf(d.specOf(model.registry, model.doc, node), node) : id; };
+
+  const choose = ({ kind, socket }) => {
+    const { wire, x, y } = asked;
+    let { doc: next, id } = d.addNode(model.registry, model.doc, kind, spot({ x: wire && !wire.out ? x - 290 : x, y }));
+    if (wire && socket) next = wire.out ? d.connect(next, wire.end, [id, socket]) : d.connect(next, [id, socket], wire.end);
+    model.change(next);
+    setAsked(null);
+    select([id]);
+    say(`${title(id)} added.`);
+    setTimeout(() => (view === "canvas" ? root.current.querySelector(`.react-flow__node[data-id="${CSS.escape(id)}"]`) : root.current.querySelector(`[data-node="${CSS.escape(id)}"] button`))?.focus({ preventScroll: true }), 60);
+  };
+  const clip = (ids) => JSON.stringify(d.fragment(model.doc, ids));
+  const actions = {
+    say, title, select,
+    refuse: (why) => { if (why) say(why, "bad"); },
+    order: (of) => { const at = d.arrange(of); return of.nodes.map((n) => n.id).sort((a, b) => at[a][0] - at[b][0] || at[a][1] - at[b][1]); },
+    add: (kind, point) => { const { doc: next, id } = d.addNode(model.registry, model.doc, kind, spot(point)); model.change(next); select([id]); say(`${title(id)} added.`); return id; },
+    show: (id) => { if (view === "canvas") { api.current?.select([id], { pan: true }); setHidden(false); } else { setOpened(id); setTimeout(() => root.current.querySelector(`[data-node="${CSS.escape(id)}"] button`)?.focus()); } },
+    palette: (point) => { const m = mouse.current, box = body.current.getBoundingClientRect(); const over = m && m.x > box.left && m.x < box.right && m.y > box.top && m.y < box.bottom; ask(point || (over ? { x: m.x, y: m.y } : { x: box.left + Math.min(box.width / 2 - 150, 400), y: box.top + 40 })); },
+    mend: (id, socket, event) => {
+      const node = model.node(id), into = d.inputOf(d.specOf(model.registry, model.doc, node), socket), from = d.sourcesFor(model.registry, model.doc, id, socket).filter((s) => s.spec.outputs.find((o) => o.name === s.name).type === into.type);
+      if (from.length === 1) { model.change(d.connect(model.doc, [from[0].id, from[0].name], [id, socket])); say(`Connected to ${from[0].title}.`); return; }
+      const box = event.currentTarget.getBoundingClientRect();
+      ask({ x: box.left, y: box.bottom + 4, wire: { out: false, socket: into, end: [id, socket] } });
+    },
+    remove: (ids = targets()) => {
+      const wires = view === "canvas" ? api.current?.chosenEdges() || [] : [];
+      if (!ids.length && !wires.length) return;
+      let next = d.removeEdges(d.removeNodes(model.doc, ids), wires);
+      for (const id of ids) if (model.doc.groups.some((g) => g?.id === id)) next = d.removeGroup(next, id);
+      model.change(next);
+      say(ids.length ? `${ids.length === 1 ? "One node" : `${ids.length} nodes`} removed. Undo brings ${ids.length === 1 ? "it" : "them"} back.` : "Connection removed.");
+      setTimeout(() => root.current?.focus({ preventScroll: true }));
+    },
+    duplicate: (ids = targets()) => { if (!ids.length) return; const made = d.duplicate(model.doc, ids); model.change(made.doc); select(made.ids); },
+    copy: (ids = targets()) => { if (!ids.length) return ""; page.clip = clip(ids); say(`${ids.length} copied.`); return page.clip; },
+    paste: (text = page.clip) => {
+      let piece = null;
+      try { piece = text && text.length < 1e6 ? JSON.parse(text) : null; } catch { /* some other text */ }
+      if (piece?.format !== d.FORMAT || !Array.isArray(piece.nodes) || !piece.nodes.length) return false;
+      const made = d.paste(model.doc, piece, spot(mouse.current));
+      model.change(made.doc);
+      select(made.ids);
+      return true;
+    },
+    mode: (ids, mode) => { if (ids.length) model.change(d.toggleMode(model.doc, ids, mode)); },
+    mute: () => actions.mode(targets(), "mute"), bypass: () => actions.mode(targets(), "bypass"),
+    group: (ids = targets()) => { const of = ids.filter((id) => model.node(id)); if (of.length) model.change(d.addGroup(model.doc, of).doc); },
+    note: () => { const made = d.addNote(model.doc, spot()); model.change(made.doc); },
+    all: () => api.current?.select(model.doc.nodes.map((n) => n.id)),
+    undo: () => { model.undo(); say("Undone."); }, redo: () => { model.redo(); say("Done again."); },
+    arrange: () => { model.change(d.place(model.doc, d.arrange(model.doc, api.current?.sizes()))); setTimeout(() => api.current?.fit(), 30); },
+    fit: () => api.current?.fit(),
+    plan: () => setPlanning((on) => { page.plan(!on); return !on; }),
+    run: (ids) => page.run(ids), stop: () => page.weft.stop(),
+    escape: () => { if (asked) setAsked(null); else if (chosen.length) api.current?.select([]); },
+    fresh: () => { model.change(d.emptyDocument()); say("A new graph. Undo brings the old one back."); },
+    workflows: () => page.workflows(), template: (name) => page.template(name), open: () => picker.current.click(), save: (what = "json") => page.save(typeof what === "string" ? what : "json"),
+    bring: page.bring, editRegions: page.editRegions,
+  };
+  app.actions = actions;
+  const inner = asked && (() => {
+    const box = body.current.getBoundingClientRect();
+    return { x: Math.max(8, Math.min(asked.x - box.left, box.width - 308)), y: Math.max(8, Math.min(asked.y - box.top, box.height - 380)) };
+  })();
+
+  return (
+    <ReactFlowProvider>
+      <div className="weft g-root" ref={root} tabIndex={-1} data-view={view} onPointerMove={(e) => { mouse.current = { x: e.clientX, y: e.clientY }; }}>
+        <Toolbar view={view} onView={onView} planning={planning} shelf={shelf} onShelf={setShelf} />
+        <div className="g-body" ref={body}>
+          {view === "canvas" && shelf && <Shelf onAdd={(kind) => actions.add(kind)} onClose={() => setShelf(false)} />}
+          {view === "canvas" ? <main className="g-main"><Canvas api={api} dark={dark} onSelection={onSelection} onAsk={ask} />{doc.nodes.length === 0 && !asked && <Empty />}</main> : <ListView opened={opened} onOpened={setOpened} />}
+          {view === "canvas" && chosen.length > 0 && !hidden && <Inspector ids={chosen} onClose={() => setHidden(true)} />}
+          {asked && <Palette at={inner} wire={asked.wire} onClose={() => setAsked(null)} onChoose={choose} />}
+          {said && <p className="g-said" data-level={said.level} aria-hidden="true">{said.text}</p>}
+        </div>
+        <Problems />
+        <div className="w-sr" role={said?.level === "bad" ? "alert" : "status"} aria-live="polite">{said?.text || ""}</div>
+        <input ref={picker} type="file" hidden accept=".json,.png,application/json,image/png" onChange={(e) => { if (e.target.files[0]) page.open(e.target.files[0]); e.target.value = ""; }} />
+      </div>
+    </ReactFlowProvider>
+  );
+}

@@ -1,0 +1,186 @@
+// The door of the editor: mounts it into its gr.HTML component and keeps it in step with the page's one document.
+import { createRoot } from "react-dom/client";
+import "@xyflow/react/dist/style.css";
+import "./graph.css";
+import { app } from "./app.js";
+import { setWidget } from "./doc.js";
+import { Editor } from "./editor.jsx";
+import { BY_EVENT, SHORTCUTS, shortcutOf } from "./keys.js";
+import { Model, outdate, receiveRun } from "./store.js";
+import { planWords } from "./toolbar.jsx";
+
+const PUBLISH_MS = 150, LOOK_MS = 350;
+const weft = window.weft;
+
+weft.graph = async (at, { props, trigger, watch }) => {
+  const { doc: shared, run, remember, parse } = weft, { cells } = app;
+  const answer = await fetch("weft/registry.json");
+  const model = new Model(await answer.json());
+  Object.assign(app, { model, weft });
+  const visible = () => at.offsetParent !== null;
+
+  // The document: what is edited here goes to the page at once, what is edited elsewhere comes in.
+  let publishing = 0, looking = 0, asked = 0, stale = true, planning = false, targets = null;
+  function flush() {
+    if (!publishing) return;
+    clearTimeout(publishing);
+    publishing = 0;
+    shared.current = structuredClone(model.doc);
+    shared.flush();
+    weft.emit("edited", {});
+  }
+  model.subscribe((before, from) => {
+    outdate(cells, before, model.doc);
+    if (from === "graph") { clearTimeout(publishing); publishing = setTimeout(flush, PUBLISH_MS); }
+    look();
+  });
+  weft.on("document", ({ current }) => { if (current) model.load(structuredClone(current)); });
+  weft.on("widget", ({ field, value }) => {
+    const node = model.node(field.node);
+    if (!node || JSON.stringify(node.widgets?.[field.widget]) === JSON.stringify(value)) return;
+    model.change(setWidget(model.doc, field.node, field.widget, structuredClone(value)), { key: `create ${field.node} ${field.widget}`, from: "create" });
+  });
+  weft.on("brought", ({ node, widget, value, thumb, fault }) => {
+    cells.set(`bring:${node} ${widget}`, fault ? { fault } : undefined);
+    if (!value) return;
+    weft.thumbs[value.file] = thumb;
+    cells.set("thumbs", Object.keys(weft.thumbs).length);
+    if (model.node(node)) model.change(setWidget(model.doc, node, widget, value), { key: `bring ${node} ${widget}` });
+  });
+  weft.on("run", (snapshot) => {
+    receiveRun(cells, snapshot);
+    if (planning && !run.live) look();
+  });
+
+  // What Python says about it: problems, the form of Create, the plan.
+  function look() {
+    stale = true;
+    clearTimeout(looking);
+    if (visible()) looking = setTimeout(lookNow, LOOK_MS);
+  }
+  function lookNow() {
+    stale = false;
+    flush();
+    props.value = JSON.stringify(model.doc);
+    trigger("look", { n: (asked += 1), plan: planning, targets });
+  }
+  watch("value", () => {
+    const said = parse(props.value);
+    if (said.handed) return hand(said.handed);
+    if (said.fault) return app.actions.refuse(said.fault);
+    if (said.n !== asked) return;
+    Object.assign(weft.thumbs, said.thumbs);
+    cells.set("thumbs", Object.keys(weft.thumbs).length);
+    const problems = said.problems || [], byNode = {};
+    for (const p of problems) if (p.node) (byNode[p.node] ||= []).push(p);
+    cells.fill("problems", byNode);
+    cells.set("problems", problems);
+    if (said.plan) showPlan(said.plan);
+    if (said.panel && JSON.stringify([said.panel, said.template]) !== JSON.stringify([shared.panel, shared.template])) {
+      Object.assign(shared, { panel: said.panel, template: said.template });
+      weft.emit("panel", {});
+    }
+  });
+  function showPlan(plan) {
+    if (!planning) return;
+    cells.fill("plan", Object.fromEntries((plan.nodes || []).map((n) => [n.id, n])));
+    cells.set("plan-total", planWords(plan));
+  }
+
+  function hand({ what, text }) {
+    const name = { json: "weft-graph.json", python: "weft_graph.py", api: "weft_graph_call.py" }[what];
+    const save = () => {
+      const link = weft.el("a", { href: URL.createObjectURL(new Blob([text], { type: what === "json" ? "application/json" : "text/x-python" })), download: name });
+      document.body.append(link);
+      link.click();
+      link.remove();
+      setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+    };
+    if (what === "json") return save();
+    const copy = weft.el("button", { type: "button", class: "w-btn", onclick: async () => { await navigator.clipboard?.writeText(text).then(() => { copy.textContent = "Copied"; }, () => { copy.textContent = "Select and copy by hand"; }); } }, "Copy");
+    const box = weft.dialog(what === "python" ? "This graph as Python" : "This graph as an API call",
+      weft.el("pre", { class: "g-source", tabindex: 0 }, text), weft.el("div", { class: "w-row" }, copy, weft.el("button", { type: "button", class: "w-btn", onclick: save }, `Save ${name}`)));
+    box.classList.add("w-large");
+    return box;
+  }
+
+  const generate = weft.generate;
+  weft.generate = (options) => (visible() && !options ? page.run() : generate(options));
+  const page = {
+    weft, remember, clip: "",
+    run(ids = null) { // exactly the document that is shown: no new seed is drawn here
+      flush();
+      targets = ids;
+      generate({ targets: ids, seeds: false });
+    },
+    plan(on) {
+      planning = on;
+      if (on) return lookNow();
+      cells.fill("plan", {});
+      cells.set("plan-total", undefined);
+    },
+    save(what) {
+      flush();
+      props.value = JSON.stringify(model.doc);
+      trigger("hand_out", { what, url: location.origin + location.pathname });
+    },
+    open: (file) => weft.openFile(file),
+    template: (name) => weft.useTemplate(name),
+    workflows() {
+      const cards = weft.facts.templates || [];
+      const box = weft.dialog("Ready workflows", ...[...new Set(cards.map((c) => c.group))].map((group) => weft.el("section", { class: "w-group" }, weft.el("h3", {}, group),
+        weft.el("div", { class: "w-template-grid" }, ...cards.filter((c) => c.group === group).map((c) => weft.el("button", { type: "button", class: "w-template", "data-template": c.name, onclick: () => { box.close(); page.template(c.name); } }, weft.el("strong", {}, c.title), weft.el("span", {}, c.help)))))));
+      box.classList.add("w-large");
+    },
+    bring(node, widget, file) {
+      flush();
+      cells.set(`bring:${node} ${widget.name}`, { busy: true });
+      weft.bring({ node, widget: widget.name }, file);
+    },
+    editRegions(node, widget) {
+      flush();
+      const maker = weft.makers.regions({ node, widget: widget.name, label: widget.label, help: "" });
+      maker.show(model.node(node)?.widgets?.[widget.name] ?? []);
+      weft.dialog(widget.label, maker.box);
+      maker.resize?.();
+    },
+  };
+  weft.on("says", (text) => { if (text && visible()) app.actions.say?.(text); });
+
+  // Keys: on the document, because the focus falls to the body when a node goes; only while the editor is seen.
+  const ours = (target) => visible() && !document.querySelector("dialog[open]") && (target === document.body || at.contains(target));
+  const typing = (target) => target.closest?.("input:not([type=range]):not([type=checkbox]):not([type=color]):not([type=file]), textarea, select, [contenteditable]");
+  document.addEventListener("keydown", (event) => {
+    if (!ours(event.target)) return;
+    const found = shortcutOf(event);
+    if (!found || BY_EVENT.has(found.action) || found.action === "run" || (typing(event.target) && !found.typing)) return;
+    if (found.action === "escape" && run.live) return; // the page stops the run
+    if (event.defaultPrevented) return;
+    event.preventDefault();
+    app.actions[found.action]?.();
+  });
+  const marked = () => String(getSelection()).length > 0;
+  for (const kind of ["copy", "cut"]) {
+    document.addEventListener(kind, (event) => {
+      if (!ours(event.target) || typing(event.target) || marked()) return;
+      const text = app.actions.copy();
+      if (!text) return;
+      event.clipboardData.setData("text/plain", text);
+      event.preventDefault();
+      if (kind === "cut") app.actions.remove();
+    });
+  }
+  document.addEventListener("paste", (event) => {
+    if (!ours(event.target) || typing(event.target)) return;
+    if (app.actions.paste(event.clipboardData.getData("text/plain")) || app.actions.paste()) event.preventDefault();
+  });
+  weft.shortcuts = () => (visible() ? SHORTCUTS.map((s) => [s.keys.join(" or "), s.what]) : null);
+
+  const root = weft.el("div", { class: "g-mount" });
+  at.append(root);
+  createRoot(root).render(<Editor page={page} />);
+  new IntersectionObserver(() => { if (visible()) { if (stale) look(); } else flush(); }).observe(root);
+  addEventListener("pagehide", flush);
+  weft.graphView = { flush, model, cells };
+  look();
+};

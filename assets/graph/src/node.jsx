@@ -1,0 +1,106 @@
+// One node on the canvas. It reads its own cells only, so that a message about one node draws one node.
+import { memo, useState } from "react";
+import { Handle, Position } from "@xyflow/react";
+import { app, PLANNED, seconds, useCell, useFed, useNode, useSpec, WORDS } from "./app.js";
+import { changeGroup, changeNote, setTitle, titleOf } from "./doc.js";
+import { Icon } from "./icons.jsx";
+import { Widget } from "./widgets.jsx";
+
+const SHOWN = 7; // widgets on a node before the rest is folded
+
+export function Socket({ side, socket }) {
+  const sign = app.model.registry.types[socket.type] || { color: "#7d7d7d", shape: "circle", word: socket.type };
+  const text = `${socket.label || socket.name}: ${socket.many ? "a list of " : ""}${sign.word}${socket.required && side === "in" ? ", needed" : ""}`;
+  return (
+    <Handle type={side === "in" ? "target" : "source"} position={side === "in" ? Position.Left : Position.Right} id={socket.name} className={`g-socket g-${sign.shape}`}
+      style={{ "--g-type": sign.color }} data-side={side} data-type={socket.type} data-many={socket.many || undefined} title={text} aria-label={`${side === "in" ? "Input" : "Output"} ${text}`} />
+  );
+}
+
+export function StateWord({ state, small = false }) {
+  const word = state?.state || "idle";
+  if (word === "idle" && small) return null;
+  return <span className="g-state" data-state={word} title={state?.reason || undefined}><Icon name={word} />{word === "running" && state.text ? state.text.replace("/", " of ") : WORDS[word] || word}</span>;
+}
+
+function Header({ node, spec, state }) {
+  const [text, setText] = useState(null);
+  const commit = () => { if (text !== null && text.trim() !== (node.title || "")) app.model.change(setTitle(app.model.doc, node.id, text.trim())); setText(null); };
+  return (
+    <header className="g-head" onDoubleClick={(e) => { e.stopPropagation(); setText(titleOf(spec, node)); }}>
+      {text === null ? <strong title={spec.title}>{titleOf(spec, node)}</strong>
+        : <input className="g-in nodrag" aria-label="Title of the node" autoFocus value={text} onChange={(e) => setText(e.target.value)} onBlur={commit} onKeyDown={(e) => { if (e.key === "Enter") commit(); if (e.key === "Escape") { e.stopPropagation(); setText(null); } }} />}
+      {node.mode === "mute" && <span className="g-mode"><Icon name="mute" />Muted</span>}
+      {node.mode === "bypass" && <span className="g-mode"><Icon name="bypass" />Bypassed</span>}
+      <StateWord state={state} small />
+    </header>
+  );
+}
+
+export function Picture({ id, title, whole = false }) {
+  const image = useCell(`image:${id}`);
+  if (!image) return null;
+  const words = image.forming ? `${title}: the picture in the making` : `${title}: ${image.old ? "the picture before the last change" : "its picture"}`;
+  return <figure className={`g-picture ${image.forming ? "g-forming" : ""} ${image.old ? "g-old" : ""}`}><img src={whole ? image.whole || image.src : image.src} alt={words} draggable={false} />{image.old && <figcaption>before the last change</figcaption>}</figure>;
+}
+
+function Plan({ id }) {
+  const plan = useCell(`plan:${id}`);
+  if (!plan) return null;
+  return <p className="g-plan" data-action={plan.action}><Icon name={plan.action === "run" ? "running" : plan.action} /><b>{PLANNED[plan.action] || plan.action}</b><span>{[plan.reason, plan.action === "run" && plan.seconds ? `about ${seconds(plan.seconds)}` : ""].filter(Boolean).join(", ")}</span></p>;
+}
+
+export const WeftNode = memo(function WeftNode({ id, selected }) {
+  const node = useNode(id), fed = JSON.parse(useFed(id)), state = useCell(`state:${id}`), plan = useCell(`plan:${id}`), problems = useCell(`problems:${id}`) || [];
+  const [unfolded, setUnfolded] = useState(false);
+  const spec = useSpec(node);
+  if (!node) return null;
+  const from = new Map(fed.map((f) => [f[0], f])), folds = spec.widgets.length > SHOWN + 1;
+  const widgets = folds && !unfolded ? spec.widgets.filter((w, i) => i < SHOWN || from.has(w.name)) : spec.widgets;
+  const colour = app.model.registry.categories[spec.category] || "#7d7d7d";
+  const told = problems.filter((p) => !spec.widgets.some((w) => w.name === p.socket));
+  const word = problems.some((p) => p.level === "error") ? "error" : state?.state || "idle";
+  return (
+    <article className={`g-node ${spec.missing ? "g-missing" : ""} ${selected ? "g-selected" : ""}`} style={{ "--g-category": colour }} data-mode={node.mode} data-state={word} data-plan={plan?.action} aria-label={titleOf(spec, node)}>
+      <Header node={node} spec={spec} state={state} />
+      <div className="g-progress" aria-hidden="true"><i style={{ transform: `scaleX(${state?.state === "running" ? state.progress || 0.02 : 0})` }} /></div>
+      {(spec.inputs.length > 0 || spec.outputs.length > 0) && (
+        <div className="g-sockets">
+          <ul>{spec.inputs.map((s) => <li key={s.name} className={from.has(s.name) ? "g-fed" : s.required ? "g-needed" : ""}><Socket side="in" socket={s} />{s.label || s.name}</li>)}</ul>
+          <ul>{spec.outputs.map((s) => <li key={s.name}><Socket side="out" socket={s} />{s.label || s.name}</li>)}</ul>
+        </div>
+      )}
+      {widgets.length > 0 && (
+        <div className="g-widgets nodrag nowheel nopan">
+          {widgets.map((w) => <div key={w.name} className="g-line"><Socket side="in" socket={w} /><Widget node={node} w={w} fed={from.get(w.name)} /></div>)}
+        </div>
+      )}
+      {folds && <button type="button" className="g-fold nodrag" aria-expanded={unfolded} onClick={() => setUnfolded(!unfolded)}>{unfolded ? "Fewer settings" : `${spec.widgets.length - widgets.length} more settings`}</button>}
+      {spec.missing && <p className="g-lost">{`Missing node type “${node.kind}”${spec.origin ? `, from ${spec.origin}` : ""}: its plugin is not installed. The node is kept as it is.`}</p>}
+      {state?.error && <p className="g-error" role="alert">{state.error}</p>}
+      {!spec.missing && !state?.error && told.slice(0, 2).map((p, i) => (
+        <p key={i} className="g-error" data-level={p.level} role="alert">{app.weft.errorText(p)}
+          {p.stage === "required" && p.socket && <button type="button" className="g-text nodrag" onClick={(e) => app.actions.mend(node.id, p.socket, e)}>Add what fits</button>}
+        </p>
+      ))}
+      <Plan id={id} />
+      <Picture id={id} title={titleOf(spec, node)} />
+    </article>
+  );
+});
+
+export const NoteNode = memo(function NoteNode({ id, data, selected }) {
+  return (
+    <article className={`g-note ${selected ? "g-selected" : ""}`} aria-label="Note">
+      <header className="g-head"><Icon name="note" /><strong>Note</strong></header>
+      <textarea className="nodrag nowheel" aria-label="Text of the note" value={data.text} rows={4} placeholder="Write something down" onChange={(e) => { app.model.change(changeNote(app.model.doc, id, { text: e.target.value }), { key: `note ${id}` }); }} />
+    </article>
+  );
+});
+export const GroupNode = memo(function GroupNode({ id, data, selected }) {
+  return (
+    <div className={`g-group ${selected ? "g-selected" : ""}`} style={{ width: data.width, height: data.height }}>
+      <div className="g-group-head"><input className="nodrag" aria-label="Title of the group" value={data.title} onChange={(e) => app.model.change(changeGroup(app.model.doc, id, { title: e.target.value }), { key: `group ${id}` })} /></div>
+    </div>
+  );
+});

@@ -1,0 +1,123 @@
+// What may be joined, and what a node of a document looks like: pure functions over the document and the registry.
+
+/** The sockets and widgets of a node, from the registry; of a missing kind from the document's own copy and its edges. */
+export function specOf(registry, doc, node) {
+  const known = registry.nodes[node.kind];
+  if (known) return known;
+  const kept = isObject(doc.kinds?.[node.kind]) ? doc.kinds[node.kind] : {};
+  const pairs = (list) => (Array.isArray(list) ? list : []).filter((p) => Array.isArray(p) && typeof p[0] === "string").map(([name, type]) => ({ name, type: String(type ?? "any") }));
+  const inputs = pairs(kept.inputs), outputs = pairs(kept.outputs), widgets = pairs(kept.widgets).map((w) => ({ ...w, kind: "kept" }));
+  const have = (list, name) => list.some((s) => s.name === name);
+  for (const { from, to } of doc.edges) {
+    if (to[0] === node.id && !have(inputs, to[1]) && !have(widgets, to[1])) inputs.push({ name: to[1], type: "any" });
+    if (from[0] === node.id && !have(outputs, from[1])) outputs.push({ name: from[1], type: "any" });
+  }
+  for (const name of Object.keys(node.widgets || {})) if (!have(widgets, name)) widgets.push({ name, kind: "kept", type: "any" });
+  return {
+    kind: node.kind, title: String(kept.title || node.kind), category: "", help: "", origin: String(kept.origin || ""), missing: true, output: false,
+    inputs: inputs.map(socket), outputs: outputs.map((s) => ({ ...socket(s), line: [s.type] })), widgets: widgets.map((w) => ({ ...socket(w), kind: "kept" })),
+  };
+}
+const socket = ({ name, type }) => ({ name, type, many: false, required: false, label: words(name), help: "" });
+export const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
+export const words = (name) => { const plain = String(name).replaceAll("_", " "); return plain.charAt(0).toUpperCase() + plain.slice(1); };
+export const titleOf = (spec, node) => node.title || spec.title || node.kind;
+
+/** An input by name: a socket or a widget, which an edge may feed too. */
+export const inputOf = (spec, name) => spec.inputs.find((s) => s.name === name) || spec.widgets.find((s) => s.name === name);
+export const outputOf = (spec, name) => spec.outputs.find((s) => s.name === name);
+
+/** Why an output does not fit an input, in words; "" if it does. The same rules as studio/graph/types.py. */
+export function misfit(out, into, types = {}) {
+  const say = (type) => types[type]?.word || type;
+  const line = out.line?.length ? out.line : [out.type], target = into.type, first = line[0];
+  if (out.many && !into.many && target !== "any") return `A list (${say(first)}) does not fit here: “${into.label || into.name}” takes one ${say(target)}.`;
+  if (target === "any" || first === "any" || line.includes(target) || (target === "Float" && first === "Int")) return "";
+  return `“${into.label || into.name}” takes ${say(target)}, not ${say(first)}.`;
+}
+
+/** Whether an edge from `source` to `target` would close a circle. */
+export function wouldCycle(doc, source, target) {
+  if (source === target) return true;
+  const next = followers(doc), seen = new Set(), stack = [target];
+  while (stack.length) {
+    const id = stack.pop();
+    if (id === source) return true;
+    if (seen.has(id)) continue;
+    seen.add(id);
+    stack.push(...(next.get(id) || []));
+  }
+  return false;
+}
+function followers(doc) {
+  const next = new Map();
+  for (const { from, to } of doc.edges) (next.get(from[0]) || next.set(from[0], []).get(from[0])).push(to[0]);
+  return next;
+}
+/** The nodes behind these in the direction of the edges, these included. */
+export function downstream(doc, ids) {
+  const next = followers(doc), seen = new Set(), stack = [...ids];
+  while (stack.length) {
+    const id = stack.pop();
+    if (seen.has(id)) continue;
+    seen.add(id);
+    stack.push(...(next.get(id) || []));
+  }
+  return seen;
+}
+
+/** Why these two ends cannot be joined, in words; "" if they can. */
+export function refusal(registry, doc, from, to) {
+  const [source, target] = [from[0], to[0]].map((id) => doc.nodes.find((n) => n.id === id));
+  if (!source || !target) return "One of the two nodes is gone.";
+  const out = outputOf(specOf(registry, doc, source), from[1]), into = inputOf(specOf(registry, doc, target), to[1]);
+  if (!out || !into) return "One of the two sockets is gone.";
+  if (from[0] === to[0]) return "A node cannot feed itself.";
+  const wrong = misfit(out, into, registry.types);
+  if (wrong) return wrong;
+  if (wouldCycle(doc, from[0], to[0])) return "These nodes would feed each other in a circle.";
+  return "";
+}
+
+/** What an end of a wire may be joined to: `{kind, socket, title, label}` of the registry, the nearest first. */
+export function fitting(registry, wire) {
+  const found = [];
+  for (const [kind, spec] of Object.entries(registry.nodes)) {
+    const sockets = wire.out ? [...spec.inputs, ...spec.widgets] : spec.outputs;
+    const fits = sockets.filter((s) => !(wire.out ? misfit(wire.socket, s) : misfit(s, wire.socket)));
+    const best = fits.find((s) => s.type === wire.socket.type && s.required) || fits.find((s) => s.type === wire.socket.type) || fits.find((s) => s.type !== "any") || fits[0];
+    if (best) found.push({ kind, spec, socket: best.name, exact: best.type === wire.socket.type });
+  }
+  return found.sort((a, b) => b.exact - a.exact);
+}
+
+/** Kinds for words: title first, then kind, group and help. Without words all of them in the registry's order. */
+export function search(registry, text, among = null) {
+  const asked = text.toLowerCase().split(/\s+/).filter(Boolean);
+  const list = among || Object.entries(registry.nodes).map(([kind, spec]) => ({ kind, spec }));
+  if (!asked.length) return list;
+  const score = ({ kind, spec }) => {
+    let total = 0;
+    for (const word of asked) {
+      const title = spec.title.toLowerCase();
+      const points = title.startsWith(word) ? 8 : title.includes(word) ? 5 : kind.includes(word) ? 4 : spec.category.toLowerCase().includes(word) ? 2 : (spec.help || "").toLowerCase().includes(word) ? 1 : 0;
+      if (!points) return 0;
+      total += points;
+    }
+    return total;
+  };
+  return list.map((entry) => [score(entry), entry]).filter(([points]) => points).sort((a, b) => b[0] - a[0]).map(([, entry]) => entry);
+}
+
+/** Outputs of the document that an input may take: `{id, name, title, label}`. */
+export function sourcesFor(registry, doc, id, name) {
+  const found = [];
+  for (const node of doc.nodes) {
+    if (node.id === id) continue;
+    const spec = specOf(registry, doc, node);
+    for (const out of spec.outputs) {
+      if (!refusal(registry, doc, [node.id, out.name], [id, name])) found.push({ id: node.id, name: out.name, title: titleOf(spec, node), label: out.label || words(out.name), spec });
+    }
+  }
+  return found;
+}

@@ -1,0 +1,88 @@
+// The bar above the graph, the strip of problems below it, and what an empty graph says.
+import { useEffect, useRef, useState } from "react";
+import { app, seconds, useCell, useDoc } from "./app.js";
+import { Button, Icon } from "./icons.jsx";
+
+/** A button with a menu below it; arrows move, Escape closes. */
+function Menu({ icon, label, items }) {
+  const [open, setOpen] = useState(false), root = useRef(null);
+  useEffect(() => {
+    if (!open) return undefined;
+    root.current.querySelector("[role=menuitem]")?.focus();
+    const away = (e) => { if (!root.current.contains(e.target)) setOpen(false); };
+    document.addEventListener("pointerdown", away, true);
+    return () => document.removeEventListener("pointerdown", away, true);
+  }, [open]);
+  const onKeyDown = (e) => {
+    if (!open) return;
+    const all = [...root.current.querySelectorAll("[role=menuitem]")], at = all.indexOf(document.activeElement);
+    const way = { ArrowDown: 1, ArrowUp: -1 }[e.key];
+    if (way) { e.preventDefault(); all[(at + way + all.length) % all.length].focus(); }
+    if (e.key === "Escape") { e.preventDefault(); e.stopPropagation(); setOpen(false); root.current.querySelector("button").focus(); }
+    if (e.key === "Tab") setOpen(false);
+  };
+  return (
+    <div className="g-menu" ref={root} onKeyDown={onKeyDown}>
+      <Button icon={icon} aria-haspopup="menu" aria-expanded={open} onClick={() => setOpen(!open)}>{label}</Button>
+      {open && <div role="menu" aria-label={label}>{items.map(([word, act, help]) => <button key={word} type="button" role="menuitem" tabIndex={-1} onClick={() => { setOpen(false); act(); }}><b>{word}</b>{help && <span>{help}</span>}</button>)}</div>}
+    </div>
+  );
+}
+
+export function Toolbar({ view, onView, planning, shelf, onShelf }) {
+  const { actions } = app, job = useCell("job"), live = app.weft.run.live, steps = useCell("steps") || {};
+  useDoc();
+  const total = useCell("plan-total");
+  return (
+    <div className="g-bar" role="toolbar" aria-label="Graph">
+      <Button icon="add" className="g-add-node" onClick={() => actions.palette()} title="Add a node (Shift+A)">Add node</Button>
+      {view === "canvas" && <Button icon="list" bare aria-pressed={shelf} onClick={() => onShelf(!shelf)}>All nodes</Button>}
+      <span className="g-gap" />
+      <Button icon="undo" bare disabled={!app.model.past.length} onClick={actions.undo} data-steps={steps.n}>Undo</Button>
+      <Button icon="redo" bare disabled={!app.model.future.length} onClick={actions.redo}>Redo</Button>
+      {view === "canvas" && <><span className="g-gap" /><Button icon="arrange" onClick={actions.arrange}>Arrange</Button><Button icon="fit" bare onClick={actions.fit}>Fit the view</Button><Button icon="note" bare onClick={actions.note}>Add a note</Button></>}
+      <span className="g-gap" />
+      <Menu icon="open" label="File" items={[
+        ["New graph", actions.fresh, "an empty one; Undo brings this one back"], ["Ready workflows …", actions.workflows, "graphs to start from"],
+        ["Open …", actions.open, "a JSON file, or a picture with its graph inside"], ["Save", () => actions.save("json"), "as a JSON file"],
+        ["Export as Python", () => actions.save("python"), "a script that runs this graph"], ["Export as an API call", () => actions.save("api"), "for programs that ask a running studio"],
+      ]} />
+      <span className="g-push" />
+      <div className="g-views" role="radiogroup" aria-label="View">
+        {[["canvas", "Canvas"], ["list", "List"]].map(([name, word]) => <button key={name} type="button" role="radio" aria-checked={view === name} onClick={() => onView(name)}><Icon name={name} /><span>{word}</span></button>)}
+      </div>
+      <Button icon="plan" aria-pressed={planning} onClick={actions.plan} title="Show what a run would do, and why (P)">{planning && total ? total : "Plan"}</Button>
+      <button type="button" className={`g-btn g-run ${live ? "g-stop" : ""}`} data-state={job?.state} id="weft-graph-run" onClick={() => (live ? actions.stop() : actions.run())}><Icon name={live ? "stop" : "run"} /><span>{live ? "Stop" : "Run"}</span></button>
+    </div>
+  );
+}
+export const planWords = (plan) => {
+  if (plan.fault) return "Nothing to run";
+  const runs = plan.nodes.filter((n) => n.action === "run").length, kept = plan.nodes.filter((n) => n.action === "cached").length;
+  return `${runs} to run${plan.seconds >= 0.1 ? `, about ${seconds(plan.seconds)}` : ""}${kept ? `, ${kept} kept` : ""}`;
+};
+
+export function Problems() {
+  const told = useCell("problems"), [open, setOpen] = useState(false);
+  if (!told) return null;
+  const errors = told.filter((p) => p.level === "error"), hints = told.length - errors.length;
+  if (!told.length) return null;
+  const words = [errors.length && `${errors.length} problem${errors.length > 1 ? "s" : ""}`, hints && `${hints} hint${hints > 1 ? "s" : ""}`].filter(Boolean).join(", ");
+  return (
+    <section className={`g-problems ${errors.length ? "g-bad" : ""}`} aria-label="Problems">
+      <button type="button" className="g-problem-head" aria-expanded={open} onClick={() => setOpen(!open)}><Icon name="error" /><b>{words}</b>{!open && <span>{[told[0].title, app.weft.errorText(told[0])].filter(Boolean).join(": ")}</span>}<Icon name="chevron" /></button>
+      {open && <ul>{told.map((p, i) => <li key={i} data-level={p.level}><button type="button" disabled={!p.node} onClick={() => app.actions.show(p.node)}><b>{p.title || "Graph"}</b><span>{app.weft.errorText(p)}</span></button></li>)}</ul>}
+    </section>
+  );
+}
+
+export function Empty() {
+  const cards = (app.weft.facts.templates || []).slice(0, 6);
+  return (
+    <div className="g-empty">
+      <h2>A graph begins with one node</h2>
+      <p>Double-click the ground or press <kbd>Shift</kbd> <kbd>A</kbd> to add the first one, or start from a ready workflow.</p>
+      <div className="g-cards">{cards.map((c) => <button key={c.name} type="button" className="g-card" onClick={() => app.actions.template(c.name)}><strong>{c.title}</strong><span>{c.help}</span></button>)}</div>
+    </div>
+  );
+}

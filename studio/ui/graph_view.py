@@ -1,0 +1,117 @@
+"""What the graph editor draws from: each kind of node, its sockets and widgets, and the sign of each type."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from studio.ui.theme import SOCKETS
+
+if TYPE_CHECKING:
+    from studio.studio import Studio
+
+# Colour, shape and word of a type: never colour alone. Each colour has a contrast of 3 on both grounds.
+SIGNS: dict[str, tuple[str, str, str]] = {
+    "Model": ("#8a5cc4", "square", "model"),
+    "Conditioning": ("#b5731f", "circle", "prompt for the model"),
+    "Latent": ("#c2557f", "diamond", "latent picture"),
+    "Image": ("#3f7fc1", "circle", "picture"),
+    "Mask": ("#4b8757", "circle", "mask"),
+    "Sigmas": ("#84842a", "diamond", "noise levels"),
+    "Sampler": ("#2b8888", "square", "sampler"),
+    "Guidance": ("#c4552f", "square", "guidance"),
+    "Attachment": ("#777777", "diamond", "control"),
+    "Layout": ("#b0568f", "square", "layout"),
+    "Seen": ("#5f7fa8", "diamond", "what was watched"),
+    "Wrap": ("#9a6d4f", "diamond", "wrap around the sampler"),
+    "Inversion": ("#a15fb5", "diamond", "inversion"),
+    "PanelGrid": ("#6f8a3c", "square", "grid of panels"),
+    "Text": ("#6b7f6b", "circle", "text"),
+    "Int": ("#5b7db0", "circle", "whole number"),
+    "Float": ("#4d86a3", "circle", "number"),
+    "Bool": ("#93705f", "circle", "yes or no"),
+    "PictureRef": ("#4a7a9c", "square", "picture of your own"),
+    "Regions": ("#9c5d86", "circle", "list of regions"),
+    "any": ("#7d7d7d", "circle", "anything"),
+}
+SPARE = ("#8a5cc4", "#3f7fc1", "#4b8757", "#b5731f", "#c2557f", "#2b8888", "#84842a", "#a15fb5")
+SHAPES = ("circle", "square", "diamond")
+CATEGORIES = {
+    "Model": "#8a5cc4",
+    "Prompt": "#b5731f",
+    "Sampling": "#c2557f",
+    "Image": "#3f7fc1",
+    "See": "#5f7fa8",
+    "Steer": "#c4552f",
+    "Layout": "#b0568f",
+    "Edit a picture": "#4b8757",
+    "Finish": "#2b8888",
+}
+
+
+def graph_routes(studio: Studio) -> list[Route]:
+    """/weft/registry.json: made anew when asked, so that a reloaded page sees a plugin that has changed."""
+
+    def registry(request: Request) -> Response:
+        return JSONResponse(registry_json(studio), headers={"Cache-Control": "no-cache"})
+
+    return [Route("/weft/registry.json", registry, methods=["GET"])]
+
+
+def registry_json(studio: Studio) -> dict[str, Any]:
+    """Plain JSON: types and categories with their signs, kinds with sockets and widgets (ui.md 5.3).
+
+    Each output carries `line`, its type and base types, so that the editor joins what the engine joins.
+    """
+    known = studio.registry.to_json()
+    nodes: dict[str, Any] = {}
+    for kind, given in known["nodes"].items():
+        entry = dict(given)
+        spec = studio.registry.find(kind)
+        if spec is not None:
+            lines = {socket.name: list(socket.line) for socket in spec.outputs}
+            entry["outputs"] = [
+                {**out, "line": lines.get(out["name"]) or [out["type"]]} for out in entry["outputs"]
+            ]
+        nodes[kind] = entry
+    types = {*known["types"], *(socket["type"] for node in nodes.values() for socket in _sockets(node))}
+    groups = {str(node["category"]) for node in nodes.values()}
+    return {
+        "types": {name: _sign(name) for name in sorted(types)},
+        "categories": {name: CATEGORIES.get(name) or _spare(name) for name in _in_order(groups)},
+        "nodes": nodes,
+    }
+
+
+def _sockets(node: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [*node["inputs"], *node["outputs"], *node["widgets"]]
+
+
+def _sign(name: str) -> dict[str, str]:
+    if name in SIGNS:
+        colour, shape, word = SIGNS[name]
+    elif name in SOCKETS:
+        colour, shape = SOCKETS[name]
+        word = name
+    else:
+        colour, word = _spare(name), name
+        shape = SHAPES[_number(name) % len(SHAPES)]
+    return {"color": colour, "shape": shape, "word": word}
+
+
+def _spare(name: str) -> str:
+    return SPARE[_number(name) % len(SPARE)]
+
+
+def _number(name: str) -> int:
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
+
+
+def _in_order(groups: set[str]) -> list[str]:
+    """The usual groups in the order of a picture's making, then the others by name."""
+    return [name for name in CATEGORIES if name in groups] + sorted(groups - set(CATEGORIES))
