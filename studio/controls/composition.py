@@ -37,13 +37,17 @@ FREE = frozenset({"weight", "word_maps", "four_block", "estimates"})
 
 @dataclass(frozen=True)
 class Rule:
-    """`verdict`: works, apart (only where their steps do not meet), or refused; `reason` for a person."""
+    """`verdict`: works, apart (only where they do not meet in a step and a block), or refused; `reason` and
+    `remedy` for a person."""
 
     verdict: str
     reason: str
+    remedy: str = ""
 
 
 WORKS, APART, REFUSED = "works", "apart", "refused"
+KEEP_APART = "Let one of them end before the other starts, or write other blocks into one of them."
+_LAYS_OUT = "both lay out the new picture after the old one, each in its own way"
 _TABLE: dict[tuple[str, str], Rule] = {
     ("edit", "blend"): Rule(WORKS, "the blend works on the latents between steps"),
     ("edit", "regions"): Rule(WORKS, "one token layout; both rows get the regions"),
@@ -53,7 +57,7 @@ _TABLE: dict[tuple[str, str], Rule] = {
     ("edit", "nasa"): Rule(WORKS, "the edit comes first; both rows carry the avoided prompt"),
     ("edit", "force"): Rule(WORKS, "the source row follows the stored path of the picture"),
     ("edit", "inject_v"): Rule(WORKS, "queries and keys come from the source, values from the store"),
-    ("edit", "look"): Rule(APART, "both write the keys of the picture's tokens"),
+    ("edit", "look"): Rule(APART, _LAYS_OUT, KEEP_APART),
     ("blend", "regions"): Rule(WORKS, "the blend works on the latents between steps"),
     ("blend", "nag"): Rule(WORKS, "the blend works on the latents between steps"),
     ("blend", "nasa"): Rule(WORKS, "the blend works on the latents between steps"),
@@ -65,7 +69,12 @@ _TABLE: dict[tuple[str, str], Rule] = {
     ("force", "inject_v"): Rule(WORKS, "both read one stored path"),
     ("force", "look"): Rule(WORKS, "the source row follows the stored path of the picture"),
     ("look", "nag"): Rule(WORKS, "keys and values are shared first; the avoided prompt comes around"),
-    ("look", "regions"): Rule(APART, "with a mask both decide what the picture's tokens see"),
+    ("look", "regions"): Rule(
+        APART,
+        "with an object named, both decide what each part of the picture may look at",
+        "Empty the words of keep the look, so that it keeps the whole picture; or let one of them end before "
+        "the other starts.",
+    ),
     ("subject", "regions"): Rule(WORKS, "the reference's keys join the passes of the picture's tokens"),
     ("subject", "nag"): Rule(WORKS, "the reference's keys join the positive pass only"),
     ("regions", "nag"): Rule(WORKS, "NAG stands around the regions"),
@@ -74,14 +83,16 @@ _TABLE: dict[tuple[str, str], Rule] = {
     ("concepts", "nag"): Rule(WORKS, "concept words are seen by nobody; within 1e-5, not bit-equal"),
     ("concepts", "edit"): Rule(WORKS, "concept words are seen by nobody; within 1e-5, not bit-equal"),
     ("concepts", "blend"): Rule(WORKS, "concept words are seen by nobody; within 1e-5, not bit-equal"),
-    ("look", "look"): Rule(APART, "both write the keys of the picture's tokens"),
-    ("text_layers", "text_layers"): Rule(APART, "both write the keys of the prompt's tokens"),
-    ("nag", "nasa"): Rule(REFUSED, "both subtract an avoided prompt from the same output"),
+    ("look", "look"): Rule(APART, _LAYS_OUT, KEEP_APART),
+    ("text_layers", "text_layers"): Rule(
+        APART, "both put other words in the place of the prompt's", KEEP_APART
+    ),
+    ("nag", "nasa"): Rule(REFUSED, "both take what you avoid out of the picture, and twice is too much"),
     ("regions", "regions"): Rule(REFUSED, "one layout leads a picture; put all regions into it"),
     ("edit", "edit"): Rule(REFUSED, "a picture has one source; change all words in one edit"),
     ("nag", "nag"): Rule(REFUSED, "write everything to avoid into one prompt"),
     ("nasa", "nasa"): Rule(REFUSED, "write everything to avoid into one prompt"),
-    ("blend", "blend"): Rule(REFUSED, "two blends would write one latent; name all words in one"),
+    ("blend", "blend"): Rule(REFUSED, "two blends would undo each other; name all words in one"),
 }
 
 
@@ -111,6 +122,11 @@ def compose(controls: Sequence[AttentionControl]) -> tuple[AttentionControl, ...
         )
     place = {technique: index for index, technique in enumerate(TITLES)}
     return tuple(sorted(controls, key=lambda control: place.get(control.technique, len(place))))
+
+
+def called(control: AttentionControl) -> str:
+    """A control as a message names it: its technique in words, a plugin's by its own name."""
+    return repr(title(control.technique) if control.technique in TITLES else control.name)
 
 
 def title(technique: str) -> str:

@@ -62,14 +62,7 @@ class Concepts(AttentionControl):
 
     def check(self, sites: Sequence[Site], steps: Sequence[Step]) -> None:
         self.where.check("Watch concepts", sites, steps)
-        readable = [site.index for site in sites if _readable(site)]
-        if not any(index in readable for index in self.where.blocks or readable):
-            possible = f"It has {_listed(readable)}." if readable else "Watch words instead."
-            raise StudioError(
-                "Concepts are read at blocks with a text stream of their own, and none was chosen.",
-                socket="blocks",
-                hint=possible,
-            )
+        check_readable(self.where.blocks, sites)
 
     def segments(self, step: Step) -> tuple[TextSegment, ...]:
         return (TextSegment(NAME, self.conditioning),) if self.where.on(step) else ()
@@ -119,6 +112,15 @@ def make_concepts(
     """The control for concepts that were encoded each on its own and cut to their own tokens. `where`: which
     double blocks are read, and when. StudioError for one concept alone, too many, or one given twice."""
     names = [piece.text for piece in pieces]
+    check_names(names)
+    owners = tuple(i for i, piece in enumerate(pieces) for _ in range(piece.embeds.shape[1]))
+    joined = torch.cat([piece.embeds for piece in pieces], 1)
+    conditioning = Conditioning(", ".join(names), pieces[0].family, joined)
+    return Concepts(tuple(names), conditioning, owners, where or Where(), every)
+
+
+def check_names(names: Sequence[str]) -> None:
+    """StudioError for one concept alone, too many, or one given twice."""
     if len(names) < 2:
         raise StudioError(
             "Concepts compete with each other: one alone would take every place.",
@@ -134,10 +136,17 @@ def make_concepts(
         raise StudioError(
             f"The concept {twice!r} is named twice.", socket="concepts", hint="Name each concept once."
         )
-    owners = tuple(i for i, piece in enumerate(pieces) for _ in range(piece.embeds.shape[1]))
-    joined = torch.cat([piece.embeds for piece in pieces], 1)
-    conditioning = Conditioning(", ".join(names), pieces[0].family, joined)
-    return Concepts(tuple(names), conditioning, owners, where or Where(), every)
+
+
+def check_readable(blocks: Sequence[int], sites: Sequence[Site]) -> None:
+    """StudioError if concepts can be read at none of these blocks; none given means all."""
+    readable = [site.index for site in sites if _readable(site)]
+    if not any(index in readable for index in blocks or readable):
+        raise StudioError(
+            "Concepts are read at blocks with a text stream of their own, and none was chosen.",
+            socket="blocks",
+            hint=f"It has {_listed(readable)}." if readable else "Watch words instead.",
+        )
 
 
 def later_half(sites: Sequence[Site]) -> tuple[int, ...]:

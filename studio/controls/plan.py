@@ -3,16 +3,27 @@ for conflicts (controls.md 3.4)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
+from studio.controls.composition import KEEP_APART, called, rule
 from studio.controls.control import AttentionControl, Need, Owns, TextSegment, Write
 from studio.errors import StudioError, did_you_mean
 from studio.models.family import Site
 from studio.values import Step
 
 Edit = tuple[AttentionControl, tuple[Write, ...]]
+
+# What it means to change a span's tokens, and whose rows are meant, in words.
+_CHANGES = {"image": "how the parts of {} look at each other", "text": "what the words say to {}"}
+_ROWS = {
+    "target": "the new picture",
+    "source": "the old picture",
+    "reference": "the reference",
+    "cond": "the picture",
+    "uncond": "what is avoided",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,33 +170,51 @@ class Plan:
 
     def _check(self, steps: Mapping[Step, StepPlan]) -> None:
         """Raise for the first pair in conflict, with all sites and steps where it is."""
-        found: dict[tuple[str, str, str], list[tuple[Site, Step]]] = {}
+        found: dict[tuple[int, int], list[tuple[Site, Step]]] = {}
+        why: dict[tuple[int, int], tuple[AttentionControl, AttentionControl, str]] = {}
         for step, plan in steps.items():
             for here in plan.sites.values():
-                for pair in _conflicts(here, step):
-                    found.setdefault(pair, []).append((here.site, step))
-        for (one, other, what), places in found.items():
-            where = _places([site for site, _ in places])
-            numbers = _ranges(sorted({step.index for _, step in places}))
-            raise StudioError(
-                f"{one!r} and {other!r} {what} (sites {where}; steps {numbers}).",
-                hint="Give them different steps or blocks, or leave one of them out.",
-            )
+                for one, other, what in _conflicts(here, step):
+                    why.setdefault((id(one), id(other)), (one, other, what))
+                    found.setdefault((id(one), id(other)), []).append((here.site, step))
+        for pair, places in found.items():
+            raise clash(*why[pair], *zip(*places, strict=True))
 
 
-def _conflicts(plan: SitePlan, step: Step) -> Iterator[tuple[str, str, str]]:
-    """Names of two controls in conflict at a site, and what both do."""
+def clash(
+    one: AttentionControl, other: AttentionControl, what: str, sites: Sequence[Site], steps: Sequence[Step]
+) -> StudioError:
+    """What to raise where two controls meet that cannot: both named, why, where (blocks from 0, as they are
+    written into fields; steps from 1, as they are shown) and what to change. `what` is said where the table
+    of techniques has no words of its own."""
+    known = rule(one.technique, other.technique)
+    told = known.reason if known.remedy else what
+    return StudioError(
+        meeting(called(one), called(other), told, sites, steps),
+        hint=known.remedy or KEEP_APART,
+        socket="attachments",
+    )
+
+
+def meeting(one: str, other: str, reason: str, sites: Sequence[Site], steps: Sequence[Step]) -> str:
+    """The sentence about two controls that meet at some sites and steps, and may not."""
+    when = _numbered("step", {step.index + 1 for step in steps})
+    return f"{one} and {other} meet in {_places(sites)}, {when} of {steps[0].total}: {reason}."
+
+
+def _conflicts(plan: SitePlan, step: Step) -> Iterator[tuple[AttentionControl, AttentionControl, str]]:
+    """Two controls in conflict at a site, and what both do."""
     for (one, first), (other, second) in combinations(plan.edits, 2):
         for a in first:
             for b in second:
-                both = "".join(letter for letter in "qkv" if letter in a.tensors and letter in b.tensors)
-                if both and a.role == b.role and a.span == b.span:
-                    yield one.name, other.name, f"both write {both} of the {a.span} tokens of {a.role!r}"
+                if set(a.tensors) & set(b.tensors) and a.role == b.role and a.span == b.span:
+                    what = _CHANGES.get(a.span.partition("/")[0], f"the tokens {a.span!r} of {{}}")
+                    yield one, other, f"both change {what.format(_ROWS.get(a.role, a.role))}"
     if len(plan.owners) > 1:
         owned = [(control, control.owns(plan.site, step)) for control in plan.owners]
         for (one, mine), (other, theirs) in combinations(owned, 2):
             if any(_meet(a, b) for a in mine for b in theirs):
-                yield one.name, other.name, "both decide what the same rows see"
+                yield one, other, "both decide what each part of the picture may look at"
 
 
 def _meet(one: Owns, other: Owns) -> bool:
@@ -225,8 +254,13 @@ def _words(names: Sequence[str]) -> str:
 def _places(sites: Iterable[Site]) -> str:
     """Joint sites by number, others by name."""
     once = dict.fromkeys(sites)
-    numbers = sorted(site.index for site in once if site.joint)
-    return ", ".join([*([_ranges(numbers)] if numbers else []), *(s.name for s in once if not s.joint)])
+    numbers = {site.index for site in once if site.joint}
+    named = [_numbered("block", numbers)] if numbers else []
+    return ", ".join([*named, *(site.name for site in once if not site.joint)])
+
+
+def _numbered(what: str, numbers: Collection[int]) -> str:
+    return f"{what}{'s' * (len(numbers) > 1)} {_ranges(sorted(numbers))}"
 
 
 def _ranges(numbers: Sequence[int]) -> str:

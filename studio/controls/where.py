@@ -43,8 +43,9 @@ class Where:
             return False
         return self.on(step)
 
-    def check(self, who: str, sites: Sequence[Site], steps: Sequence[Step]) -> None:
-        """StudioError if a block is not in the network, or no step of the run is chosen."""
+    def check(self, who: str, sites: Sequence[Site], steps: Sequence[Step] | None = None) -> None:
+        """StudioError if a block is not in the network, or no step of the run is chosen (None = not known
+        yet)."""
         known = [site.index for site in sites if site.joint]
         strange = [block for block in self.blocks if block not in known]
         if strange:
@@ -53,7 +54,7 @@ class Where:
                 socket="blocks",
                 hint=f"It has the blocks 0 to {max(known)}; leave the field empty for all of them.",
             )
-        if not any(self.on(step) for step in steps):
+        if steps is not None and not any(self.on(step) for step in steps):
             raise StudioError(
                 f"{who} looks from {self.start:g} to {self.end:g} of the run: none of its {len(steps)} "
                 "steps lies there.",

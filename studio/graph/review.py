@@ -17,12 +17,14 @@ from studio.graph.topology import title_of
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why a node will not work as it is connected; `level`: "error" or "warning"."""
+    """Why a node will not work as it is connected; `level`: "error" or "warning". `at`: the node that it is
+    about, if not the one that looked; one of those that feed it."""
 
     message: str
     hint: str = ""
     socket: str = ""
     level: str = "error"
+    at: View | None = None
 
 
 @dataclass(frozen=True)
@@ -83,8 +85,9 @@ class _Graph:
 def reviews(
     nodes: Mapping[str, Node], spec: Mapping[str, NodeSpec | None], fed: Mapping[str, Mapping[str, Edge]]
 ) -> Iterator[tuple[str, Refusal]]:
-    """(node id, refusal) of every node whose kind has a review and that takes part."""
+    """(node id, refusal) of every node whose kind has a review and that takes part; each only once."""
     graph = _Graph(nodes, spec, fed)
+    told: set[tuple[str, str, str]] = set()
     for id, node in nodes.items():
         kind = spec[id]
         if kind is None or kind.review is None or node.mode != "normal":
@@ -97,4 +100,8 @@ def reviews(
         except Exception as error:  # noqa: BLE001
             # a plugin's own check must not keep anybody from working
             found = [Refusal(f"Its own check failed: {type(error).__name__}: {error}", level="warning")]
-        yield from ((id, refusal) for refusal in found)
+        for refusal in found:
+            place = refusal.at._id if refusal.at else id
+            if (place, refusal.socket, refusal.message) not in told:
+                told.add((place, refusal.socket, refusal.message))
+                yield place, refusal

@@ -205,6 +205,10 @@ class Family(Protocol):
     ) -> torch.Tensor:
         """One call of the network on `rows` copies of the latent: its velocity (noise - data), fp32."""
 
+    def text_lengths(self, parts: Parts) -> dict[str, int]:
+        """How many tokens each tokenizer reads, start and end marks included, by component name; looks at
+        their `model_max_length`, at which encoders there are, and at the card."""
+
     def encode_text(self, parts: Parts, text: str) -> tuple[Conditioning, TextReport]:
         """The conditioning of a prompt, as the stock pipeline makes it."""
 

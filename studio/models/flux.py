@@ -123,8 +123,11 @@ class Flux:
         )[0]
         return unpack(output.float(), height, width)
 
+    def text_lengths(self, parts: Parts) -> dict[str, int]:
+        return {"tokenizer": self._length(parts), "tokenizer_2": self._t5_length(parts)}
+
     def encode_text(self, parts: Parts, text: str) -> tuple[Conditioning, TextReport]:
-        lengths = {"tokenizer": self._length(parts), "tokenizer_2": self._t5_length(parts)}
+        lengths = self.text_lengths(parts)
         reports = [read_prompt(parts.components[name], text, room) for name, room in lengths.items()]
         clip, t5 = (self._ids(parts, name, text, room) for name, room in lengths.items())
         pooled = parts.components["text_encoder"](clip, output_hidden_states=False).pooler_output

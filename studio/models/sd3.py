@@ -135,11 +135,15 @@ class SD3:
         )[0]
         return output.float()
 
-    def encode_text(self, parts: Parts, text: str) -> tuple[Conditioning, TextReport]:
+    def text_lengths(self, parts: Parts) -> dict[str, int]:
         length = self._length(parts)
         lengths = {"tokenizer": length, "tokenizer_2": length}
         if parts.components.get("text_encoder_3") is not None:
             lengths["tokenizer_3"] = self._t5_length(parts)
+        return lengths
+
+    def encode_text(self, parts: Parts, text: str) -> tuple[Conditioning, TextReport]:
+        lengths = self.text_lengths(parts)
         reports = [read_prompt(parts.components[name], text, room) for name, room in lengths.items()]
         clip = [self._clip(parts, text, suffix) for suffix in ("", "_2")]
         embeds = torch.cat([hidden for hidden, _ in clip], dim=-1)

@@ -79,9 +79,14 @@ def warnings_for(
     if len(strangers) > SHOWN_WORDS:
         found.append(f"{title} does not know {len(strangers) - SHOWN_WORDS} more words of this prompt.")
     if cut:
-        shown = cut if len(cut) <= 80 else cut[:77] + "..."
-        found.append(f"The prompt is too long: only {limit} tokens fit. Left out: {shown!r}.")
+        found.append(too_long(cut, limit))
     return tuple(found)
+
+
+def too_long(cut: str, limit: int) -> str:
+    """What to say of a prompt of which `cut` lies beyond the `limit` tokens that fit."""
+    shown = cut if len(cut) <= 80 else cut[:77] + "..."
+    return f"The prompt is too long: only {limit} tokens fit. Left out: {shown!r}."
 
 
 def _examples(card: Mapping[str, object], words: tuple[str, ...]) -> tuple[str, ...]:

@@ -89,9 +89,7 @@ def find_words(
     """
     if (words is None) == (chars is None):
         raise StudioError("Name either words or a range of characters of the prompt.", socket="words")
-    groups = [[_checked(prompt, chars)]] if chars is not None else []
-    for phrase in () if words is None else _phrases(prompt, words):
-        groups.append(_chosen(phrase, _places(prompt, phrase), prompt, occurrence))
+    groups = [[_checked(prompt, chars)]] if chars is not None else places_of(prompt, words, occurrence)
     tokens = parts.family.tokens(parts, prompt)
     found: set[int] = set()
     for ranges in groups:
@@ -101,6 +99,22 @@ def find_words(
         found |= reached
     names = dict.fromkeys(prompt[start:stop] for ranges in groups for start, stop in ranges)
     return TokenSpan(", ".join(names), tuple(sorted(found)))
+
+
+def places_of(
+    prompt: str, words: str | Sequence[str] | None, occurrence: int | None = None
+) -> list[list[tuple[int, int]]]:
+    """For each phrase of `words`, as `find_words` takes them, the characters start, stop of its places in the
+    prompt. StudioError, with the nearest word, if one is not there; needs no model."""
+    phrases = [] if words is None else _phrases(prompt, words)
+    return [_chosen(phrase, _places(prompt, phrase), prompt, occurrence) for phrase in phrases]
+
+
+def check_read(prompt: str, places: Sequence[tuple[int, int]], end: int) -> None:
+    """StudioError if none of these places of a prompt ends within its characters 0..end, which a model
+    reads."""
+    if places and all(stop > end for _, stop in places):
+        raise _unread(prompt, [Token(0, 0, len(prompt[:end].rstrip()))], *places[0])
 
 
 def word_diff(source: str, target: str) -> tuple[tuple[Word, ...], tuple[Word, ...]]:
@@ -306,21 +320,29 @@ def changed_words(
     if not words.strip():
         removed, added = word_diff(source, target)
         return _spans(parts, source, removed), _spans(parts, target, added)
-    before: list[TokenSpan] = []
-    after: list[TokenSpan] = []
-    for word in filter(None, (word.strip() for word in words.split(","))):
-        places = [(source, before), (target, after)]
-        there = [(text, found) for text, found in places if has_words(text, word)]
-        if not there:
+    before, after = named_words(source, target, words)
+    return (
+        tuple(find_words(parts, source, word) for word in before),
+        tuple(find_words(parts, target, word) for word in after),
+    )
+
+
+def named_words(source: str, target: str, words: str) -> tuple[list[str], list[str]]:
+    """Which of the words named, with commas between, stand in the old prompt, and which in the new one.
+    StudioError, with the nearest word, for one that neither has; needs no model."""
+    named = [word for word in (word.strip() for word in words.split(",")) if word]
+    for word in named:
+        if not has_words(source, word) and not has_words(target, word):
             spoken = dict.fromkeys(w.text.casefold() for text in (source, target) for w in words_of(text))
             raise StudioError(
                 f"{word[:60]!r} is in neither prompt.",
                 hint=did_you_mean(word.casefold(), spoken) or f"They have {', '.join(list(spoken)[:12])}.",
                 socket="words",
             )
-        for text, found in there:
-            found.append(find_words(parts, text, word))
-    return tuple(before), tuple(after)
+    return (
+        [word for word in named if has_words(source, word)],
+        [word for word in named if has_words(target, word)],
+    )
 
 
 def _spans(parts: Parts, text: str, words: Sequence[Word]) -> tuple[TokenSpan, ...]:

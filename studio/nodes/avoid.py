@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated
 
-from studio.api import Attachment, Choice, Context, Model, Prompt, Slider, node
+from studio.api import Attachment, Choice, Context, Model, Prompt, Refusal, Slider, View, node
 from studio.controls.nasa import WARNING, Nasa
 from studio.controls.negative import L1, L2, Nag
 from studio.models.family import parts_of
 from studio.models.text import encode_prompt
 from studio.models.words import segment_conditioning
-from studio.nodes.regions import review_range, warn_of_text
+from studio.nodes.prompt import outline, review_cut
+from studio.nodes.regions import review_texts, warn_of_text
 from studio.values import Conditioning, Layout, Region
 
 
-@node(group="Steer", title="Avoid (NAG)", technique="nag", review=review_range)
+def review_avoid(view: View) -> Iterator[Refusal]:
+    """Beside the range and the regions' texts: what to avoid is longer than the model reads."""
+    yield from review_texts(view)
+    text = view.widgets.get("avoid")
+    if isinstance(text, str):
+        yield from review_cut(outline(view), text, "avoid")
+
+
+@node(group="Steer", title="Avoid (NAG)", technique="nag", review=review_avoid)
 def nag(
     model: Model,
     avoid: Prompt = "",
@@ -44,7 +54,7 @@ def nag(
     return Nag(negative, regions, start, end, scale=scale, tau=tau, alpha=alpha, norm=norm)  # type: ignore[return-value]
 
 
-@node(group="Steer", title="Avoid (NASA)", technique="nasa", review=review_range)
+@node(group="Steer", title="Avoid (NASA)", technique="nasa", review=review_avoid)
 def nasa(
     model: Model,
     avoid: Prompt = "",

@@ -37,22 +37,71 @@ from studio.controls.where import parse_blocks
 from studio.models.device import start_noise
 from studio.models.embedded import card_calibration
 from studio.models.family import Parts, Site, adapter_for, parts_of
-from studio.models.words import changed_words, find_words
+from studio.models.words import changed_words, check_read, find_words, named_words, places_of, word_diff
+from studio.nodes.prompt import outline, prompt_of, refused, review_carried, review_there
 
 # DiTCtrl shares the last 5 of 30 blocks.
 LOOK_SHARE = 1 / 6
 
 
 def review_blocks(view: View) -> Iterator[Refusal]:
-    """Block lists that nobody can read."""
+    """Block lists that nobody can read or that the model cannot follow, and ranges that end before they
+    start."""
+    yield from review_carried(view)
+    model = outline(view)
     for socket in ("blocks", "look_at"):
         try:
-            parse_blocks(str(view.widgets.get(socket, "")))
+            found = parse_blocks(str(view.widgets.get(socket, "")))
+            if model is not None and model.sites:
+                check_sites(found, model.sites, socket=socket)
         except StudioError as error:
-            yield Refusal(error.message, error.hint, socket)
+            yield refused(error, socket)
+    start, end = view.widgets.get("start", 0.0), view.widgets.get("end", 1.0)
+    if start > end:
+        yield Refusal(f"It starts at {start:g} and ends at {end:g}.", "Let start be below end.", "start")
 
 
-@node(group="Steer", title="Edit by prompt", technique="edit", review=review_blocks)
+def review_edit(view: View) -> Iterator[Refusal]:
+    """Beside the blocks: words that neither prompt has, or that the model does not read."""
+    yield from review_blocks(view)
+    source, target = prompt_of(view, "source"), prompt_of(view, "target")
+    words, model = view.widgets.get("words"), outline(view)
+    if source is None or target is None or not isinstance(words, str):
+        return
+    try:
+        for text, side in _changed(source, target, words):
+            for place in side:
+                check_read(text, place, len(text) if model is None else model.unread(text))
+    except StudioError as error:
+        yield refused(error, "words")
+
+
+def _changed(source: str, target: str, words: str) -> Iterator[tuple[str, list[list[tuple[int, int]]]]]:
+    """Each prompt with the places of what an edit looks for in it; StudioError for a word in neither."""
+    if words.strip():
+        for text, side in zip((source, target), named_words(source, target, words), strict=True):
+            yield text, [places for word in side for places in places_of(text, word)]
+        return
+    for text, changed in zip((source, target), word_diff(source, target), strict=True):
+        yield text, [[(word.start, word.stop)] for word in changed]
+
+
+def review_look(view: View) -> Iterator[Refusal]:
+    """Beside the blocks: an object that its prompt does not have."""
+    yield from review_blocks(view)
+    words, renamed = (view.widgets.get(name) for name in ("words", "new_words"))
+    if not isinstance(words, str) or not isinstance(renamed, str) or not (words.strip() or renamed.strip()):
+        return
+    for socket, name, wanted in (
+        ("source", "words", words.strip() or renamed),
+        ("target", "new_words", renamed.strip() or words),
+    ):
+        text = prompt_of(view, socket)
+        if text is not None:
+            yield from review_there(outline(view), text, wanted, name)
+
+
+@node(group="Steer", title="Edit by prompt", technique="edit", review=review_edit)
 def edit_by_prompt(
     model: Model,
     source: Conditioning,
@@ -105,7 +154,7 @@ def edit_by_prompt(
     return cast("list[Attachment]", [edit, blend])
 
 
-@node(group="Steer", title="Keep the look", technique="look", review=review_blocks)
+@node(group="Steer", title="Keep the look", technique="look", review=review_look)
 def keep_look(
     model: Model,
     source: Conditioning,
@@ -239,10 +288,10 @@ def sites_of(parts: Parts) -> tuple[Site, ...]:
 
 
 def chosen(text: str, sites: Sequence[Site], socket: str) -> tuple[int, ...] | None:
-    """Blocks that the user wrote, checked against the model; None for nothing."""
+    """Blocks that the user wrote, checked against the model: all of them for "all", None for nothing."""
     found = parse_blocks(text)
     check_sites(found, sites, socket=socket)
-    return found or None
+    return tuple(range(joint_count(sites))) if found == () else found
 
 
 def best_map_sites(model: Model, sites: Sequence[Site]) -> tuple[int, ...]:

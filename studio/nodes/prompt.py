@@ -1,14 +1,87 @@
-"""Words become conditionings."""
+"""Words become conditionings; what of a prompt and of its model can be told before a run."""
 
 from __future__ import annotations
 
-from studio.api import Conditioning, Context, Model, Prompt, node
-from studio.models.family import parts_of
-from studio.models.prompt_weights import has_weights
+from collections.abc import Iterator
+
+from studio.api import Conditioning, Context, Model, Prompt, Refusal, StudioError, View, node
+from studio.models.family import ADAPTERS, parts_of
+from studio.models.outline import Outline, outline_of
+from studio.models.prompt_weights import has_weights, read_weights
 from studio.models.text import encode_prompt as encode
+from studio.models.text import too_long
+from studio.models.words import check_read, places_of
 
 
-@node(group="Prompt")
+def outline(view: View, socket: str = "model") -> Outline | None:
+    """What can be told of the model that feeds a node; None if that is not one of this computer."""
+    fed = view.feeding(socket)
+    return outline_of(fed[0].widgets.get("model")) if len(fed) == 1 and fed[0].kind == "load_model" else None
+
+
+def prompt_of(view: View, socket: str) -> str | None:
+    """The text behind a conditioning that feeds a node; None if only the run can tell."""
+    fed = view.feeding(socket)
+    source = fed[0] if len(fed) == 1 else None
+    if source is None:
+        return None
+    if source.kind == "change_words":
+        return prompt_of(source, "prompt")
+    text = source.widgets.get("text")
+    if not isinstance(text, str) or source.kind not in ("encode_prompt", "weighted_prompt"):
+        return None
+    if source.kind == "encode_prompt":
+        return text
+    try:
+        return read_weights(text).text
+    except StudioError:
+        return None
+
+
+def refused(error: StudioError, socket: str = "") -> Refusal:
+    """A refusal in the words of an error that the run would raise."""
+    return Refusal(error.message, error.hint, socket or error.socket)
+
+
+def review_cut(
+    model: Outline | None, text: str, socket: str, what: str = "", level: str = "error"
+) -> Iterator[Refusal]:
+    """A text that the model does not read to its end. `what`: whose it is, to begin the sentence with."""
+    end = len(text) if model is None else model.unread(text)
+    if model is not None and end < len(text):
+        said = too_long(text[end:].strip(), model.limit)
+        yield Refusal(f"{what}: {said}" if what else said, "Say it in fewer words.", socket, level)
+
+
+def review_there(model: Outline | None, prompt: str, words: str, socket: str) -> Iterator[Refusal]:
+    """A word that the prompt does not have, or that stands where the model does not read on."""
+    try:
+        for places in places_of(prompt, words):
+            check_read(prompt, places, len(prompt) if model is None else model.unread(prompt))
+    except StudioError as error:
+        yield refused(error, socket)
+
+
+def review_carried(view: View) -> Iterator[Refusal]:
+    """A model whose network attention controls do not know."""
+    model = outline(view)
+    if model is not None and not model.controlled:
+        yield Refusal(
+            f"{view.title!r} cannot work with {model.title}: its network, {model.network}, is not one that "
+            "can be steered or looked into.",
+            f"Use a model with {', '.join(ADAPTERS)}.",
+            "model",
+        )
+
+
+def review_prompt(view: View) -> Iterator[Refusal]:
+    """What of the prompt the model will not read: a warning."""
+    text = view.widgets.get("text")
+    if isinstance(text, str):
+        yield from review_cut(outline(view), text, "text", level="warning")
+
+
+@node(group="Prompt", review=review_prompt)
 def encode_prompt(model: Model, text: Prompt = "", *, ctx: Context) -> Conditioning:
     """Turn a prompt into what the model understands; words that it does not know are named.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import islice
 from typing import Annotated, Any, NamedTuple
 
 from studio.api import (
@@ -30,6 +31,7 @@ from studio.models.family import Parts, parts_of
 from studio.models.prompt_weights import has_weights
 from studio.models.text import encode_prompt
 from studio.models.words import segment_conditioning
+from studio.nodes.prompt import outline, review_carried, review_cut
 from studio.pixels import read_picture, to_mask
 from studio.values import Layout, Region
 
@@ -66,6 +68,39 @@ def review_region(view: View) -> Iterator[Refusal]:
     found = _problem({**entry, **{name: value for name, value in given.items() if value is not None}})
     if found is not None:
         yield Refusal(*found)
+    if len(tuple(islice(regions_of(view), MOST_REGIONS + 1))) > MOST_REGIONS:
+        yield Refusal(f"The layout has {MOST_REGIONS} regions already.", "No more are possible.", "layout")
+
+
+def regions_of(view: View) -> Iterator[tuple[View, Mapping[str, Any]]]:
+    """(node, settings) of the regions that a layout node brings in, the last one first; those that only a run
+    can tell are left out."""
+    while view.kind == "add_region":
+        yield view, view.widgets
+        fed = view.feeding("layout")
+        if len(fed) != 1:
+            return
+        view = fed[0]
+    if view.kind == "layout" and isinstance(view.widgets.get("regions"), list | tuple):
+        yield from ((view, entry) for entry in reversed(view.widgets["regions"]))
+
+
+def review_texts(view: View) -> Iterator[Refusal]:
+    """A range that ends before it starts, a network that cannot be steered, and texts of regions that the
+    model does not read to their end."""
+    yield from review_range(view)
+    yield from review_carried(view)
+    model = outline(view)
+    for socket in ("layout", "edited"):
+        for source in view.feeding(socket):
+            for at, entry in islice(regions_of(source), MOST_REGIONS):
+                called = f"Region {entry.get('name') or entry.get('id') or at.title!r}"
+                for name in ("prompt", "negative"):
+                    text = entry.get(name)
+                    if isinstance(text, str):
+                        place = name if at.kind == "add_region" else "regions"
+                        for found in review_cut(model, text, place, f"{called}, {name}"):
+                            yield replace(found, at=at)
 
 
 @node(group="Steer", title="Add region", review=review_region)
@@ -131,7 +166,7 @@ def review_range(view: View) -> Iterator[Refusal]:
         yield Refusal(f"It starts at {start:g} and ends at {end:g}.", "Let start be below end.", "start")
 
 
-@node(group="Steer", title="Regions", technique="regions", review=review_range)
+@node(group="Steer", title="Regions", technique="regions", review=review_texts)
 def regional_prompts(
     model: Model,
     layout: Layout,

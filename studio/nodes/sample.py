@@ -24,6 +24,7 @@ from studio.api import (
     node,
 )
 from studio.models.family import parts_of
+from studio.nodes.prompt import outline
 from studio.nodes.together import review_attachments
 from studio.sampling import samplers, schedules
 from studio.sampling.loop import Run, sample_run
@@ -97,6 +98,23 @@ def review_sample(view: View) -> Iterator[Refusal]:
     for wrap in view.feeding("wraps"):
         if wrap.kind == "steer_to_picture" and wrap.widgets.get("force") and sampler not in ("", "euler"):
             yield _other_sampler(wrap, "euler", sampler)
+    model = outline(view)
+    for guidance in view.feeding("guidance"):
+        if guidance.kind == "embedded_guidance" and model is not None and not model.guided:
+            yield Refusal(
+                f"{model.title} takes no guidance number, so {guidance.title!r} would do nothing.",
+                "Use Guidance (CFG), which works with every model.",
+                "guidance",
+            )
+    for socket in ("positive", "negative"):
+        own = next((outline(source) for source in view.feeding(socket)), None)
+        if model is not None and own is not None and own.family != model.family:
+            yield Refusal(
+                f"The {socket} prompt was encoded for {own.title} ({own.family}), and the run has "
+                f"{model.title} ({model.family}).",
+                "Connect one Load model to both.",
+                socket,
+            )
     starts = {source.kind for source in view.feeding("latent")}
     for control in view.feeding("attachments"):
         method = next((str(s.widgets.get("method", "")) for s in control.feeding("inversion")), "")

@@ -24,7 +24,7 @@ from studio.api import (
 )
 from studio.controls.attention_cut import AttentionCut
 from studio.controls.block_chart import block_chart
-from studio.controls.concepts import later_half, make_concepts
+from studio.controls.concepts import check_names, check_readable, later_half, make_concepts
 from studio.controls.drawing import strip
 from studio.controls.estimates import Estimates
 from studio.controls.four_block import FourBlock, block_table
@@ -32,12 +32,12 @@ from studio.controls.heat_maps import heat_maps, outlined, word_mask
 from studio.controls.reading import check_picture, maps_of
 from studio.controls.where import Where, parse_blocks
 from studio.controls.word_maps import WordMaps
-from studio.errors import did_you_mean
 from studio.models.family import Parts, parts_of
 from studio.models.pictures import decode_latent
 from studio.models.text import encode_prompt
-from studio.models.words import FILLERS, find_words, has_words, segment_conditioning, words_of
+from studio.models.words import FILLERS, find_words, segment_conditioning, words_of
 from studio.nodes.edit import best_map_sites, sites_of
+from studio.nodes.prompt import outline, prompt_of, refused, review_carried, review_cut, review_there
 from studio.values import Latent, Seen, TokenSpan
 
 MOST_WORDS = 32
@@ -48,29 +48,44 @@ TOO_MUCH = 0.75
 def review_words(view: View) -> Iterator[Refusal]:
     """A word that the prompt does not have, and settings that name no block or no step."""
     yield from review_where(view)
-    named = [piece.strip() for piece in str(view.widgets.get("words", "")).split(",") if piece.strip()]
-    for source in view.feeding("positive"):
-        text = source.widgets.get("text")
-        if source.kind != "encode_prompt" or not isinstance(text, str):
-            continue
-        for name in named:
-            # other scripts are left to the run: their words need not stand apart
-            if name.isascii() and not has_words(text, name):
-                known = dict.fromkeys(word.text for word in words_of(text))
-                hint = did_you_mean(name, known) or f"It has {', '.join(known) or 'no words'}."
-                apart = [word.text for word in words_of(name)]
-                if len(apart) > 1 and all(has_words(text, word) for word in apart):
-                    hint = f"Its words stand apart in the prompt; name them as {', '.join(apart)!r}."
-                yield Refusal(f"{name!r} is not in the prompt.", hint, "words")
+    text, words = prompt_of(view, "positive"), view.widgets.get("words")
+    if text is None or not isinstance(words, str):
+        return
+    for name in filter(None, (piece.strip() for piece in words.split(","))):
+        yield from review_there(outline(view), text, name, "words")
 
 
 def review_where(view: View) -> Iterator[Refusal]:
     """Blocks and steps that cannot be meant."""
+    yield from review_carried(view)
+    model = outline(view)
     try:
-        parse_blocks(str(view.widgets.get("blocks", "")))
-        Where((), float(view.widgets.get("start", 0.0)), float(view.widgets.get("end", 1.0)))
+        blocks = parse_blocks(str(view.widgets.get("blocks", "")))
+        where = Where(
+            blocks or (), float(view.widgets.get("start", 0.0)), float(view.widgets.get("end", 1.0))
+        )
+        if model is not None and model.sites:
+            where.check(view.title, model.sites)
     except StudioError as error:
-        yield Refusal(error.message, error.hint, error.socket)
+        yield refused(error)
+
+
+def review_concepts(view: View) -> Iterator[Refusal]:
+    """Beside blocks and steps: concepts that no model could tell apart or read."""
+    yield from review_where(view)
+    concepts, model = view.widgets.get("concepts"), outline(view)
+    if not isinstance(concepts, str):
+        return
+    names = [name.strip() for name in concepts.split(",") if words_of(name)]
+    try:
+        check_names(names)
+        chosen = parse_blocks(str(view.widgets.get("blocks", "")))
+        if model is not None and model.sites and chosen:
+            check_readable(chosen, model.sites)
+    except StudioError as error:
+        yield refused(error)
+    for name in names:
+        yield from review_cut(model, name, "concepts", f"The concept {name[:40]!r}")
 
 
 @node(group="See", title="Watch words", technique="word_maps", review=review_words)
@@ -123,7 +138,7 @@ def watch_blocks(
     return FourBlock(Where(parse_blocks(blocks) or (), start, end))  # type: ignore[return-value]
 
 
-@node(group="See", title="Watch concepts", technique="concepts", review=review_where)
+@node(group="See", title="Watch concepts", technique="concepts", review=review_concepts)
 def watch_concepts(
     model: Model,
     concepts: Text = "star, house, sky",

@@ -1,11 +1,26 @@
-"""Several attachments in one run, and the check that they go together."""
+"""Several attachments in one run, and the check that they go together and act at all."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
+from itertools import combinations
 
-from studio.api import Attachment, Refusal, View, node
-from studio.controls.composition import partners, refusals, title
+from studio.api import Attachment, Refusal, StudioError, View, node
+from studio.controls.bounds import some_step
+from studio.controls.composition import APART, partners, refusals, rule, title
+from studio.controls.control import in_range
+from studio.controls.inject_qk import FEW_STEPS, PROJECTIONS
+from studio.controls.plan import meeting
+from studio.controls.sites import few_step_sites, last_sites, words_site
+from studio.controls.where import Where, parse_blocks
+from studio.models.outline import Outline
+from studio.models.prompt_weights import read_weights
+from studio.nodes.edit import LOOK_SHARE
+from studio.nodes.prompt import outline, prompt_of
+from studio.nodes.regions import regions_of
+from studio.sampling.schedules import steps_left
+from studio.values import Step
 
 
 @node(group="Steer", title="Use together")
@@ -23,13 +38,179 @@ def together(
 
 
 def review_attachments(view: View) -> Iterator[Refusal]:
-    """Techniques at the `attachments` input that cannot go together (controls/composition.py)."""
+    """What is at the `attachments` input and cannot act: techniques that do not go together
+    (controls/composition.py), in no step of the run, in blocks that the model lacks, or for another model."""
     steering = [source for source in view.feeding("attachments") if source.technique]
     named = {source.technique: source.title for source in steering}
-    for one, other, rule in refusals([source.technique for source in steering]):
+    for one, other, found in refusals([source.technique for source in steering]):
         both = f"{named[one]!r} and {named[other]!r}" if one != other else f"two of {title(one)!r}"
         yield Refusal(
-            f"{both[0].upper()}{both[1:]} cannot be used in one run: {rule.reason}.",
+            f"{both[0].upper()}{both[1:]} cannot be used in one run: {found.reason}.",
             f"Disconnect one of them. {title(one)} goes with {partners(one)}.",
             "attachments",
         )
+    model, steps = outline(view), run_steps(view)
+    for source in steering:
+        yield from _strange(source, model)
+        for error in _idle(source, steps):
+            yield Refusal(error.message, error.hint, error.socket, at=source)
+    if model is not None and model.sites and steps:
+        for first, second in combinations(steering, 2):
+            if rule(first.technique, second.technique).verdict == APART and _clash(first, second):
+                yield from _meet(first, second, model, steps)
+
+
+def run_steps(view: View) -> tuple[Step, ...]:
+    """The steps of the run that a node makes, as far as they can be told; empty if not. Their noise levels
+    are only in order."""
+    fed = view.feeding("sigmas")
+    settings = fed[0].widgets if len(fed) == 1 and fed[0].kind in ("schedule", "schedule_by_size") else {}
+    total, strength = settings.get("steps"), settings.get("strength")
+    if not isinstance(total, int) or not isinstance(strength, int | float):
+        return ()
+    total = steps_left(total, strength)
+    if view.kind == "edit_picture":
+        share = view.widgets.get("strength")
+        total = math.floor(share * total + 1e-9) if isinstance(share, int | float) else 0
+    return tuple(Step(i, total, 1 - i / total, 1 - (i + 1) / total) for i in range(total))
+
+
+def _strange(source: View, model: Outline | None) -> Iterator[Refusal]:
+    """An attachment made for a model of another family, or set to blocks of which nobody knew the model."""
+    own = outline(source)
+    if model is not None and own is not None and own.family != model.family:
+        yield Refusal(
+            f"{source.title!r} was made for {own.title} ({own.family}), and the run has {model.title} "
+            f"({model.family}).",
+            "Connect one Load model to both.",
+            "model",
+            at=source,
+        )
+    blocks = source.widgets.get("blocks")
+    if own is None and not source.feeding("model") and model is not None and isinstance(blocks, str):
+        try:
+            Where(parse_blocks(blocks) or ()).check(source.title, model.sites)
+        except StudioError as error:
+            yield Refusal(error.message, error.hint, error.socket, at=source)
+
+
+def _idle(source: View, steps: Sequence[Step]) -> Iterator[StudioError]:
+    """What the run would raise because a share of it holds none of its steps."""
+    for what, start, end, socket in _shares(source):
+        try:
+            some_step(what, start, end, steps, socket=socket)
+        except StudioError as error:
+            yield error
+
+
+def _shares(source: View) -> Iterator[tuple[str, float, float, str]]:
+    """(what acts, from, to, setting) of an attachment that would change or see something, shares of the
+    run."""
+    given, kind = source.widgets, source.kind
+    start, end = given.get("start"), given.get("end")
+    if kind == "edit_by_prompt":
+        old, new = prompt_of(source, "source"), prompt_of(source, "target")
+        blends = None not in (old, new, given.get("words")) and (old != new or bool(given["words"].strip()))
+        for name in ("tau", "eta") if blends else ("tau",):
+            if name in given:
+                yield name, 0, given[name], name
+    elif kind == "regional_prompts":
+        yield from _region_shares(source)
+    elif start is not None and end is not None and kind in _SAID and _acts(source):
+        yield _SAID[kind], start, end, "end"
+
+
+# What to say of an attachment whose part of the run holds no step, by the kind of its node.
+_SAID = {
+    "keep_look": "Keeping the look",
+    "keep_subject": "Keeping the subject",
+    "change_words": "Changing the words",
+    "word_weight": "The word weight",
+    "weighted_prompt": "The word weight",
+    "nag": "What you avoid",
+    "nasa": "What you avoid",
+    "watch_words": "Watching words",
+    "watch_blocks": "Watching blocks",
+    "watch_concepts": "Watching concepts",
+}
+
+
+def _acts(source: View) -> bool:
+    """Whether an attachment is more than nothing, as far as its settings say; False where only a run can
+    tell."""
+    given, kind = source.widgets, source.kind
+    if kind == "keep_subject":
+        return given.get("strength") != 0
+    if kind == "word_weight":
+        return bool(str(given.get("words", "")).strip()) and given.get("weight") != 1
+    if kind == "weighted_prompt":
+        try:
+            return any(weight != 1 for _, _, weight in read_weights(str(given.get("text", ""))).weights)
+        except StudioError:
+            return False
+    if kind in ("nag", "nasa"):
+        pushes = given.get("alpha") != 0 and given.get("scale") != 1
+        return pushes and bool(str(given.get("avoid", "")).strip())
+    return True
+
+
+def _region_shares(source: View) -> Iterator[tuple[str, float, float, str]]:
+    start, end = source.widgets.get("start"), source.widgets.get("end")
+    if start is None or end is None:
+        return
+    for layout in source.feeding("layout"):
+        for at, entry in regions_of(layout):
+            if at.kind == "layout" and entry.get("prompt") and entry.get("strength", 1) > 0:
+                called = f"Region {entry.get('name') or entry['id']!r}"
+                first, last = max(entry.get("start", 0), start), min(entry.get("end", 1), end)
+                yield called, first, last, "end" if end < entry.get("end", 1) else "start"
+
+
+def _clash(one: View, other: View) -> bool:
+    """Whether two that may only stand apart would really write, or decide about, the same."""
+    pair = {one.kind: one.widgets, other.kind: other.widgets}
+    look = pair.get("keep_look")
+    if look is None or len(pair) == 1:
+        return True
+    masked = bool(str(look.get("words", "")).strip() or str(look.get("new_words", "")).strip())
+    if "regional_prompts" in pair:
+        return masked and pair["regional_prompts"].get("single_every") == 1
+    edit = pair.get("edit_by_prompt", {})
+    if edit.get("block", "none") != "none":
+        return masked
+    spans = PROJECTIONS.get(str(edit.get("projection")), {})
+    shared = {"image", "text"} if look.get("text_too") else {"image"}
+    return any(shared & set(spans.get(tensor, ())) for tensor in "kv")
+
+
+def _meet(one: View, other: View, model: Outline, steps: Sequence[Step]) -> Iterator[Refusal]:
+    """A refusal if there are a step and a block in which both act."""
+    mine, theirs = (_places(view, model, steps) for view in (one, other))
+    if mine is None or theirs is None:
+        return
+    when = [step for step in steps if step.index in mine[0] & theirs[0]]
+    where = [site for site in model.sites if site.index in mine[1] & theirs[1]]
+    if when and where:
+        found = rule(one.technique, other.technique)
+        message = meeting(repr(one.title), repr(other.title), found.reason, where, when)
+        yield Refusal(message, found.remedy, "attachments")
+
+
+def _places(view: View, model: Outline, steps: Sequence[Step]) -> tuple[set[int], set[int]] | None:
+    """The steps and the blocks in which an attachment acts; None if only the run can tell."""
+    given, kind, sites = view.widgets, view.kind, model.sites
+    start, end = (0, given.get("tau")) if kind == "edit_by_prompt" else (given.get("start"), given.get("end"))
+    written = given.get("blocks", "")
+    if start is None or end is None or not isinstance(written, str):
+        return None
+    try:
+        blocks = parse_blocks(written)
+    except StudioError:
+        return None
+    if blocks is None and kind == "keep_look":
+        blocks = last_sites(sites, LOOK_SHARE)
+    elif blocks is None and kind == "change_words":
+        blocks = words_site(sites)
+    elif blocks is None and kind == "edit_by_prompt" and len(steps) <= FEW_STEPS:
+        blocks = few_step_sites(sites)
+    return {s.index for s in steps if in_range(s, start, end)}, set(blocks or range(model.blocks))

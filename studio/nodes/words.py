@@ -22,12 +22,25 @@ from studio.controls.reweight import MOST_WEIGHT, WordWeight
 from studio.models.family import parts_of
 from studio.models.prompt_weights import read_weights
 from studio.models.text import encode_prompt
-from studio.models.words import find_words
+from studio.models.words import check_read, find_words
+from studio.nodes.prompt import outline, refused, review_carried, review_cut
 from studio.nodes.regions import review_range
 from studio.nodes.see import review_words
 
 
-@node(group="Steer", title="Word weight", technique="weight", review=review_words)
+def review_weight(view: View) -> Iterator[Refusal]:
+    """Beside the words: a weight of nothing, which cannot be made up for."""
+    yield from review_words(view)
+    given = view.widgets
+    if given.get("renormalise") and given.get("weight") == 0 and str(given.get("words", "")).strip():
+        yield Refusal(
+            "A weight of 0 cannot be renormalised.",
+            "Give a little more, such as 0.01, or switch renormalise off.",
+            "weight",
+        )
+
+
+@node(group="Steer", title="Word weight", technique="weight", review=review_weight)
 def word_weight(
     model: Model,
     positive: Conditioning,
@@ -58,12 +71,21 @@ class WeightedPrompt(NamedTuple):
 
 
 def review_weights(view: View) -> Iterator[Refusal]:
-    """Weights that nobody can read."""
+    """Weights that nobody can read, and weighed words that the model does not read."""
     yield from review_range(view)
+    yield from review_carried(view)
+    text, model = view.widgets.get("text"), outline(view)
+    if not isinstance(text, str):
+        return
     try:
-        read_weights(str(view.widgets.get("text", "")))
+        read = read_weights(text)
+        if model is not None:
+            for start, stop, _ in read.weights:
+                check_read(read.text, [(start, stop)], model.unread(read.text))
     except StudioError as error:
-        yield Refusal(error.message, error.hint, "text")
+        yield refused(error, "text")
+        return
+    yield from review_cut(model, read.text, "text", level="warning")
 
 
 @node(group="Prompt", title="Weighted prompt", technique="weight", review=review_weights)

@@ -82,9 +82,12 @@ def from_strength(sigmas: Sigmas, strength: float) -> Sigmas:
         )
     if strength == 1:
         return sigmas
-    steps = sigmas.steps
-    start = int(max(steps - min(steps * strength, steps), 0))
-    return Sigmas(sigmas.values[start:], sigmas.name)
+    return Sigmas(sigmas.values[sigmas.steps - steps_left(sigmas.steps, strength) :], sigmas.name)
+
+
+def steps_left(steps: int, strength: float) -> int:
+    """How many of a schedule's steps `from_strength` leaves; strength 0..1."""
+    return steps - int(max(steps - min(steps * strength, steps), 0))
 
 
 SCHEDULES: Mapping[str, Callable[[int, float], Sigmas]] = {

@@ -3,12 +3,14 @@ both names, the sites and the steps (controls.md 3.4)."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pytest
 
+from studio.controls.composition import _TABLE, APART, WORKS, rule
 from studio.controls.control import POSITIVE, AttentionControl, Branch, Need, Owns, Write
 from studio.controls.plan import Plan
 from studio.errors import StudioError
@@ -94,8 +96,33 @@ def test_two_edits_of_the_same_tokens_are_refused_with_sites_and_steps() -> None
     with pytest.raises(StudioError) as refused:
         plan(one, other)
     assert refused.value.message == (
-        "'edit' and 'look' both write k of the image tokens of 'target' (sites 0-1; steps 0-1)."
+        "'edit' and 'look' meet in blocks 0-1, steps 1-2 of 4: both change how the parts of the new picture "
+        "look at each other."
     )
+    assert refused.value.hint.startswith("Let one of them end before the other starts")
+
+
+def test_techniques_of_the_table_are_named_in_words_with_the_tables_reason_and_remedy() -> None:
+    class Known(Control):
+        technique = "edit"
+
+    class Other(Control):
+        technique = "look"
+
+    writes = (Write("target", "image", "k"),)
+    with pytest.raises(StudioError) as refused:
+        plan(Known("a", Need.EDIT, written=writes), Other("b", Need.EDIT, written=writes))
+    known = rule("edit", "look")
+    assert refused.value.message.startswith("'Edit by prompt' and 'Keep the look' meet in blocks 0-")
+    assert refused.value.message.endswith(f": {known.reason}.") and refused.value.hint == known.remedy
+
+
+@pytest.mark.parametrize("pair", [pair for pair, found in _TABLE.items() if found.verdict != WORKS])
+def test_no_reason_speaks_of_what_only_a_programmer_knows(pair: tuple[str, str]) -> None:
+    known = rule(*pair)
+    said = f"{known.reason} {known.remedy}".casefold()
+    assert not re.search(r"token|latent|row|key|value|write|site|mask|tensor", said.replace("write ", ""))
+    assert known.remedy or known.verdict != APART
 
 
 @pytest.mark.parametrize(
@@ -109,7 +136,7 @@ def test_edits_of_other_tokens_rows_or_tensors_go_together(write: Write) -> None
 def test_edits_that_never_meet_go_together() -> None:
     late = Control("late", Need.EDIT, sites=("blocks.2.attn",), written=copying().written)
     plan(Control("early", Need.EDIT, sites=("blocks.0.attn",), written=copying().written), late)
-    with pytest.raises(StudioError, match=r"'late' and 'edit' .*\(sites 2; steps 0\)"):
+    with pytest.raises(StudioError, match=r"'late' and 'edit' meet in block 2, step 1 of 4"):
         plan(late, copying(until=1))
 
 
@@ -118,7 +145,7 @@ def outer(who: str, *spans: str, roles: tuple[str, ...] = POSITIVE) -> Control:
 
 
 def test_two_owners_of_one_row_are_refused() -> None:
-    with pytest.raises(StudioError, match=r"'a' and 'b' both decide what the same rows see \(sites 0-2; "):
+    with pytest.raises(StudioError, match=r"'a' and 'b' meet in blocks 0-2, .* may look at"):
         plan(whole(who="a"), whole(("target",), who="b"))
     with pytest.raises(StudioError, match="'nag' and 'nasa'"):
         plan(outer("nag", "image"), outer("nasa", "image", "text/seg:x"))

@@ -155,7 +155,8 @@ def test_a_sampler_that_a_method_cannot_use_is_found_before_anything_runs(engine
 
 def test_a_run_that_does_not_start_from_the_inverted_picture_is_warned_of(engine):
     graph = rewired(small("keep-picture-values"), "sample.latent", "canvas.latent")
-    ((node, socket, message),) = problems(engine, graph, "warning")
+    told = [found for found in problems(engine, graph, "warning") if found[1] != "text"]
+    ((node, socket, message),) = told
     assert (node, socket) == ("sample", "latent") and "starts from another latent" in message
 
 

@@ -270,9 +270,9 @@ def test_settings_that_choose_nothing_are_refused_before_anything_runs(
     assert [p.node for p in problems] == ["watch"] and problems[0].hint
 
 
-def test_a_block_that_the_model_lacks_fails_the_run_with_those_it_has(engine: Engine) -> None:
+def test_a_block_that_the_model_lacks_is_refused_with_those_it_has(engine: Engine) -> None:
     report = engine.run(workflow("see-words").set("watch", "blocks", "0-9"))
-    assert report.errors[0].node == "sample" and "0 to 1" in report.errors[0].hint
+    assert report.errors[0].node == "watch" and "0 to 1" in report.errors[0].hint
 
 
 @pytest.fixture
