@@ -3,12 +3,14 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from studio.graph.spec import split_help
 from studio.policy import Policy
 from studio.settings import ROOT, Settings
 
@@ -78,6 +80,17 @@ def test_the_page_of_nodes_is_not_stale(studio: Studio) -> None:
 
     made = markdown(studio.registry)
     assert read(ROOT / "docs" / "nodes.md") == made, "run: python -m studio nodes --markdown > docs/nodes.md"
+
+
+def test_no_help_is_torn(studio: Studio) -> None:
+    """Every word of a node's docstring stands either in its prose or whole in the help of one setting."""
+    for kind, spec in studio.registry.specs.items():
+        own = [*spec.inputs, *spec.params]
+        prose, helps = split_help(spec.help, [line.name for line in own])
+        assert helps == {line.name: line.help for line in own if line.help}, kind
+        said = Counter(f"{prose} {' '.join(f'{name}: {text}' for name, text in helps.items())}".split())
+        assert said == Counter(spec.help.replace("`", "").split()) or "`" in spec.help, kind
+        assert not re.search(r"^\s+\S", prose, re.MULTILINE), f"{kind}: a torn line stands in the prose"
 
 
 def test_every_node_socket_and_widget_is_documented(studio: Studio) -> None:

@@ -6,10 +6,9 @@ Written by `python -m studio nodes --markdown > docs/nodes.md`; a test compares 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 
 from studio.graph.registry import Registry
-from studio.graph.spec import NodeSpec, Param, Socket
+from studio.graph.spec import NodeSpec, Param, Socket, split_help
 from studio.graph.widgets import MAX_SEED
 
 HEAD = """# Nodes
@@ -37,23 +36,13 @@ def _node(spec: NodeSpec) -> str:
     text = [f"\n### {spec.title} (`{spec.kind}`)\n"]
     if spec.origin not in ("", "built-in"):
         text.append(f"\nFrom {spec.origin}.\n")
-    text.append(f"\n{_help(spec.help, own)}\n")
+    text.append(f"\n{split_help(spec.help, own)[0]}\n")
     if rows:
         text.append("\n| takes | what | default | meaning |\n|---|---|---|---|\n")
         text += [f"| {' | '.join(row)} |\n" for row in rows]
     gives = ", ".join(f"`{out.name}` ({_type(out)})" for out in spec.outputs)
     text.append(f"\nGives {gives or 'nothing'}.{_traits(spec)}\n")
     return "".join(text)
-
-
-def _help(text: str, own: Iterable[str]) -> str:
-    """The docstring without the lines that stand in the table as help of one parameter."""
-    lines = [
-        line
-        for line in text.splitlines()
-        if not any(line.strip().startswith((f"{name}: ", f"`{name}`: ")) for name in own)
-    ]
-    return "\n".join(lines).strip()
 
 
 def _socket(socket: Socket) -> tuple[str, str, str, str]:

@@ -9,7 +9,7 @@ import inspect
 import re
 import types as python_types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar, overload
 
@@ -92,7 +92,7 @@ def read_spec(fn: Callable[..., Any], *, kind: str, options: Mapping[str, Any]) 
             hint="Import it from studio.api.",
             node=kind,
         ) from error
-    helps = _helps(fn)
+    helps = split_help(inspect.getdoc(fn) or "", inspect.signature(fn).parameters)[1]
     inputs: list[Socket] = []
     params: list[Param] = []
     context = ""
@@ -139,10 +139,22 @@ def read_spec(fn: Callable[..., Any], *, kind: str, options: Mapping[str, Any]) 
     )
 
 
-def _helps(fn: Callable[..., Any]) -> dict[str, str]:
-    """Docstring lines `name: text` as help of single parameters."""
-    lines = (inspect.getdoc(fn) or "").splitlines()
-    return {m[1]: m[2].strip() for line in lines if (m := re.match(r"\s*`?([a-z_][a-z0-9_]*)`?: (.+)", line))}
+def split_help(text: str, names: Iterable[str]) -> tuple[str, dict[str, str]]:
+    """A docstring as (what it says of the node, what it says of each name). The help of a name begins with a
+    line `name: text` and goes on to the next of them or to an empty line; its lines become one."""
+    known = set(names)
+    prose: list[str] = []
+    found: dict[str, list[str]] = {}
+    now = prose
+    for line in text.splitlines():
+        start = re.match(r"\s*`?([a-z_][a-z0-9_]*)`?: (.+)", line)
+        if start is not None and start[1] in known:
+            now = found[start[1]] = [start[2].strip()]
+        elif now is prose or line.strip():
+            now.append(line if now is prose else line.strip())
+        else:
+            now = prose
+    return "\n".join(prose).strip(), {name: " ".join(lines) for name, lines in found.items()}
 
 
 def _unwrap_optional(hint: Any) -> tuple[Any, bool]:

@@ -8,7 +8,7 @@ import pytest
 
 from studio.errors import StudioError
 from studio.graph.context import CancelToken, Context
-from studio.graph.spec import node
+from studio.graph.spec import node, split_help
 from studio.graph.types import misfit, output_name
 from studio.graph.widgets import Choice, Colour, ModelRef, Prompt, Seed, Slider, Text
 
@@ -169,3 +169,11 @@ def test_torch_generator_comes_from_the_studio_and_differs_by_number() -> None:
     assert 0 <= ctx.generator() < 2**53
     with pytest.raises(StudioError, match="No torch generator"):
         Context().generator()
+
+
+def test_help_of_a_parameter_goes_on_to_the_next_one_or_to_an_empty_line() -> None:
+    text = "What it is.\n\nfirst: one thing\n    and more\nof it: too\n`second`: short\n\nother: prose.\n"
+    prose, helps = split_help(text, ["first", "second", "third"])
+    assert helps == {"first": "one thing and more of it: too", "second": "short"}
+    assert prose == "What it is.\n\nother: prose."
+    assert split_help("", ["first"]) == ("", {})

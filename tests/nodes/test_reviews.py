@@ -38,6 +38,12 @@ PROMPTS = {
 }
 LONG = "a red star " * 20
 BOX = {"id": "a", "prompt": "a star", "box": [0, 0, 1, 1]}
+MANY = {"layout.regions": [{**BOX, "id": str(i)} for i in range(1000)]}
+
+
+def region(**settings: Any) -> dict[str, Any]:
+    """A layout of one region with such settings."""
+    return {"layout.regions": [{**BOX, **settings}]}
 
 
 @pytest.fixture(scope="module")
@@ -89,42 +95,42 @@ def refused(engine: Engine, graph: Graph) -> list[Problem]:
         ("avoid-without-cfg", {"avoid.avoid": LONG}, "avoid.avoid", "only 16 tokens fit. Left out", "fewer"),
         (
             "regions",
-            {"layout.regions": [{**BOX, "prompt": LONG}]},
+            region(prompt=LONG),
             "layout.regions",
             "'a', prompt: .*Left out",
             "fewer",
         ),
         (
             "regions",
-            {"layout.regions": [{**BOX, "start": 0.5, "end": 0.52}]},
+            region(start=0.5, end=0.52),
             "regions.start",
             "Region 'a'.*one of its 5",
             "0.2",
         ),
         (
             "regions",
-            {"layout.regions": [{**BOX, "box": [0, 0, 1.5, 1]}]},
+            region(box=[0, 0, 1.5, 1]),
             "layout.regions",
             "leaves the canvas",
             "inside is",
         ),
         (
             "regions",
-            {"layout.regions": [{**BOX, "box": [0.5, 0, 0.5, 1]}]},
+            region(box=[0.5, 0, 0.5, 1]),
             "layout.regions",
             "has no size",
             "Right is beyond",
         ),
         (
             "regions",
-            {"layout.regions": [{**BOX, "id": str(i)} for i in range(1000)]},
+            MANY,
             "layout.regions",
             "1,000 regions",
             "At most 64",
         ),
         (
             "regions",
-            {"layout.regions": [{**BOX, "strength": float("nan")}]},
+            region(strength=float("nan")),
             "layout.regions",
             "nan is not a finite",
             "0 to 2",
