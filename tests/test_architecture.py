@@ -38,7 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "outputs": {"graph", "history", "reports"},
     "replay": {"graph", "jobs", "history"},
     "studio": LOWER | {"replay", "outputs", "reports"},
-    "ui": {"graph"},
+    "ui": {"graph", "layout"},
     "training": {"models", "sampling", "scenes"},
     "evaluate": {"models", "controls", "sampling", "upscaling", "scenes", "layout"},
     "cli": {"studio", "graph", "evaluate", "scenes", "layout"},

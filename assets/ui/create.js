@@ -166,6 +166,19 @@
     }
     on("problems", (message) => { told = message.problems || []; faults(); });
 
+    /** Another tab's document becomes the page's; `left` keeps what it takes the place of. */
+    weft.adopt = (document, panel, template) => {
+      const before = doc.current, beforePanel = doc.panel, own = before && !doc.template;
+      if (doc.template) left[doc.template] = before;
+      told = [];
+      failed = null;
+      doc.load(document, panel, template);
+      weft.vocabulary = weft.vocabularyOf(doc);
+      build();
+      say(own ? "Another tab has taken this place." : "", own ? () => { doc.load(before, beforePanel, ""); build(); doc.flush(); } : null);
+      doc.flush();
+    };
+    new IntersectionObserver((entries) => { if (entries.some((e) => e.isIntersecting) && shown.length) show(); }).observe(form);
     weft.generate = ({ targets = null, seeds = true } = {}) => { // the Graph tab runs to a node, and draws no seed
       if (run.live || !doc.current) return;
       if (seeds && seed && remember.get("seed-lock") !== "on") seed.put(draw());

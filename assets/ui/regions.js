@@ -1,70 +1,209 @@
-// The list of regions as a table: a prompt and four edges each, a sketch of the boxes, and the whole list as JSON.
+// The list of regions: what may be done with it, its rows, and the field of Create; the canvas is region_canvas.js.
 (() => {
   "use strict";
   const weft = window.weft;
   const { el, icon, doc, makers, field } = weft;
   const EDGES = ["Left", "Top", "Right", "Bottom"];
-  const hue = (index) => `hsl(${(index * 67) % 360} 55% 50%)`;
+  const START = [0.25, 0.25, 0.75, 0.75];
   const plain = (value) => Array.isArray(value) && value.every((r) => r && typeof r === "object" && !Array.isArray(r));
   const boxed = (region) => Array.isArray(region.box) && region.box.length === 4 && region.shape !== "mask";
 
+  weft.hue = (index) => `hsl(${(index * 67) % 360} 55% 50%)`;
+  weft.masks = weft.masks || {}; // painted masks by the hash of their picture, as canvases
+
+  /** The list behind canvas and rows. `read`, `write(list)`: where it is kept; `ratio()`: width to height. */
+  weft.regionStore = ({ read, write, ratio }) => {
+    const past = [], future = [], drawn = {}, levels = {};
+    const store = {
+      chosen: null, asked: null, boxed, plain, onchange: () => {}, onchoose: () => {}, onask: () => {}, keep: null,
+      list: () => (plain(read()) ? read() : []),
+      get: (id) => store.list().find((r) => r.id === id),
+      level: (id) => levels[id],
+      tell(found) { for (const id of Object.keys(levels)) delete levels[id]; Object.assign(levels, found); },
+      mark() { past.push(JSON.stringify(store.list())); future.length = 0; if (past.length > 100) past.shift(); },
+      put(next) { store.mark(); write(next); store.onchange(true); },
+      live(id, part) { write(store.list().map((r) => (r.id === id ? { ...r, ...part } : r))); store.onchange(false); },
+      settle: () => store.onchange(true),
+      change(id, part) { store.put(store.list().map((r) => (r.id === id ? { ...r, ...part } : r))); },
+      choose(id) { if (store.chosen === id) return; store.chosen = id; store.onchoose(); },
+      ask(id) { store.onask(id); },
+      next(way) {
+        const ids = store.list().map((r) => r.id), at = ids.indexOf(store.chosen);
+        if (ids.length) store.choose(ids[(at + way + ids.length) % ids.length]);
+      },
+      name() {
+        const taken = new Set(store.list().map((r) => r.id));
+        let number = taken.size + 1;
+        while (taken.has(`r${number}`)) number += 1;
+        return `r${number}`;
+      },
+      add(part, { focus = true } = {}) {
+        const id = store.name();
+        store.chosen = id;
+        store.put([...store.list(), { id, prompt: "", box: START, ...part }]);
+        if (focus) store.ask(id);
+        return id;
+      },
+      remove(id) {
+        const at = store.list().findIndex((r) => r.id === id), rest = store.list().filter((r) => r.id !== id);
+        store.chosen = rest[Math.min(at, rest.length - 1)]?.id ?? null;
+        store.put(rest);
+      },
+      copy(id) {
+        const from = store.get(id), at = store.list().indexOf(from), b = from.box || START, way = b[2] <= 0.96 && b[3] <= 0.96 ? 0.04 : b[0] >= 0.04 && b[1] >= 0.04 ? -0.04 : 0;
+        const copy = { ...from, id: store.name(), locked: false, ...(boxed(from) ? { box: b.map((edge) => Math.round((edge + way) * 10000) / 10000) } : {}) };
+        store.chosen = copy.id;
+        store.put([...store.list().slice(0, at + 1), copy, ...store.list().slice(at + 1)]);
+      },
+      order(id, way) {
+        const next = [...store.list()], at = next.findIndex((r) => r.id === id), to = at + way;
+        if (to < 0 || to >= next.length) return;
+        [next[at], next[to]] = [next[to], next[at]];
+        store.put(next);
+      },
+      undo() { if (past.length) { future.push(JSON.stringify(store.list())); write(JSON.parse(past.pop())); store.onchange(true); } },
+      redo() { if (future.length) { past.push(JSON.stringify(store.list())); write(JSON.parse(future.pop())); store.onchange(true); } },
+      get undoable() { return past.length > 0; },
+      // painted masks
+      mask: (region) => drawn[region.id]?.mask || (region.shape === "mask" && weft.masks[region.mask?.file]) || null,
+      emptyMask: (id) => (drawn[id] = { mask: weft.maskCanvas(ratio()) }).mask,
+      maskOf(id) { // what is there of a region, to paint on: its mask, or its box filled
+        const region = store.get(id), shown = store.mask(region), mask = store.emptyMask(id), pen = mask.getContext("2d", { willReadFrequently: true });
+        const b = region.box || START;
+        if (shown) pen.drawImage(shown, 0, 0, mask.width, mask.height);
+        else { pen.fillStyle = "#fff"; pen.fillRect(b[0] * mask.width, b[1] * mask.height, (b[2] - b[0]) * mask.width, (b[3] - b[1]) * mask.height); }
+        return mask;
+      },
+      painted(id, mask) {
+        const found = weft.maskData(mask);
+        drawn[id] = { mask, wanted: found };
+        if (!found) { delete drawn[id]; return store.get(id) && store.remove(id); }
+        store.keep?.(id, found);
+        store.onchange(true);
+      },
+      stored(id, value) { // the studio has kept the mask of a region under its hash
+        const was = drawn[id];
+        if (!was || !store.get(id)) return;
+        weft.masks[value.file] = was.mask;
+        delete drawn[id];
+        store.change(id, { shape: "mask", mask: value, box: was.wanted.box });
+      },
+      get waiting() { return Object.values(drawn).some((d) => d.wanted); },
+    };
+    return store;
+  };
+
+  /** The rows of a list. `full`: with every setting of the chosen region; else prompt and edges. */
+  weft.regionRows = (store, { full = false } = {}) => {
+    const rows = el("ol", { class: "w-regions" + (full ? " w-regions-full" : "") });
+    let built = "";
+    const place = (region) => store.list().findIndex((r) => r.id === region.id);
+
+    function edge(region, index, at) {
+      const name = `${EDGES[at]} of region ${index + 1}, percent`;
+      const input = el("input", { class: "w-text w-number", type: "number", min: 0, max: 100, step: 1, "aria-label": name, "data-key": "edge" + at });
+      input.addEventListener("change", () => {
+        if (!Number.isFinite(input.valueAsNumber)) return;
+        const now = store.get(region.id);
+        store.change(region.id, { box: now.box.map((old, i) => (i === at ? Math.round(input.valueAsNumber * 100) / 10000 : old)) });
+      });
+      input.sync = (now) => { input.value = Math.round(now.box[at] * 1000) / 10; };
+      return [el("label", { class: "w-edge" }, el("span", { class: "w-help" }, EDGES[at]), input), input];
+    }
+    function text(region, key, label, aria, placeholder, most) {
+      const input = el("input", { class: "w-text", type: "text", placeholder, "aria-label": aria, "data-key": key, maxlength: most });
+      let begun = false; // one step back per visit of a field, not per letter
+      input.addEventListener("input", () => { if (!begun) store.mark(); begun = true; store.live(region.id, { [key]: input.value }); });
+      input.addEventListener("change", () => { begun = false; store.settle(); });
+      input.sync = (now) => { input.value = String(now[key] ?? ""); };
+      return [label ? el("label", { class: "w-edge" }, el("span", { class: "w-help" }, label), input) : input, input];
+    }
+    function number(region, index, key, label, usual, low, high, scale) {
+      const input = el("input", { class: "w-text w-number", type: "number", min: low * scale, max: high * scale, step: scale === 1 ? 0.1 : 5, "aria-label": `${label} of region ${index + 1}`, "data-key": key });
+      input.addEventListener("change", () => { if (Number.isFinite(input.valueAsNumber)) store.change(region.id, { [key]: Math.min(Math.max(input.valueAsNumber / scale, low), high) }); });
+      input.sync = (now) => { input.value = Math.round((now[key] ?? usual) * scale * 100) / 100; };
+      return [el("label", { class: "w-edge" }, el("span", { class: "w-help" }, label), input), input];
+    }
+    const press = (glyph, name, title, does, more = {}) => el("button", { type: "button", class: "w-square w-small", "aria-label": name, title, onclick: does, ...more }, icon(glyph));
+
+    function row(region, index, count) {
+      const parts = [], take = ([box, input]) => { parts.push(input); return box; };
+      const number_ = index + 1, chosen = region.id === store.chosen;
+      const prompt = take(text(region, "prompt", "", `Prompt of region ${number_}`, "What shows there"));
+      const remove = press("bin", `Remove region ${number_}`, "Remove", () => { const list = rows; store.remove(region.id); (list.querySelector("[data-chosen] [data-key=prompt]") || rows.parentElement?.querySelector(".w-add-region"))?.focus(); });
+      const pick = el("button", { type: "button", class: "w-region-number", style: `--w-hue:${weft.hue(index)}`, "aria-label": `Choose region ${number_}`, "aria-pressed": String(chosen), onclick: () => store.choose(region.id) }, String(number_));
+      const edges = boxed(region) ? el("div", { class: "w-edges" }, ...EDGES.map((_, at) => take(edge(region, index, at))))
+        : el("p", { class: "w-help w-region-note" }, "A painted mask. ", full ? el("button", { type: "button", class: "w-link", onclick: () => store.change(region.id, { shape: "box", mask: null }) }, "Use the box around it") : "");
+      const lock = press(region.locked ? "lock" : "unlock", `Lock region ${number_}`, region.locked ? "Locked: it stays where it is" : "Lock its place", () => store.change(region.id, { locked: !region.locked }), { "aria-pressed": String(Boolean(region.locked)), "data-key": "lock" });
+      const detail = full && chosen ? el("div", { class: "w-region-detail" },
+        el("div", { class: "w-two" }, take(text(region, "name", "Name", `Name of region ${number_}`, "optional", 100)), take(text(region, "negative", "Avoid there", `Avoid in region ${number_}`, "nothing"))),
+        el("div", { class: "w-three" }, take(number(region, index, "strength", "Strength", 1, 0, 2, 1)), take(number(region, index, "start", "From step, %", 0, 0, 1, 100)), take(number(region, index, "end", "Until, %", 1, 0, 1, 100))),
+        edges,
+        el("div", { class: "w-row w-region-tools" }, press("up", `Bring region ${number_} to the front`, "Nearer: drawn over the others", () => store.order(region.id, 1), { disabled: index === count - 1, "data-key": "up" }),
+          press("down", `Send region ${number_} behind`, "Farther: drawn under the others", () => store.order(region.id, -1), { disabled: index === 0, "data-key": "down" }),
+          press("copy", `Copy region ${number_}`, "Copy", () => store.copy(region.id)), lock)) : null;
+      const item = el("li", { "data-id": region.id, "data-chosen": chosen ? "" : null, onfocusin: (event) => { if (event.target !== pick) store.choose(region.id); } },
+        el("div", { class: "w-row" }, pick, prompt, !full || !chosen ? (region.locked ? lock : null) : null, remove), full ? detail : edges);
+      item.sync = (now) => parts.forEach((input) => { if (input !== document.activeElement) input.sync(now); });
+      return item;
+    }
+    function paint() {
+      const list = store.list(), key = JSON.stringify(list.map((r) => [r.id, boxed(r), Boolean(r.locked)])) + (full ? store.chosen : "");
+      if (key !== built) {
+        const focused = document.activeElement, had = rows.contains(focused) ? [focused.closest("li")?.dataset.id, focused.dataset.key] : null;
+        const caret = had?.[1] && focused.selectionStart;
+        built = key;
+        rows.replaceChildren(...list.map((region, index) => row(region, index, list.length)));
+        list.forEach((region, index) => rows.children[index].sync(region));
+        if (had) { // the row that is chosen now, which may be a copy
+          const again = [...rows.children].find((li) => li.dataset.id === (full ? store.chosen : had[0]))?.querySelector(`[data-key="${had[1] || "prompt"}"]`);
+          again?.focus({ preventScroll: true });
+          if (typeof caret === "number" && again?.type === "text") again.setSelectionRange(caret, caret);
+        }
+      }
+      list.forEach((region, index) => {
+        const item = rows.children[index];
+        item.toggleAttribute("data-chosen", region.id === store.chosen);
+        item.querySelector(".w-region-number").setAttribute("aria-pressed", String(region.id === store.chosen));
+        item.dataset.level = store.level(region.id) || "";
+        item.sync(region);
+      });
+    }
+    const focus = (id) => [...rows.children].find((li) => li.dataset.id === id)?.querySelector("[data-key=prompt]")?.focus();
+    return { rows, paint, place, focus };
+  };
+
   makers.regions = (spec) => {
     let list = [];
-    const map = el("div", { class: "w-region-map", "aria-hidden": "true" });
-    const rows = el("ol", { class: "w-regions" });
-    const add = el("button", { type: "button", class: "w-btn", onclick: () => insert() }, "Add a region");
+    const ratio = () => {
+      const width = doc.field("width"), height = doc.field("height");
+      return width && height ? doc.widget(width) / doc.widget(height) || 1 : 1;
+    };
+    const store = weft.regionStore({ read: () => list, write: (next) => { list = next; doc.set(spec, next); write(); }, ratio });
+    store.keep = (id, found) => weft.keepMask?.(store, id, found);
+    const { stage: map, paint: sketch } = weft.regionCanvas(store, { label: spec.label });
+    const { rows, paint: fill, focus } = weft.regionRows(store);
+    const add = el("button", { type: "button", class: "w-btn w-add-region", onclick: () => store.add({}) }, "Add a region");
+    const large = el("button", { type: "button", class: "w-btn w-quiet", onclick: () => weft.openTab("Regions") }, "Open large");
     const text = el("textarea", { class: "w-text w-code", rows: 8, spellcheck: "false", "aria-label": `${spec.label} as JSON` });
     const wrong = el("p", { class: "w-fault-own", role: "alert", hidden: true });
-    const body = el("div", { class: "w-region-body", role: "group", "aria-label": spec.label }, map, rows, el("div", { class: "w-row" }, add),
+    const body = el("div", { class: "w-region-body", role: "group", "aria-label": spec.label }, map, rows, el("div", { class: "w-row" }, add, large),
       el("details", {}, el("summary", { class: "w-link" }, "As text (strength, start, end, avoid)"), text, wrong));
     const box = field(spec, body, { wide: true });
 
     const tell = (fault) => { wrong.textContent = fault; wrong.hidden = !fault; };
-    const put = (next) => { list = next; doc.set(spec, next); write(); sketch(); };
-    const change = (index, part) => put(list.map((r, i) => (i === index ? { ...r, ...part } : r)));
-    const write = () => { text.value = JSON.stringify(list, null, 1); tell(""); };
+    const write = () => { if (text !== document.activeElement) text.value = JSON.stringify(list, null, 1); tell(""); };
     text.addEventListener("change", () => {
-      try { put(JSON.parse(text.value)); paint(); } catch (error) { tell(`This is not JSON: ${error.message}`); }
+      try { list = JSON.parse(text.value); doc.set(spec, list); tell(""); paint(); } catch (error) { tell(`This is not JSON: ${error.message}`); }
     });
-    function insert() {
-      const taken = new Set(plain(list) ? list.map((r) => r.id) : []);
-      let number = taken.size + 1;
-      while (taken.has(`r${number}`)) number += 1;
-      put([...(plain(list) ? list : []), { id: `r${number}`, prompt: "", box: [0.25, 0.25, 0.75, 0.75] }]);
-      paint();
-      rows.lastElementChild.querySelector("input").focus();
-    }
-    function sketch() {
-      const width = doc.field("width"), height = doc.field("height");
-      const ratio = width && height ? doc.widget(width) / doc.widget(height) || 1 : 1;
-      map.style.aspectRatio = String(ratio);
-      map.style.width = `min(100%, ${Math.round(220 * ratio)}px)`;
-      map.replaceChildren(...(plain(list) ? list : []).map((region, index) => {
-        if (!boxed(region)) return null;
-        const [x0, y0, x1, y1] = region.box.map((edge) => 100 * Number(edge));
-        return el("i", { style: `left:${x0}%;top:${y0}%;width:${x1 - x0}%;height:${y1 - y0}%;--w-hue:${hue(index)}` }, String(index + 1));
-      }).filter(Boolean));
-    }
-    function edge(index, at) {
-      const name = `${EDGES[at]} of region ${index + 1}, percent`;
-      const input = el("input", { class: "w-text w-number", type: "number", min: 0, max: 100, step: 1, "aria-label": name, value: Math.round(list[index].box[at] * 1000) / 10 });
-      input.addEventListener("change", () => {
-        if (!Number.isFinite(input.valueAsNumber)) return;
-        change(index, { box: list[index].box.map((old, i) => (i === at ? Math.round(input.valueAsNumber * 100) / 10000 : old)) });
-      });
-      return el("label", { class: "w-edge" }, el("span", { class: "w-help" }, EDGES[at]), input);
-    }
-    function row(region, index) {
-      const prompt = el("input", { class: "w-text", type: "text", value: String(region.prompt ?? ""), placeholder: "What shows there", "aria-label": `Prompt of region ${index + 1}` });
-      prompt.addEventListener("input", () => change(index, { prompt: prompt.value }));
-      const remove = el("button", { type: "button", class: "w-square", "aria-label": `Remove region ${index + 1}`, title: "Remove", onclick: () => { put(list.filter((_, i) => i !== index)); paint(); add.focus(); } }, icon("bin"));
-      return el("li", {}, el("div", { class: "w-row" }, el("b", { class: "w-region-number", style: `--w-hue:${hue(index)}` }, String(index + 1)), prompt, remove),
-        boxed(region) ? el("div", { class: "w-edges" }, ...EDGES.map((_, at) => edge(index, at))) : el("p", { class: "w-help" }, "A painted mask; see it as text."));
-    }
     function paint() {
-      rows.replaceChildren(...(plain(list) ? list.map(row) : []));
+      map.style.aspectRatio = String(ratio());
+      map.style.width = `min(100%, ${Math.round(260 * ratio())}px)`;
+      fill();
       sketch();
     }
-    return { input: add, box, resize: sketch, show: (value) => { list = value ?? []; paint(); write(); } };
+    store.onchange = store.onchoose = paint;
+    store.onask = focus;
+    return { input: add, box, resize: paint, show: (value) => { list = value ?? []; weft.needMasks?.(list, paint); paint(); write(); } };
   };
 })();

@@ -26,6 +26,7 @@ from studio.ui.history_tab import HistoryTab
 from studio.ui.owners import Owners
 from studio.ui.pictures import Pictures
 from studio.ui.public_api import PublicApi
+from studio.ui.regions_tab import RegionsTab, start_of
 from studio.ui.theme import gradio_theme
 from studio.ui.web import Guard, PageFiles
 
@@ -43,6 +44,7 @@ def build(studio: Studio) -> gr.Blocks:
     owners = Owners(studio.settings.home, public=studio.policy.is_public)
     pictures = Pictures(studio, owners)
     create_tab, history_tab = CreateTab(studio, owners, pictures), HistoryTab(studio, owners, pictures)
+    regions_tab = RegionsTab(studio, owners)
     graph_tab = GraphTab(studio, owners, create_tab.templates)
     files = PageFiles(studio.settings.assets_folder)
     view = partial(gr.HTML, apply_default_css=False, head=files.script_tag())
@@ -69,6 +71,7 @@ def build(studio: Studio) -> gr.Blocks:
                     js_on_load=OPEN + "window.weft.create(at, {props, trigger, watch}); "
                     "// its events: 'run' 'stop' 'reuse' 'open' 'parked' 'choose' 'examine' 'bring'",
                 )
+            regions = _desk_tab(view, "Regions", start_of(studio, "regions"), "lint plan mask masks")
             with gr.Tab("Graph", id="graph"):
                 graph = view(
                     "{}",
@@ -136,6 +139,12 @@ def build(studio: Studio) -> gr.Blocks:
         graph.hand_out(graph_tab.hand_out, [graph], [graph], **{**PRIVATE, "trigger_mode": "multiple"})
         history.search(history_tab.search, [visitor], [history], **{**PRIVATE, "trigger_mode": "always_last"})
         history.mark(history_tab.mark, [visitor], [history], **{**PRIVATE, "trigger_mode": "multiple"})
+        if regions is not None:
+            often = {**PRIVATE, "trigger_mode": "multiple"}
+            regions.lint(regions_tab.lint, None, [regions], **{**PRIVATE, "trigger_mode": "always_last"})
+            regions.plan(regions_tab.plan, None, [regions], **PRIVATE)
+            regions.mask(regions_tab.mask, [visitor], [regions], **often)
+            regions.masks(regions_tab.masks, None, [regions], **often)
         demo.load(history_tab.shelf, [visitor], [visitor, shelf], **PRIVATE).then(
             attach, [visitor], [status], **follow
         )
@@ -144,6 +153,24 @@ def build(studio: Studio) -> gr.Blocks:
     demo.weft_routes = [*files.routes(), *pictures.routes(), *graph_routes(studio)]
     demo.weft_head = files.head()
     return demo
+
+
+def _desk_tab(view: partial[gr.HTML], title: str, start: object, events: str) -> gr.HTML | None:
+    """A tab over a ready workflow (assets/ui/desk.js); None where that workflow cannot run here."""
+    if start is None:
+        return None
+    name = title.lower()
+    with gr.Tab(title, id=name, render_children=True):
+        return view(
+            "{}",
+            html_template=MOUNT,
+            elem_id=f"weft-{name}",
+            elem_classes="weft-desk",
+            desk=start,
+            js_on_load=f"const at = element.querySelector('.weft-mount'); "
+            f"window.weft.{name}Tab(at, {{props, trigger, watch}}); // its events: "
+            + " ".join(f"'{event}'" for event in events.split()),
+        )
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,8 @@ CSP = (
     "object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors {ancestors}"
 )
 SCRIPTS = (  # in this order
-    "weft.js", "chrome.js", "stage.js", "fields.js", "regions.js", "templates.js", "create.js", "history.js",
+    "weft.js", "chrome.js", "stage.js", "fields.js", "region_canvas.js", "regions.js", "templates.js",
+    "create.js", "history.js", "desk.js", "regions_tab.js",
 )  # fmt: skip
 
 
@@ -164,7 +165,7 @@ class PageFiles:
         self._icons = assets / "icons"
         self._graph = assets / "graph" / "dist"
         self._script = "\n".join((self._ui / name).read_text("utf-8") for name in SCRIPTS)
-        self._style = (assets / "theme.css").read_text("utf-8")
+        self._style = (assets / "theme.css").read_text("utf-8") + (self._ui / "tabs.css").read_text("utf-8")
 
     def script_tag(self) -> str:
         return f'<script src="weft/page.js?v={_version(self._script)}"></script>'

@@ -1,0 +1,109 @@
+// A desk: what a tab edits. It is the page's own document where that fits, else a ready workflow laid out beside it,
+// which becomes the page's document with the first change or run. So looking into a tab never changes anything.
+(() => {
+  "use strict";
+  const weft = window.weft;
+  const { el, doc, run } = weft;
+  const KEPT = ["prompt", "avoid", "seed", "model", "width", "height"];
+  const copy = (value) => JSON.parse(JSON.stringify(value));
+  const tabs = []; // {root, run, show} of the tabs that stand on a desk
+
+  /** `start`: {document, panel, template} from Python; `fits(doc)`: whether the page's document is meant already. */
+  weft.desk = (start, fits) => {
+    const draft = { document: copy(start.document), panel: start.panel };
+    const desk = {
+      start, touched: false,
+      get own() { return Boolean(doc.current) && fits(doc); },
+      get document() { return desk.own ? doc.current : draft.document; },
+      get panel() { return desk.own ? doc.panel : draft.panel; },
+      field: (role) => desk.panel.find((f) => f.role === role),
+      find: (node, widget) => desk.panel.find((f) => f.node === node && f.widget === widget) || { node, widget },
+      node: (id) => desk.document.nodes.find((n) => n.id === id),
+      get(spec, fallback = undefined) {
+        const value = spec && desk.node(spec.node)?.widgets?.[spec.widget];
+        return value === undefined ? spec?.default ?? fallback : value;
+      },
+      set(spec, value) {
+        if (!spec || !desk.node(spec.node)) return;
+        desk.take();
+        doc.set(spec, value);
+      },
+      /** What a person set in the page's document comes along, as with the template cards. */
+      carry() {
+        if (desk.own || !doc.current) return false;
+        let fresh = false;
+        for (const role of KEPT) {
+          const from = doc.field(role), to = draft.panel.find((f) => f.role === role), value = from && doc.widget(from);
+          if (!from || !to || (role === "prompt" && !String(value).trim())) continue;
+          const node = draft.document.nodes.find((n) => n.id === to.node);
+          fresh ||= role === "prompt" && node.widgets[to.widget] !== value;
+          node.widgets[to.widget] = value;
+        }
+        return fresh;
+      },
+      lay(document, panel = start.panel) { draft.document = copy(document); draft.panel = panel; },
+      take() { if (!desk.own) weft.adopt(copy(draft.document), draft.panel, start.template); },
+    };
+    return desk;
+  };
+
+  /** Registers a tab: `show()` when it comes into view or the document changes there, `run()` for Ctrl+Enter. */
+  weft.onDesk = (root, { show, run: act }) => {
+    const tab = { root, show, run: act, seen: false };
+    tabs.push(tab);
+    new IntersectionObserver((entries) => {
+      const seen = entries.some((entry) => entry.isIntersecting);
+      if (seen && !tab.seen) show(true);
+      tab.seen = seen;
+    }).observe(root);
+    weft.on("document", () => { if (root.offsetParent) show(false); });
+  };
+  window.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey) || document.querySelector("dialog[open]")) return;
+    const tab = tabs.find((t) => t.root.offsetParent);
+    if (!tab) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    if (!run.live) tab.run();
+  }, true);
+
+  /** A prompt with a line under it that names words the model cannot know. */
+  weft.promptBox = ({ label, rows = 3, placeholder = "", oninput, extra = null }) => {
+    const input = el("textarea", { class: "w-text w-serif", rows, placeholder, spellcheck: "true" });
+    const unknown = el("p", { class: "w-unknown", hidden: true, role: "status" });
+    const box = weft.field({ label, node: "", widget: "" }, input, { wide: true, extra });
+    box.removeAttribute("data-node");
+    box.append(unknown);
+    const check = () => {
+      const found = weft.vocabulary?.size ? weft.unknownWords(input.value, weft.vocabulary) : [];
+      unknown.hidden = !found.length;
+      unknown.textContent = found.length ? `Not known to this model: ${found.map((f) => f.word + (f.near.length ? ` (perhaps ${f.near[0]}?)` : "")).join(", ")}.` : "";
+    };
+    let wait = 0;
+    input.addEventListener("input", () => { oninput(input.value); clearTimeout(wait); wait = setTimeout(check, 350); });
+    return { input, box, show(value) { if (input !== document.activeElement || input.value !== value) input.value = value ?? ""; check(); } };
+  };
+
+  /** The button that starts and stops, in the words of a tab. */
+  weft.goButton = (id, word, act) => {
+    const go = el("button", { type: "button", class: "w-go", id, onclick: () => (run.live ? weft.stop() : act()) });
+    weft.on("run", () => {
+      go.classList.toggle("w-stop", run.live);
+      go.replaceChildren(weft.icon(run.live ? "stop" : "go"), run.live ? "Stop" : word, el("kbd", { "aria-hidden": "true" }, run.live ? "Esc" : "Ctrl ↵"));
+    });
+    return go;
+  };
+  /** Fits an element with an aspect into its mat. */
+  weft.fitInto = (mat, element, ratio) => {
+    const fit = () => {
+      const style = getComputedStyle(mat), wide = mat.clientWidth - 2 * parseFloat(style.paddingLeft);
+      if (wide <= 0) return;
+      const high = matchMedia("(max-width: 900px)").matches ? Infinity : mat.clientHeight - 2 * parseFloat(style.paddingTop);
+      const width = Math.floor(Math.min(wide, high * ratio()));
+      element.style.width = `${width}px`;
+      element.style.height = `${Math.floor(width / ratio())}px`;
+    };
+    new ResizeObserver(fit).observe(mat);
+    return fit;
+  };
+})();

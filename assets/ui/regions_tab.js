@@ -1,0 +1,210 @@
+// Regions: the layout of the page's document on a large canvas, with its list beside it and the result underneath.
+(() => {
+  "use strict";
+  const weft = window.weft;
+  const { el, icon, on, doc, run, parse } = weft;
+  const SETTINGS = ["mode", "base_ratio", "steps", "cfg_scale", "width", "height"];
+
+  weft.regionsTab = (root, { props, trigger, watch }) => {
+    const field = (panel) => panel.find((f) => f.kind === "regions");
+    const desk = weft.desk(props.desk, (d) => Boolean(field(d.panel)));
+    const spec = () => field(desk.panel);
+    const prompt = () => { const at = spec(); return desk.panel.find((f) => f.node === at.node && f.widget === "prompt") || desk.field("prompt"); };
+    const size = () => ["width", "height"].map((role) => Number(desk.get(desk.field(role), 256)) || 256);
+    const ratio = () => size()[0] / size()[1];
+
+    // the canvas and its tools
+    const store = weft.regionStore({ read: () => desk.get(spec()) ?? [], write: (list) => { desk.set(spec(), list); }, ratio });
+    const { stage, paint: sketch, tool, picture } = weft.regionCanvas(store, { label: "Regions" });
+    const tools = [["box", "box", "Boxes"], ["paint", "brush", "Paint"], ["erase", "eraser", "Erase"]].map(([name, glyph, label]) =>
+      el("button", { type: "button", class: "w-tool", "data-tool": name, "aria-pressed": String(name === "box"), onclick: () => use(name) }, icon(glyph), label));
+    const wide = el("input", { type: "range", min: 2, max: 40, step: 1, value: 12, "aria-label": "Width of the brush", oninput: () => { tool.size = wide.valueAsNumber / 100; } });
+    const widths = el("label", { class: "w-tool-width", hidden: true }, el("span", {}, "Width"), wide);
+    const undo = el("button", { type: "button", class: "w-tool", id: "weft-regions-undo", "aria-label": "Undo", title: "Undo", onclick: () => store.undo() }, icon("undo"), el("span", { class: "w-tool-short" }, "Undo"));
+    const boxes = el("button", { type: "button", class: "w-tool", "aria-pressed": "true", "aria-label": "Show boxes", title: "Show boxes", onclick: () => {
+      const shown = boxes.getAttribute("aria-pressed") !== "true";
+      boxes.setAttribute("aria-pressed", String(shown));
+      stage.classList.toggle("w-bare", !shown);
+    } }, icon("eye"), el("span", { class: "w-tool-short" }, "Show boxes"));
+    const bar = el("div", { class: "w-tools", role: "toolbar", "aria-label": "Tools of the canvas" }, el("div", { class: "w-tool-group", role: "group", "aria-label": "Tool" }, ...tools), widths, el("span", { class: "w-spread" }), undo, boxes);
+    const mat = el("div", { class: "w-mat w-region-mat" }, stage);
+    const fit = weft.fitInto(mat, stage, ratio);
+    const caption = el("div", { class: "w-caption" });
+
+    // the list
+    const words = weft.promptBox({ label: "The whole picture", placeholder: "A red star on the left and a blue house on the right, at night", oninput: (text) => { desk.set(prompt(), text); lint(); },
+      extra: el("button", { type: "button", class: "w-link", id: "weft-lay-out", onclick: () => layOut() }, "Turn into boxes") });
+    const { rows, paint: fill, focus } = weft.regionRows(store, { full: true });
+    const none = el("p", { class: "w-help w-none", id: "weft-no-regions" }, "No regions yet. Drag on the canvas to draw the first, or write a sentence above and press “Turn into boxes”.");
+    const add = el("button", { type: "button", class: "w-btn w-add-region", onclick: () => { use("box"); store.add({}); } }, icon("box"), "Add a region");
+    const found = el("ul", { class: "w-findings", id: "weft-findings", role: "status", hidden: true });
+    const said = el("p", { class: "w-unknown", role: "status", hidden: true });
+    const go = weft.goButton("weft-try", "Try", () => act());
+    const more = el("details", { class: "w-more" }, el("summary", {}, icon("chevron"), "More settings"));
+    const rest = el("input", { class: "w-text", type: "text", placeholder: "The prompt of the whole picture", "aria-label": "Behind the regions", oninput: () => desk.set({ node: spec().node, widget: "background" }, rest.value) });
+    const form = el("section", { class: "w-form", "aria-label": "Regions" }, words.box,
+      el("div", { class: "w-field" }, el("div", { class: "w-label" }, el("span", {}, "Regions"), el("span", { class: "w-help" }, "later ones lie on top")), none, rows, el("div", { class: "w-row" }, add)),
+      el("div", { class: "w-run" }, said, found, go), more);
+    root.append(el("div", { class: "weft w-create w-regions-tab" }, el("section", { class: "w-stage", "aria-label": "Canvas" }, bar, mat, caption), form));
+
+    let settings = [], settingsOf = null, wait = 0, lastPicture = null;
+    function use(name) {
+      tool.name = name;
+      for (const button of tools) button.setAttribute("aria-pressed", String(button.dataset.tool === name));
+      widths.hidden = name === "box";
+      sketch();
+    }
+    function say(text) { said.textContent = text; said.hidden = !text; }
+
+    store.onchange = (done) => { paint(); if (done) lint(); };
+    store.onchoose = () => paint();
+    store.onask = (id) => { paint(); focus(id); };
+    const keepers = {}, asked = new Set();
+    weft.keepMask = (owner, id, mask) => { // of this list, or that of Create
+      const name = id.slice(0, 90);
+      keepers[name] = [owner, id];
+      trigger("mask", { region: name, data: mask.data });
+    };
+    store.keep = (id, mask) => weft.keepMask(store, id, mask);
+    const waiting = []; // painters that need masks from the studio
+    weft.needMasks = (list, painter) => {
+      const files = (store.plain(list) ? list : []).map((r) => r.shape === "mask" && r.mask?.file).filter((file) => file && !weft.masks[file]);
+      if (!files.length) return;
+      waiting.push(painter);
+      const fresh = files.filter((file) => !asked.has(file));
+      fresh.forEach((file) => asked.add(file));
+      if (fresh.length) trigger("masks", { files: fresh });
+    };
+    async function take(masks) {
+      await Promise.all(Object.entries(masks).map(async ([file, address]) => {
+        const image = new Image();
+        image.src = address;
+        await image.decode().catch(() => {});
+        if (image.naturalWidth) weft.masks[file] = weft.maskFrom(image, image.naturalWidth / image.naturalHeight);
+      }));
+      waiting.splice(0).forEach((painter) => painter());
+    }
+
+    function paint() {
+      const list = store.list();
+      if (store.chosen && !store.get(store.chosen)) store.chosen = null;
+      none.hidden = Boolean(list.length);
+      undo.disabled = !store.undoable;
+      fill();
+      sketch();
+    }
+    function lint() {
+      clearTimeout(wait);
+      wait = setTimeout(() => {
+        const [width, height] = size();
+        trigger("lint", { prompt: String(desk.get(prompt()) ?? ""), regions: desk.get(spec()) ?? [], width, height });
+      }, 350);
+    }
+    function findings(list) {
+      const levels = {};
+      for (const f of [...list].reverse()) for (const id of f.regions) if (f.level !== "note") levels[id] = f.level;
+      store.tell(levels);
+      const shown = list.filter((f) => f.level !== "note" || list.length < 3);
+      found.hidden = !shown.length;
+      found.replaceChildren(...shown.map((f) => el("li", { "data-level": f.level }, el("span", {}, el("b", {}, f.level === "error" ? "Will not show: " : f.level === "note" ? "Note: " : "Mind: "), `${f.message} ${f.hint}`),
+        f.regions.length ? el("button", { type: "button", class: "w-link", onclick: () => { store.choose(f.regions[0]); stage.focus(); } }, "Show") : null)));
+      paint();
+    }
+    function layOut() {
+      const text = String(desk.get(prompt()) ?? "").trim();
+      if (!text) { say("Write first what the picture shows."); return words.input.focus(); }
+      const [width, height] = size();
+      trigger("plan", { prompt: text, width, height });
+    }
+    function planned({ regions, background, passed }) {
+      if (!regions.length) return say("The sentence names no thing that could get a box.");
+      store.chosen = null;
+      const ground = background && !/^(in|at|by|on|under)/.test(background) ? `with ${background}` : background;
+      store.put(regions.map((r) => ({ ...r, prompt: ground ? `${r.prompt} ${ground}`.trim() : r.prompt })));
+      say(passed.length ? `No box for: ${passed.join(", ")}. It stays in the prompt of the whole picture.` : "");
+    }
+
+    function show(fresh) {
+      desk.carry();
+      if (fresh && !desk.own) adapt();
+      words.show(desk.get(prompt()));
+      rest.value = desk.get({ node: spec().node, widget: "background" }) ?? "";
+      setUp();
+      weft.needMasks(desk.get(spec()), paint);
+      fit();
+      paint();
+      under();
+      lint();
+    }
+    // A prompt of one's own comes along from Create; the ready boxes belong to another sentence then.
+    function adapt() {
+      const start = props.desk.document.nodes.find((n) => n.id === spec().node).widgets;
+      const node = desk.node(spec().node);
+      if (node.widgets.prompt !== start.prompt) node.widgets[spec().widget] = [];
+    }
+    function setUp() {
+      const specs = desk.panel.filter((f) => SETTINGS.includes(f.widget) || f.role === "avoid" || f.role === "seed"), key = JSON.stringify(specs.map((f) => [f.node, f.widget]));
+      if (settingsOf !== key) {
+        settingsOf = key;
+        settings = specs.map((f) => ({ spec: f, ...(weft.makers[f.kind] || weft.makers.shown)(f) }));
+        const body = el("div", { class: "w-more-body" }, el("label", { class: "w-field w-wide" }, el("span", { class: "w-label" }, "Behind the regions"), rest), ...settings.map((s) => s.box));
+        for (const kind of ["pointerdown", "focusin"]) body.addEventListener(kind, () => desk.take(), true);
+        more.replaceChildren(more.firstElementChild, body);
+      }
+      for (const s of settings) s.show(desk.get(s.spec));
+    }
+    on("widget", ({ field: changed }) => {
+      if (!root.offsetParent) return;
+      if (changed.role === "width" || changed.role === "height") { fit(); paint(); under(); }
+    });
+
+    // what lies under the boxes
+    const fits = (p) => Math.abs(p.width / p.height - ratio()) < 0.02;
+    function under() {
+      const p = lastPicture && fits(lastPicture) ? lastPicture : weft.pictures.list.find((q) => !weft.titled(q) && fits(q));
+      if (!run.live) picture(p?.url || null);
+      caption.replaceChildren(...(p ? [el("div", { class: "w-caption-text" }, el("p", {}, weft.named(p)), el("p", { class: "w-facts" }, weft.facts_of(p))),
+        el("div", { class: "w-actions" }, weft.editThis ? el("button", { type: "button", class: "w-btn", onclick: () => weft.editThis(p) }, "Edit this") : null, ...weft.saveLinks(p))] : [el("p", { class: "w-help" }, "Your picture will lie under the boxes.")]));
+    }
+    on("run", (snapshot) => {
+      if (!run.live || !desk.own) return void (root.offsetParent && under());
+      const image = Object.values(snapshot.nodes).map((n) => n.image).filter(Boolean).pop();
+      if (image) picture(image, true);
+    });
+    on("pictures", () => { if (root.offsetParent) under(); });
+    on("made", () => {
+      const own = weft.pictures.made.find((p) => desk.own && !weft.titled(p) && fits(p));
+      if (own) lastPicture = own;
+      if (root.offsetParent) under();
+    });
+
+    function act(tries = 40) {
+      if (store.waiting && tries) return void setTimeout(() => act(tries - 1), 100); // a mask is on its way
+      say(store.list().length ? "" : "No region is drawn, so the prompt of the whole picture paints it all.");
+      desk.take();
+      weft.generate();
+    }
+    weft.regionFrom = (part, prompts) => { // another tab sends a mask
+      desk.carry();
+      if (!desk.own) { adapt(); if (prompts && desk.get(prompt()) !== prompts) { desk.set(prompt(), prompts); desk.set(spec(), []); } }
+      const id = store.add(part, { focus: false });
+      weft.openTab("Regions");
+      store.choose(id);
+      show(false);
+    };
+
+    watch("value", () => {
+      const message = parse(props.value);
+      if (message.says) say(message.says);
+      if (message.findings) findings(message.findings);
+      if (message.planned) planned(message.planned);
+      if (message.masks) take(message.masks);
+      if (message.mask) {
+        const [owner, id] = keepers[message.mask.region] || [];
+        if (message.mask.fault) say(message.mask.fault);
+        else owner?.stored(id, message.mask.value);
+      }
+    });
+    weft.onDesk(root, { show, run: act });
+  };
+})();

@@ -1,0 +1,162 @@
+"""The Regions tab: a layout is looked over, planned from a sentence, and its painted masks are stored.
+
+The layout itself is a widget of the page's document; nothing of it is kept here. Masks are stored pictures,
+known by their hash.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from studio.errors import BadDocument, StudioError
+from studio.graph.document import to_json
+from studio.graph.widgets import RegionsWidget
+from studio.layout.data import layout_json
+from studio.layout.lint import lint
+from studio.layout.plan import plan_sentence
+from studio.pixels import encode, read_picture, shrink, to_array, to_mask
+from studio.ui import bus
+from studio.ui.forms import panel
+from studio.ui.owners import Owners
+from studio.ui.uploads import Uploads
+from studio.values import Layout, Mask, Region
+
+if TYPE_CHECKING:
+    from studio.studio import Studio
+
+MOST_FOUND = 8  # findings told at once
+MASK_SIDE = 256
+PATCH = 16  # pixels of a token
+PLAIN = ("name", "prompt", "negative", "strength", "start", "end", "role", "locked")
+
+
+def start_of(studio: Studio, name: str) -> dict[str, object] | None:
+    """A ready workflow as a tab of the page starts from it; None where it cannot run here."""
+    try:
+        document = studio.workflow(name)
+    except StudioError:
+        return None
+    if any(studio.registry.find(node.kind) is None for node in document.nodes):
+        return None
+    return {"document": to_json(document), "panel": panel(document, studio.registry), "template": name}
+
+
+class RegionsTab:
+    """Handlers of the Regions tab; event data comes from a browser and is checked."""
+
+    def __init__(self, studio: Studio, owners: Owners) -> None:
+        self._studio = studio
+        self._owners = owners
+        self._uploads = Uploads(studio)
+
+    def lint(self, event: gr.EventData) -> str:
+        """What the linter says of a layout: {"findings"}. Event data: `prompt`, `regions`, `width`,
+        `height`."""
+        data = _data(event)
+        try:
+            layout = Layout(self._text(data, "prompt"), self._regions(data.get("regions")))
+            width, height = (_side(data.get(name)) for name in ("width", "height"))
+            found = lint(layout, tokens=(max(1, height // PATCH), max(1, width // PATCH)))
+        except StudioError as error:
+            return bus.dump({"findings": [], "says": str(error)})
+        told = [f.as_json() for f in found if f.about not in ("prompt", "regions")][:MOST_FOUND]
+        return bus.dump({"findings": told, "says": ""})
+
+    def plan(self, event: gr.EventData) -> str:
+        """A sentence turned into regions: {"planned"}. Event data: `prompt`, `width`, `height`."""
+        data = _data(event)
+        try:
+            sentence = self._text(data, "prompt")
+            width, height = (_side(data.get(name)) for name in ("width", "height"))
+            layout, reading = plan_sentence(sentence, aspect=width / height)
+        except StudioError as error:
+            return bus.dump({"says": str(error)})
+        found = layout_json(layout)
+        for region in found["regions"]:
+            region["box"] = [round(edge, 4) for edge in region["box"]]
+        passed = [words[:80] for words in reading.passed_over[:MOST_FOUND]]
+        return bus.dump({"planned": {**found, "passed": passed}})
+
+    def mask(self, token: object, event: gr.EventData) -> str:
+        """Stores a painted mask: {"mask"}. Event data: `region` (its id), `data` (a PNG, base64)."""
+        data = _data(event)
+        region = data.get("region")
+        if not isinstance(region, str) or len(region) > 100:
+            return bus.dump({"says": "The page sent no usable mask. Reload it."})
+        try:
+            self._owners.owner(token)
+            stored = self._uploads.store(self._bytes(data.get("data")), f"mask of {region}")
+        except (binascii.Error, StudioError) as error:
+            says = str(error) if isinstance(error, StudioError) else "The mask did not arrive whole."
+            return bus.dump({"mask": {"region": region, "fault": says}})
+        return bus.dump({"mask": {"region": region, "value": stored["value"]}})
+
+    def masks(self, event: gr.EventData) -> str:
+        """Masks of a layout that the page has not seen yet: {"masks": data addresses by hash}. Event data:
+        `files`."""
+        files = _data(event).get("files")
+        found: dict[str, str] = {}
+        for file in files[:64] if isinstance(files, list) else ():
+            try:
+                data = self._studio.history.upload(str(file)).read_bytes()
+                picture = encode(shrink(read_picture(data), MASK_SIDE))
+            except (OSError, ValueError, StudioError):
+                continue
+            found[str(file)] = "data:image/png;base64," + base64.b64encode(picture).decode()
+        return bus.dump({"masks": found})
+
+    def _bytes(self, data: object) -> bytes:
+        most = self._studio.policy.max_upload_bytes
+        if not isinstance(data, str) or len(data) > most // 3 * 4 + 4:
+            raise BadDocument("The page sent no usable picture.", hint="Reload the page.")
+        return base64.b64decode(data, validate=True)
+
+    def _text(self, data: Mapping[str, Any], name: str) -> str:
+        text = data.get(name)
+        if not isinstance(text, str):
+            raise BadDocument(f"The page sent no usable {name}.", hint="Reload the page.")
+        self._studio.policy.check_prompt(text, socket=name)
+        return text
+
+    def _regions(self, regions: object) -> tuple[Region, ...]:
+        """The regions of a page's list, with their masks opened. Raises StudioError."""
+        self._studio.policy.check_json(len(json.dumps(regions, default=str).encode("utf-8", "replace")))
+        message, hint = RegionsWidget().problem(regions) or ("", "")
+        if message or not isinstance(regions, list):
+            raise BadDocument(message or "The page sent no regions.", hint=hint)
+        found = []
+        for entry in regions:
+            plain = {name: entry[name] for name in PLAIN if name in entry}
+            box = tuple(float(edge) for edge in entry.get("box", (0, 0, 1, 1)))
+            mask = self._opened(entry) if entry.get("shape", "mask") == "mask" else None
+            found.append(Region(entry["id"], box=box, mask=mask, **{"prompt": "", **plain}))  # type: ignore[arg-type]
+        return tuple(found)
+
+    def _opened(self, entry: Mapping[str, Any]) -> Mask | None:
+        reference = entry.get("mask")
+        if reference is None:
+            return None
+        try:
+            data = self._studio.history.upload(reference["file"]).read_bytes()
+        except OSError:
+            raise StudioError("The mask of a region is gone.", hint="Paint it again.") from None
+        pixels = to_array(read_picture(data))
+        light = pixels[..., :3].mean(axis=-1)
+        return to_mask(light * pixels[..., 3] if pixels.shape[-1] == 4 else light)
+
+
+def _data(event: gr.EventData) -> Mapping[str, Any]:
+    return event._data if isinstance(event._data, dict) else {}
+
+
+def _side(value: object) -> int:
+    """A side of a picture in pixels, as it may be."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 16 <= value <= 16384:
+        return 256
+    return value
