@@ -90,7 +90,7 @@ def test_no_help_is_torn(studio: Studio) -> None:
         assert helps == {line.name: line.help for line in own if line.help}, kind
         said = Counter(f"{prose} {' '.join(f'{name}: {text}' for name, text in helps.items())}".split())
         assert said == Counter(spec.help.replace("`", "").split()) or "`" in spec.help, kind
-        assert not re.search(r"^\s+\S", prose, re.MULTILINE), f"{kind}: a torn line stands in the prose"
+        assert not re.search(r"^[ \t]+\S", prose, re.MULTILINE), f"{kind}: a torn line stands in the prose"
 
 
 def test_every_node_socket_and_widget_is_documented(studio: Studio) -> None:
