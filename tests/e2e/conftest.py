@@ -40,6 +40,7 @@ def _load(name: str) -> None:
 
 
 _load("hands")
+_load("graph_hands")
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""The committed bundle of the graph editor: made from these sources, with every notice; tests of its rules."""
+"""The committed bundle of the graph editor: made from these sources, with every notice; its rules tested."""
 
 from __future__ import annotations
 

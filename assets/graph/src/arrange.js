@@ -10,7 +10,7 @@ export function arrange(doc, sizes = {}) {
   const edges = doc.edges.filter((e) => has.has(e.from[0]) && has.has(e.to[0]) && e.from[0] !== e.to[0]);
   const into = new Map(ids.map((id) => [id, []])), out = new Map(ids.map((id) => [id, []]));
   for (const e of edges) { into.get(e.to[0]).push(e.from[0]); out.get(e.from[0]).push(e.to[0]); }
-  const rank = ranks(ids, into, out);
+  const rank = balanced(ranks(ids, into, out), ids, into, sizes);
   const columns = [];
   for (const id of ids) (columns[rank.get(id)] ||= []).push(id);
   const rows = columns.map((c) => c || []);
@@ -36,6 +36,20 @@ function ranks(ids, into, out) {
   for (const id of ids) {
     const users = out.get(id).map((next) => rank.get(next));
     if (!into.get(id).length && users.length) rank.set(id, Math.max(0, Math.min(...users) - 1));
+  }
+  return rank;
+}
+
+/** Starts move one column to the left, as long as that makes the tall column shorter than the other. */
+function balanced(rank, ids, into, sizes) {
+  const tall = [];
+  for (const id of ids) tall[rank.get(id)] = (tall[rank.get(id)] || 0) + sizeOf(sizes, id)[1] + GAP_Y;
+  for (const id of [...ids].reverse()) {
+    const at = rank.get(id), high = sizeOf(sizes, id)[1] + GAP_Y;
+    if (into.get(id).length || at < 1 || (tall[at - 1] || 0) + high > tall[at] - high / 2) continue;
+    rank.set(id, at - 1);
+    tall[at] -= high;
+    tall[at - 1] = (tall[at - 1] || 0) + high;
   }
   return rank;
 }
@@ -72,6 +86,21 @@ function coordinates(rows, into, out, sizes) {
     x += Math.round((wide + GAP_X) / 8) * 8;
   }
   return found;
+}
+
+/** About how high a node of a kind is drawn, before it is measured. */
+export const heightOf = (spec) => (spec ? 62 + 24 * Math.max(spec.inputs.length, spec.outputs.length) + 31 * Math.min(8, spec.widgets.length) + (spec.widgets.some((w) => w.kind === "prompt") ? 60 : 0) : HEIGHT);
+/** The place nearest to `wish` where a node of this height lies on no other. */
+export function freePlace(doc, wish, sizes = {}, high = HEIGHT) {
+  const boxes = doc.nodes.map((n) => [...(posOf(n) || [0, 0]), ...sizeOf(sizes, n.id)]);
+  const free = ([x, y]) => boxes.every(([u, v, w, h]) => x + WIDTH + 16 < u || u + w + 16 < x || y + high + 16 < v || v + h + 16 < y);
+  for (let ring = 0; ring < 40; ring += 1) {
+    for (let i = 0; i < Math.max(1, ring * 8); i += 1) {
+      const turn = (2 * Math.PI * i) / Math.max(1, ring * 8), spot = [wish[0] + ring * 56 * Math.cos(turn), wish[1] + ring * 44 * Math.sin(turn)];
+      if (free(spot)) return spot;
+    }
+  }
+  return [wish[0] + 32, wish[1] + 32];
 }
 
 /** Whether nodes lie on each other, or so close that it looks like one. */

@@ -133,6 +133,12 @@ test("arranging follows the edges and leaves no overlap, circles too", () => {
   const round = { ...doc, edges: [...doc.edges, { from: ["decode", "sub"], to: ["sample", "many"] }] };
   assert.equal(Object.keys(d.arrange(round)).length, doc.nodes.length);
 });
+test("a new node finds a free place near the wish", () => {
+  const doc = d.place(chain(), { load: [0, 0], sample: [300, 0], decode: [600, 0] });
+  assert.deepEqual(d.freePlace(doc, [0, 900]), [0, 900]);
+  const spot = d.freePlace(doc, [310, 10]);
+  assert.equal(d.overlapping(d.addNode(registry, doc, "load", spot).doc), false);
+});
 test("undo and redo walk whole documents; typing is one step", () => {
   const model = new Model(registry);
   model.load(chain());

@@ -33,16 +33,14 @@ export function Editor({ page }) {
   const onSelection = useCallback((ids) => { setChosen(ids); setHidden(false); }, []);
 
   /** A place for a new node: where asked, else the middle of what is seen, moved on until it is free. */
-  const spot = (point) => {
+  const spot = (point, kind = "") => {
     const flow = api.current?.flow, box = body.current.getBoundingClientRect();
     if (!flow || view !== "canvas") {
       const right = Math.max(-300, ...model.doc.nodes.map((n) => (d.posOf(n) || [0])[0]));
       return [right + 336, (d.posOf(model.doc.nodes.at(-1) || {}) || [0, 0])[1]];
     }
     const at = flow.screenToFlowPosition(point || { x: box.left + box.width / 2 - 130, y: box.top + box.height / 3 });
-    let pos = [at.x, at.y];
-    if (!point) while (model.doc.nodes.some((n) => { const p = d.posOf(n); return p && Math.abs(p[0] - pos[0]) < 24 && Math.abs(p[1] - pos[1]) < 24; })) pos = [pos[0] + 32, pos[1] + 32];
-    return pos;
+    return point ? [at.x, at.y] : d.freePlace(model.doc, [at.x, at.y], api.current.sizes(), d.heightOf(model.registry.nodes[kind]));
   };
   const select = (ids) => { if (view === "canvas") setTimeout(() => api.current?.select(ids)); else if (ids.length === 1) setOpened(ids[0]); };
   const ask = useCallback((point) => setAsked(point), []);
@@ -51,7 +49,7 @@ export function Editor({ page }) {
 
   const choose = ({ kind, socket }) => {
     const { wire, x, y } = asked;
-    let { doc: next, id } = d.addNode(model.registry, model.doc, kind, spot({ x: wire && !wire.out ? x - 290 : x, y }));
+    let { doc: next, id } = d.addNode(model.registry, model.doc, kind, spot(asked.anywhere ? null : { x: wire && !wire.out ? x - 290 : x, y }, kind));
     if (wire && socket) next = wire.out ? d.connect(next, wire.end, [id, socket]) : d.connect(next, [id, socket], wire.end);
     model.change(next);
     setAsked(null);
@@ -64,9 +62,9 @@ export function Editor({ page }) {
     say, title, select,
     refuse: (why) => { if (why) say(why, "bad"); },
     order: (of) => { const at = d.arrange(of); return of.nodes.map((n) => n.id).sort((a, b) => at[a][0] - at[b][0] || at[a][1] - at[b][1]); },
-    add: (kind, point) => { const { doc: next, id } = d.addNode(model.registry, model.doc, kind, spot(point)); model.change(next); select([id]); say(`${title(id)} added.`); return id; },
+    add: (kind, point) => { const { doc: next, id } = d.addNode(model.registry, model.doc, kind, spot(point, kind)); model.change(next); select([id]); say(`${title(id)} added.`); return id; },
     show: (id) => { if (view === "canvas") { api.current?.select([id], { pan: true }); setHidden(false); } else { setOpened(id); setTimeout(() => root.current.querySelector(`[data-node="${CSS.escape(id)}"] button`)?.focus()); } },
-    palette: (point) => { const m = mouse.current, box = body.current.getBoundingClientRect(); const over = m && m.x > box.left && m.x < box.right && m.y > box.top && m.y < box.bottom; ask(point || (over ? { x: m.x, y: m.y } : { x: box.left + Math.min(box.width / 2 - 150, 400), y: box.top + 40 })); },
+    palette: (point) => { const m = mouse.current, box = body.current.getBoundingClientRect(); const over = m && m.x > box.left && m.x < box.right && m.y > box.top && m.y < box.bottom; ask(point || (over ? { x: m.x, y: m.y } : { x: box.left + Math.min(box.width / 2 - 150, 400), y: box.top + 40, anywhere: true })); },
     mend: (id, socket, event) => {
       const node = model.node(id), into = d.inputOf(d.specOf(model.registry, model.doc, node), socket), from = d.sourcesFor(model.registry, model.doc, id, socket).filter((s) => s.spec.outputs.find((o) => o.name === s.name).type === into.type);
       if (from.length === 1) { model.change(d.connect(model.doc, [from[0].id, from[0].name], [id, socket])); say(`Connected to ${from[0].title}.`); return; }

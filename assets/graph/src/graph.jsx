@@ -14,8 +14,9 @@ const weft = window.weft;
 
 weft.graph = async (at, { props, trigger, watch }) => {
   const { doc: shared, run, remember, parse } = weft, { cells } = app;
-  const answer = await fetch("weft/registry.json");
-  const model = new Model(await answer.json());
+  const answer = await fetch("weft/registry.json").then((got) => (got.ok ? got.json() : null)).catch(() => null);
+  if (!answer) return void at.append(weft.el("p", { class: "weft g-lost", role: "alert" }, "The list of nodes could not be read. Reload the page; if that does not help, start Weft again."));
+  const model = new Model(answer);
   Object.assign(app, { model, weft });
   const visible = () => at.offsetParent !== null;
 
@@ -139,16 +140,19 @@ weft.graph = async (at, { props, trigger, watch }) => {
     },
     editRegions(node, widget) {
       flush();
+      const shown = shared.panel.find((f) => f.kind === "regions"); // the Regions tab edits the one that Create shows
+      if (shown?.node === node && shown.widget === widget.name && weft.regionsTab) return weft.openTab("Regions");
       const maker = weft.makers.regions({ node, widget: widget.name, label: widget.label, help: "" });
       maker.show(model.node(node)?.widgets?.[widget.name] ?? []);
-      weft.dialog(widget.label, maker.box);
+      const box = weft.dialog(widget.label, maker.box);
       maker.resize?.();
+      return box;
     },
   };
   weft.on("says", (text) => { if (text && visible()) app.actions.say?.(text); });
 
   // Keys: on the document, because the focus falls to the body when a node goes; only while the editor is seen.
-  const ours = (target) => visible() && !document.querySelector("dialog[open]") && (target === document.body || at.contains(target));
+  const ours = (target) => visible() && !document.querySelector("dialog[open]") && (at.contains(target) || !typing(target));
   const typing = (target) => target.closest?.("input:not([type=range]):not([type=checkbox]):not([type=color]):not([type=file]), textarea, select, [contenteditable]");
   document.addEventListener("keydown", (event) => {
     if (!ours(event.target)) return;

@@ -42,7 +42,7 @@ export function Timing({ id }) {
   if (state?.state) rows.push(["State", <StateWord key="s" state={state} />]);
   if (state?.seconds !== undefined) rows.push(["Took", seconds(state.seconds)]);
   if (state?.reason) rows.push(["Because", state.reason]);
-  if (plan) rows.push(["Next run", [PLANNED[plan.action], plan.reason].filter(Boolean).join(": ")], ...(plan.seconds && plan.action === "run" ? [["About", seconds(plan.seconds)]] : []));
+  if (plan) rows.push(["Next run", [PLANNED[plan.action], plan.reason].filter(Boolean).join(": ")], ...(plan.seconds >= 0.1 && plan.action === "run" ? [["About", seconds(plan.seconds)]] : []));
   if (!rows.length) return null;
   return <dl className="g-facts">{rows.map(([k, v]) => [<dt key={k}>{k}</dt>, <dd key={`${k}v`}>{v}</dd>])}</dl>;
 }
@@ -60,7 +60,7 @@ export function NodeActions({ ids, single }) {
 
 /** The body of one node: used by the inspector and by the list view. */
 export function NodeDetails({ node, withPicture = true }) {
-  const spec = useSpec(node), problems = (useCell(`problems:${node.id}`) || []).filter((p) => !spec.widgets.some((w) => w.name === p.socket)), state = useCell(`state:${node.id}`);
+  const spec = useSpec(node), all = useCell(`problems:${node.id}`) || [], problems = all.filter((p) => !spec.widgets.some((w) => w.name === p.socket) && !spec.missing), state = useCell(`state:${node.id}`);
   const fed = new Map(app.model.doc.edges.filter((e) => e.to[0] === node.id).map((e) => [e.to[1], [e.to[1], ...e.from]]));
   const goes = app.model.doc.edges.filter((e) => e.from[0] === node.id);
   const paragraphs = String(spec.help || "").split("\n\n").filter((p) => p && !spec.widgets.some((w) => p.startsWith(`${w.name}:`)) && !spec.inputs.some((s) => p.startsWith(`${s.name}:`)));
@@ -68,7 +68,7 @@ export function NodeDetails({ node, withPicture = true }) {
     <>
       {spec.missing && <p className="g-lost">{`Its plugin${spec.origin ? ` (${spec.origin})` : ""} is not installed. Settings and connections are kept as they are.`}</p>}
       {paragraphs.length > 0 && <p className="g-help g-lead">{paragraphs[0]}</p>}
-      {state?.error && <p className="g-error" role="alert">{state.error}</p>}
+      {state?.error && !all.some((p) => state.error.startsWith(p.message)) && <p className="g-error" role="alert">{state.error}</p>}
       {problems.map((p, i) => <p key={i} className="g-error" data-level={p.level}>{app.weft.errorText(p)}{p.stage === "required" && p.socket && <button type="button" className="g-text" onClick={(e) => app.actions.mend(node.id, p.socket, e)}>Add what fits</button>}</p>)}
       {withPicture && <Picture id={node.id} title={titleOf(spec, node)} whole />}
       {spec.inputs.length > 0 && <section><h3>Inputs</h3>{spec.inputs.map((s) => <InputField key={s.name} node={node} socket={s} />)}</section>}

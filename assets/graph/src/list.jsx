@@ -23,14 +23,16 @@ export function ListView({ opened, onOpened }) {
 /** Search and add without a canvas: one field, one menu of what was found. */
 function AddField({ onAdded }) {
   const [text, setText] = useState(""), found = search(app.model.registry, text).slice(0, text ? 24 : 200);
-  const groups = [...new Set(found.map((f) => f.spec.category))], first = found[0];
+  const groups = Object.keys(app.model.registry.categories).filter((g) => found.some((f) => f.spec.category === g));
+  const first = text ? found[0] : null;
   const [kind, setKind] = useState(""), chosen = found.some((f) => f.kind === kind) ? kind : first?.kind || "";
-  const add = () => { if (chosen) { onAdded(app.actions.add(chosen)); setText(""); } };
+  const add = () => { if (chosen) { onAdded(app.actions.add(chosen)); setText(""); setKind(""); } };
   return (
     <form className="g-add" onSubmit={(e) => { e.preventDefault(); add(); }}>
       <label><span>Search nodes</span><input className="g-in" type="search" value={text} placeholder="for example: prompt" onChange={(e) => setText(e.target.value)} /></label>
       <label><span>Node to add</span>
         <select className="g-in" value={chosen} onChange={(e) => setKind(e.target.value)}>
+          {!chosen && <option value="">{found.length ? "choose one" : "nothing is called that"}</option>}
           {groups.map((g) => <optgroup key={g} label={g}>{found.filter((f) => f.spec.category === g).map((f) => <option key={f.kind} value={f.kind}>{f.spec.title}</option>)}</optgroup>)}
         </select>
       </label>

@@ -47,7 +47,7 @@ export function Picture({ id, title, whole = false }) {
 function Plan({ id }) {
   const plan = useCell(`plan:${id}`);
   if (!plan) return null;
-  return <p className="g-plan" data-action={plan.action}><Icon name={plan.action === "run" ? "running" : plan.action} /><b>{PLANNED[plan.action] || plan.action}</b><span>{[plan.reason, plan.action === "run" && plan.seconds ? `about ${seconds(plan.seconds)}` : ""].filter(Boolean).join(", ")}</span></p>;
+  return <p className="g-plan" data-action={plan.action}><Icon name={plan.action === "run" ? "running" : plan.action} /><b>{PLANNED[plan.action] || plan.action}</b><span>{[plan.reason, plan.action === "run" && plan.seconds >= 0.1 ? `about ${seconds(plan.seconds)}` : ""].filter(Boolean).join(", ")}</span></p>;
 }
 
 export const WeftNode = memo(function WeftNode({ id, selected }) {
@@ -77,8 +77,8 @@ export const WeftNode = memo(function WeftNode({ id, selected }) {
       )}
       {folds && <button type="button" className="g-fold nodrag" aria-expanded={unfolded} onClick={() => setUnfolded(!unfolded)}>{unfolded ? "Fewer settings" : `${spec.widgets.length - widgets.length} more settings`}</button>}
       {spec.missing && <p className="g-lost">{`Missing node type “${node.kind}”${spec.origin ? `, from ${spec.origin}` : ""}: its plugin is not installed. The node is kept as it is.`}</p>}
-      {state?.error && <p className="g-error" role="alert">{state.error}</p>}
-      {!spec.missing && !state?.error && told.slice(0, 2).map((p, i) => (
+      {state?.error && !problems.some((p) => state.error.startsWith(p.message)) && <p className="g-error" role="alert">{state.error}</p>}
+      {!spec.missing && told.slice(0, 2).map((p, i) => (
         <p key={i} className="g-error" data-level={p.level} role="alert">{app.weft.errorText(p)}
           {p.stage === "required" && p.socket && <button type="button" className="g-text nodrag" onClick={(e) => app.actions.mend(node.id, p.socket, e)}>Add what fits</button>}
         </p>

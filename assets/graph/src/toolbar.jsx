@@ -35,12 +35,12 @@ export function Toolbar({ view, onView, planning, shelf, onShelf }) {
   const total = useCell("plan-total");
   return (
     <div className="g-bar" role="toolbar" aria-label="Graph">
-      <Button icon="add" className="g-add-node" onClick={() => actions.palette()} title="Add a node (Shift+A)">Add node</Button>
-      {view === "canvas" && <Button icon="list" bare aria-pressed={shelf} onClick={() => onShelf(!shelf)}>All nodes</Button>}
+      <Button icon="add" className="g-add-node" onClick={(e) => actions.palette({ x: e.currentTarget.getBoundingClientRect().left, y: e.currentTarget.getBoundingClientRect().bottom + 14, anywhere: true })} title="Add a node (Shift+A)">Add node</Button>
+      {view === "canvas" && <Button icon="list" bare className="g-roomy" aria-pressed={shelf} onClick={() => onShelf(!shelf)}>All nodes</Button>}
       <span className="g-gap" />
       <Button icon="undo" bare disabled={!app.model.past.length} onClick={actions.undo} data-steps={steps.n}>Undo</Button>
       <Button icon="redo" bare disabled={!app.model.future.length} onClick={actions.redo}>Redo</Button>
-      {view === "canvas" && <><span className="g-gap" /><Button icon="arrange" onClick={actions.arrange}>Arrange</Button><Button icon="fit" bare onClick={actions.fit}>Fit the view</Button><Button icon="note" bare onClick={actions.note}>Add a note</Button></>}
+      {view === "canvas" && <><span className="g-gap" /><Button icon="arrange" className="g-folding" title="Arrange" onClick={actions.arrange}>Arrange</Button><Button icon="fit" bare onClick={actions.fit}>Fit the view</Button><Button icon="note" bare className="g-roomy" onClick={actions.note}>Add a note</Button></>}
       <span className="g-gap" />
       <Menu icon="open" label="File" items={[
         ["New graph", actions.fresh, "an empty one; Undo brings this one back"], ["Ready workflows …", actions.workflows, "graphs to start from"],

@@ -1,5 +1,5 @@
 // Controls for every kind of value. What the registry does not know is shown and kept.
-import { useEffect, useId, useRef, useState } from "react";
+import { useId, useRef, useState } from "react";
 import { app, useCell } from "./app.js";
 import { isExposed, resetWidget, setExposed, setWidget, titleOf, specOf, widgetValue, words } from "./doc.js";
 import { Icon } from "./icons.jsx";
@@ -146,7 +146,7 @@ const sourceTitle = (id) => { const node = app.model.node(id); return node ? tit
 function Extras({ node, w, value, fed }) {
   if (w.kind === "kept") return null;
   const { model } = app, on = isExposed(model.doc, node.id, w.name), given = node.widgets?.[w.name] !== undefined;
-  const differs = given && JSON.stringify(value) !== JSON.stringify(w.default) && w.default !== null && w.default !== undefined;
+  const differs = given && JSON.stringify(value) !== JSON.stringify(w.default) && w.default !== null && w.default !== undefined && w.default !== "";
   return (
     <span className="g-extras">
       {differs && !fed && <button type="button" className="g-text" onClick={() => model.change(resetWidget(model.doc, node.id, w.name))} title={`Back to ${JSON.stringify(w.default)}`}>Reset</button>}
@@ -154,8 +154,4 @@ function Extras({ node, w, value, fed }) {
       <button type="button" className="g-mini g-eye" aria-pressed={on} aria-label={`Show ${w.label} on Create`} title={on ? "Shown on Create" : "Show on Create"} onClick={() => model.change(setExposed(model.registry, model.doc, node.id, w.name, !on))}><Icon name="eye" /></button>
     </span>
   );
-}
-/** Keeps a height in step with a text: prompts grow as they are written. */
-export function useGrowing(ref, text) {
-  useEffect(() => { const e = ref.current; if (e) { e.style.height = "auto"; e.style.height = `${e.scrollHeight}px`; } }, [text]);
 }
