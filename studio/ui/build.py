@@ -19,6 +19,7 @@ from starlette.middleware import Middleware
 
 from studio.errors import StudioError
 from studio.ui.create import CreateTab
+from studio.ui.edit_tab import EditTab
 from studio.ui.facts import facts
 from studio.ui.graph_tab import GraphTab, targets_of
 from studio.ui.graph_view import graph_routes
@@ -45,6 +46,7 @@ def build(studio: Studio) -> gr.Blocks:
     pictures = Pictures(studio, owners)
     create_tab, history_tab = CreateTab(studio, owners, pictures), HistoryTab(studio, owners, pictures)
     regions_tab = RegionsTab(studio, owners)
+    edit_tab = EditTab(studio, owners, create_tab.templates)
     graph_tab = GraphTab(studio, owners, create_tab.templates)
     files = PageFiles(studio.settings.assets_folder)
     view = partial(gr.HTML, apply_default_css=False, head=files.script_tag())
@@ -72,6 +74,7 @@ def build(studio: Studio) -> gr.Blocks:
                     "// its events: 'run' 'stop' 'reuse' 'open' 'parked' 'choose' 'examine' 'bring'",
                 )
             regions = _desk_tab(view, "Regions", start_of(studio, "regions"), "lint plan mask masks")
+            edit = _desk_tab(view, "Edit", start_of(studio, "edit-picture"), "source bring")
             with gr.Tab("Graph", id="graph"):
                 graph = view(
                     "{}",
@@ -145,6 +148,9 @@ def build(studio: Studio) -> gr.Blocks:
             regions.plan(regions_tab.plan, None, [regions], **PRIVATE)
             regions.mask(regions_tab.mask, [visitor], [regions], **often)
             regions.masks(regions_tab.masks, None, [regions], **often)
+        if edit is not None:
+            edit.source(edit_tab.source, [visitor], [edit], **{**PRIVATE, "trigger_mode": "always_last"})
+            edit.bring(edit_tab.bring, [visitor], [edit], **PRIVATE)
         demo.load(history_tab.shelf, [visitor], [visitor, shelf], **PRIVATE).then(
             attach, [visitor], [status], **follow
         )

@@ -1,0 +1,160 @@
+"""The Edit tab: a picture of the history or an upload becomes the source of an edit, as a ready workflow.
+
+Two ways: "together" paints the old and the new picture side by side from one seed (edit-by-prompt); "picture"
+changes the picture itself (edit-picture), and the mask may come from a word that was watched while it was
+painted. The page edits the document that it is given; nothing of it is kept here.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from studio.errors import BadDocument, StudioError
+from studio.graph.document import Graph, loads, to_json
+from studio.ui import bus
+from studio.ui.forms import panel
+from studio.ui.owners import Owners
+from studio.ui.templates import Templates
+from studio.ui.uploads import Uploads
+
+if TYPE_CHECKING:
+    from studio.studio import Studio
+
+# settings of a picture that a repeated painting of it needs, by kind of node
+CARRIED = {
+    "empty_latent": ("width", "height", "seed"),
+    "schedule": ("steps", "spacing", "shift"),
+    "cfg": ("cfg_scale",),
+    "choose_sampler": ("sampler",),
+    "load_model": ("model",),
+}
+PAINTED = ("canvas", "first_schedule", "first_sampler", "guidance", "paint", "picture", "save_before")
+
+
+class EditTab:
+    """Handlers of the Edit tab; event data comes from a browser and is checked."""
+
+    def __init__(self, studio: Studio, owners: Owners, templates: Templates) -> None:
+        self._studio = studio
+        self._owners = owners
+        self._templates = templates
+        self._uploads = Uploads(studio)
+
+    def source(self, token: object, event: gr.EventData) -> str:
+        """A picture of the history as a source: {"source"}. Event data: `generation`."""
+        try:
+            generation = _text(event, "generation", 64)
+            owner = self._owners.owner(token)
+            item = self._studio.history.show(owner, generation)
+            made = self._studio.document_of(item.id, owner)
+            # such a picture comes from one prompt and one seed, and can be painted again beside another
+            plain = self._templates.name_of(made) == "text-to-image"
+            if plain and self._runs("edit-by-prompt", "edit-picture"):
+                ways = {
+                    "together": self._like(self._studio.workflow("edit-by-prompt"), made, item.prompt),
+                    "picture": self._like(self._studio.workflow("edit-picture"), made, item.prompt),
+                }
+            else:
+                data = self._studio.history.handed_out(owner, item.id, strip=True)
+                stored = self._uploads.store(data, "source.png")
+                ways = {"picture": self._of_file(stored["value"], item.prompt)}
+        except (OSError, StudioError) as error:
+            return bus.dump({"says": str(error)})
+        return self._told(ways, {"id": item.id, "prompt": item.prompt, "painted": "together" in ways})
+
+    def bring(self, token: object, event: gr.EventData) -> str:
+        """An upload as a source: {"source"}. Event data: `name`, `data` (its base64)."""
+        try:
+            self._owners.owner(token)
+            most = self._studio.policy.max_upload_bytes
+            data = base64.b64decode(_text(event, "data", most // 3 * 4 + 4), validate=True)
+            stored = self._uploads.store(data, _text(event, "name", 1000))
+            way = self._of_file(stored["value"], "")
+        except binascii.Error:
+            return bus.dump({"says": "The picture did not arrive whole. Try again."})
+        except StudioError as error:
+            return bus.dump({"says": str(error)})
+        picture = "data:image/png;base64," + base64.b64encode(
+            self._studio.history.upload(str(stored["value"]["file"])).read_bytes()  # type: ignore[index]
+        ).decode()
+        source = {"id": "", "prompt": "", "painted": False, "url": picture}
+        return self._told({"picture": way}, source)
+
+    def _told(self, ways: Mapping[str, Graph], source: dict[str, object]) -> str:
+        registry = self._studio.registry
+        found = {
+            name: {
+                "document": to_json(graph),
+                "panel": panel(graph, registry),
+                "template": self._templates.name_of(graph),
+            }
+            for name, graph in ways.items()
+        }
+        return bus.dump({"source": {**source, "ways": found}})
+
+    def _runs(self, *names: str) -> bool:
+        return {card.name for card in self._templates.cards} >= set(names)
+
+    def _like(self, graph: Graph, made: Graph, prompt: str) -> Graph:
+        """A workflow with model, seed, size, steps and guidance of a picture; its prompt is the old one."""
+        values = {
+            (node.kind, name): node.widgets[name]
+            for node in reversed(made.nodes)
+            for name in CARRIED.get(node.kind, ())
+            if name in node.widgets
+        }
+        for node in graph.nodes:
+            if node.id == "schedule" and "first_schedule" in _ids(graph):
+                continue  # that of the change is the workflow's own
+            for name in CARRIED.get(node.kind, ()):
+                if (node.kind, name) in values:
+                    graph = graph.set(node.id, name, values[node.kind, name])
+        avoid = next((n for n in made.nodes if n.id == "avoid"), None)
+        if avoid is not None and "avoid" in _ids(graph):
+            graph = graph.set("avoid", "text", avoid.widgets.get("text", ""))
+        return self._worded(graph, prompt)
+
+    def _of_file(self, picture: object, prompt: str) -> Graph:
+        """edit-picture with a stored picture in the place of the one that it paints."""
+        data = to_json(self._studio.workflow("edit-picture"))
+        nodes: list[dict[str, Any]] = data["nodes"]  # type: ignore[assignment]
+        edges: list[dict[str, Any]] = data["edges"]  # type: ignore[assignment]
+        data["nodes"] = [node for node in nodes if node["id"] not in PAINTED]
+        yours = {"id": "yours", "kind": "load_image", "title": "Your picture", "pos": [340, 400]}
+        data["nodes"].append({**yours, "widgets": {"picture": picture}, "mode": "normal"})
+        gone = set(PAINTED)
+        data["edges"] = [e for e in edges if e["from"][0] not in gone and e["to"][0] not in gone]
+        data["edges"].append({"from": ["yours", "image"], "to": ["encode", "image"]})
+        shown: list[dict[str, Any]] = data["exposed"]  # type: ignore[assignment]
+        data["exposed"] = [entry for entry in shown if entry["node"] not in gone]
+        data["exposed"].append({"node": "yours", "widget": "picture", "label": "Picture", "order": 0})
+        graph = self._sized(loads(bus.dump(data)))
+        return self._worded(graph, prompt)
+
+    def _sized(self, graph: Graph) -> Graph:
+        """The size at which the model works; a picture of another one is cut to it."""
+        cards = self._studio.model_cards()
+        size = cards[0].get("size") if cards else None
+        if isinstance(size, list | tuple) and len(size) == 2 and "encode" in _ids(graph):
+            graph = graph.set("encode", "width", int(size[0])).set("encode", "height", int(size[1]))
+        return graph
+
+    def _worded(self, graph: Graph, prompt: str) -> Graph:
+        after = "after" if "after" in _ids(graph) else "prompt"
+        return graph.set("before", "text", prompt).set(after, "text", prompt)
+
+
+def _ids(graph: Graph) -> set[str]:
+    return {node.id for node in graph.nodes}
+
+
+def _text(event: gr.EventData, name: str, longest: int) -> str:
+    value = event._data.get(name) if isinstance(event._data, dict) else None
+    if not isinstance(value, str) or len(value) > longest:
+        raise BadDocument(f"The page sent no usable {name}.", hint="Reload the page.")
+    return value

@@ -1,0 +1,83 @@
+"""Edit in Chromium: a word of a picture is changed and the judge looks; what was written stays text."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import numpy as np
+import pytest
+from e2e_hands import PROMPT, make, state
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:.*(no_silent_downcasting|copy keyword)"),  # gradio, pandas 3
+]
+HOSTILE = "<img src=x onerror=alert(1)> ${alert(2)} {{alert(3)}} </script><script>alert(4)</script>"
+PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
+TAB = "#weft-edit"
+
+
+def seeds(page: Any, seed: int) -> None:
+    page.evaluate("window.weft.remember.set('seed-lock', 'on')")
+    page.evaluate(f"window.weft.doc.set(window.weft.doc.field('seed'), {seed})")
+
+
+def fetch(weft: Any, address: str) -> np.ndarray:
+    from PIL import Image
+
+    with urlopen(weft.url + address) as answer:
+        return np.asarray(Image.open(BytesIO(answer.read())).convert("RGB"))
+
+
+def test_one_changed_word_changes_that_thing_and_keeps_the_rest(weft, open_page):
+    from studio.scenes.score import report
+
+    page = open_page()
+    seeds(page, 1068141294)
+    make(page, PROMPT, steps=20)
+    page.get_by_role("tab", name="Edit", exact=True).click()
+    page.get_by_text("Which picture shall change?").wait_for()
+    page.locator(f"{TAB} .w-thumb").first.click()
+    old, new = page.get_by_label("What it shows"), page.get_by_label("What it shall show")
+    page.wait_for_function("document.querySelector('#weft-edit textarea').value.length > 0")
+    assert old.input_value() == new.input_value() == PROMPT
+    page.locator("#weft-edit-go").click()
+    page.get_by_text("Both say the same").wait_for()
+    new.fill(PROMPT.replace("red", "green"))
+    assert page.locator("#weft-diff del").all_inner_texts() == ["red"]
+    assert page.locator("#weft-diff ins").all_inner_texts() == ["green"]
+    page.locator("#weft-edit-go").click()
+    page.locator("#weft-job .w-state[data-state=running]").wait_for()
+    state(page, "done")
+    page.locator("#weft-new-source").wait_for()
+    images = page.locator(f"{TAB} .w-ba img")
+    before, after = (fetch(weft, images.nth(i).get_attribute("src")) for i in (0, 1))
+    assert before.shape == after.shape and not np.array_equal(before, after)
+    if weft.trained:
+        seen = [(o["colour"], o["kind"]) for o in report(after)["objects"]]
+        assert ("green", "star") in seen and ("blue", "house") in seen, seen
+    page.get_by_label("Before and after").press("ArrowLeft")
+    page.locator("#weft-new-source").click()
+    page.wait_for_function("document.querySelector('#weft-edit textarea').value.includes('green')")
+
+
+def test_an_upload_is_a_source_and_a_hostile_word_stays_text_on_a_dark_phone(open_page, pictures: Path):
+    from PIL import Image
+
+    Image.new("RGB", (300, 200), (40, 60, 140)).save(pictures / "mine.png")
+    page = open_page("?__theme=dark", **PHONE)
+    page.evaluate("void (window.alert = () => { window.ran = true; })")
+    page.get_by_role("tab", name="Edit", exact=True).click()
+    page.locator(f"{TAB} input[type=file]").set_input_files(pictures / "mine.png")
+    page.locator(f"{TAB} .w-ba img").first.wait_for()
+    page.get_by_label("What it shall show").fill(HOSTILE)
+    page.locator("#weft-diff ins").first.wait_for()
+    assert "onerror" in page.locator("#weft-diff").inner_text()
+    assert page.evaluate("window.ran") is None and page.locator(f"{TAB} img[src=x]").count() == 0
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.locator("#weft-edit-go").tap()
+    page.get_by_text("Say first what the picture shows now").wait_for()
