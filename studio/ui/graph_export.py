@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import pprint
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeGuard
 
 from studio.graph.document import Graph, to_json
 
 PYTHON = '''\
-"""A Weft graph as a script. Run it with the Python of Weft: .venv/bin/python this_file.py"""
+"""A Weft graph as a script. In the folder of Weft: PYTHONPATH=. .venv/bin/python weft_graph.py"""
 
 from studio.graph.document import load
 from studio.policy import Policy
@@ -69,7 +69,8 @@ def as_python(document: Graph) -> str:
             entry["mode"] = node.mode
         nodes[node.id] = {**entry, "widgets": dict(node.widgets)}
     edges = [(".".join(edge.source), ".".join(edge.target)) for edge in document.edges]
-    return PYTHON.format(nodes=_literal(nodes), edges=_literal(edges), version=document.version)
+    pairs = "".join(f"    {pair!r},\n" for pair in edges)
+    return PYTHON.format(nodes=_block(nodes), edges=f"[\n{pairs}]", version=document.version)
 
 
 def as_call(document: Graph, url: str) -> str:
@@ -80,5 +81,16 @@ def as_call(document: Graph, url: str) -> str:
     return CALL.format(text=repr(text), url=url)
 
 
-def _literal(value: object) -> str:
-    return pprint.pformat(value, indent=1, width=100, sort_dicts=False)
+def _block(value: Mapping[str, object], depth: int = 1) -> str:
+    """A dictionary with one entry a line, down to the settings of a node."""
+    if not value:
+        return "{}"
+    lines = [
+        f"{'    ' * depth}{name!r}: {_block(entry, depth + 1) if _deep(name, entry, depth) else repr(entry)},"
+        for name, entry in value.items()
+    ]
+    return "\n".join(("{", *lines, "    " * (depth - 1) + "}"))
+
+
+def _deep(name: str, entry: object, depth: int) -> TypeGuard[Mapping[str, object]]:
+    return isinstance(entry, Mapping) and (depth == 1 or (depth == 2 and name == "widgets"))

@@ -300,6 +300,8 @@ def test_hostile_texts_stay_texts(open_page):
     data["nodes"][0]["title"] = data["nodes"][1]["title"] = HOSTILE
     data["nodes"][0]["widgets"]["sentence"] = HOSTILE
     data["nodes"].append({"id": "x", "kind": HOSTILE, "widgets": {HOSTILE: HOSTILE}, "pos": [0, 500]})
+    data["nodes"] += [{"id": "constructor", "kind": "constructor", "widgets": {"toString": 1}},
+                      {"id": "__proto__", "kind": "__proto__", "widgets": {}, "pos": [300, 700]}]  # fmt: skip
     data["kinds"] = {HOSTILE: {"title": HOSTILE, "origin": HOSTILE, "inputs": [[HOSTILE, HOSTILE]]}}
     data["notes"] = [{"id": "note", "text": HOSTILE, "pos": [400, 500]}, HOSTILE]
     data["groups"] = [{"id": "g", "title": HOSTILE, "nodes": ["plan"]}, 5]

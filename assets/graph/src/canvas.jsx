@@ -5,7 +5,7 @@ import { app, useDoc } from "./app.js";
 import { arrange, connect, edgeId, inputOf, isObject, misfit, outputOf, overlapping, place, posOf, refusal, specOf } from "./doc.js";
 import { GroupNode, NoteNode, WeftNode } from "./node.jsx";
 
-const NODE_TYPES = { weft: WeftNode, note: NoteNode, group: GroupNode };
+const NODE_TYPES = { weft: WeftNode, note: NoteNode, frame: GroupNode };
 const MANY = 80, FAR = 0.42, PAD = 18, HEAD = 34;
 const sizes = (nodes) => Object.fromEntries(nodes.filter((n) => n.measured?.width).map((n) => [n.id, [n.measured.width, n.measured.height]]));
 
@@ -17,7 +17,8 @@ function drawn(doc, before) {
     const same = was && was.type === type && was.position.x === position.x && was.position.y === position.y && JSON.stringify(was.data) === JSON.stringify(data);
     return same ? was : { ...was, id, type, position, data, ...more };
   };
-  const nodes = doc.nodes.map((n, i) => {
+  const first = new Map([...doc.nodes].reverse().map((n) => [n.id, n])); // of two with one id, which Python names, the first
+  const nodes = doc.nodes.filter((n) => first.get(n.id) === n).map((n, i) => {
     const pos = posOf(n) || [60 + (i % 5) * 300, 60 + Math.floor(i / 5) * 220];
     return keep(n.id, "weft", { x: pos[0], y: pos[1] }, {}, { dragHandle: ".g-head" });
   });
@@ -28,7 +29,7 @@ function drawn(doc, before) {
     if (!inside.length) return null;
     const left = Math.min(...inside.map((n) => n.position.x)) - PAD, top = Math.min(...inside.map((n) => n.position.y)) - PAD - HEAD;
     const right = Math.max(...inside.map((n) => n.position.x + (n.measured?.width || 264))) + PAD, bottom = Math.max(...inside.map((n) => n.position.y + (n.measured?.height || 160))) + PAD;
-    return keep(g.id, "group", { x: left, y: top }, { title: String(g.title ?? ""), width: right - left, height: bottom - top }, { zIndex: -1, dragHandle: ".g-group-head" });
+    return keep(g.id, "frame", { x: left, y: top }, { title: String(g.title ?? ""), width: right - left, height: bottom - top }, { zIndex: -1, dragHandle: ".g-group-head" });
   }).filter(Boolean);
   return [...groups, ...nodes, ...notes];
 }
@@ -79,7 +80,7 @@ export function Canvas({ onSelection, onAsk, dark, api }) {
     });
   }, [model]);
   const settle = (list) => {
-    const at = Object.fromEntries(list.filter((n) => n.type !== "group").map((n) => [n.id, [n.position.x, n.position.y]]));
+    const at = Object.fromEntries(list.filter((n) => n.type !== "frame").map((n) => [n.id, [n.position.x, n.position.y]]));
     const moved = [...model.doc.nodes, ...model.doc.notes].filter((n) => isObject(n) && at[n.id] && JSON.stringify(posOf(n)) !== JSON.stringify(at[n.id].map((v) => Math.round(v))));
     if (moved.length) model.change(place(model.doc, Object.fromEntries(moved.map((n) => [n.id, at[n.id]]))), { key: "move" });
   };

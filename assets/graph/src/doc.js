@@ -71,7 +71,7 @@ export function toggleMode(doc, ids, mode) {
   return setMode(doc, ids, all ? "normal" : mode);
 }
 export function place(doc, positions) {
-  const moved = (n) => (isObject(n) && positions[n.id] ? { ...n, pos: round(positions[n.id]) } : n);
+  const moved = (n) => (isObject(n) && Object.hasOwn(positions, n.id) ? { ...n, pos: round(positions[n.id]) } : n);
   return { ...doc, nodes: doc.nodes.map(moved), notes: doc.notes.map(moved) };
 }
 

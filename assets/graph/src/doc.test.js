@@ -96,6 +96,15 @@ test("a missing kind keeps its sockets from the document, else from its edges", 
   const guessed = d.specOf(registry, bare, doc.nodes.at(-1));
   assert.deepEqual([guessed.inputs[0].name, guessed.outputs[0].name, guessed.widgets[0].name], ["in", "out", "a"]);
 });
+test("names that every object has are names like others", () => {
+  let doc = { ...d.emptyDocument(), nodes: [{ id: "constructor", kind: "constructor", widgets: {} }, { id: "__proto__", kind: "toString", widgets: {} }] };
+  const model = new Model(registry);
+  model.load(doc);
+  assert.equal(d.specOf(model.registry, doc, doc.nodes[0]).missing, true);
+  assert.equal(model.registry.types.constructor, undefined);
+  doc = d.place(doc, { load: [1, 1] });
+  assert.equal(doc.nodes[0].pos, undefined);
+});
 test("search: titles first, all words, help last", () => {
   assert.equal(d.search(registry, "deco")[0].kind, "decode");
   assert.equal(d.search(registry, "load model")[0].kind, "load");

@@ -118,7 +118,7 @@ export function Editor({ page }) {
         <Toolbar view={view} onView={onView} planning={planning} shelf={shelf} onShelf={setShelf} />
         <div className="g-body" ref={body}>
           {view === "canvas" && shelf && <Shelf onAdd={(kind) => actions.add(kind)} onClose={() => setShelf(false)} />}
-          {view === "canvas" ? <main className="g-main"><Canvas api={api} dark={dark} onSelection={onSelection} onAsk={ask} />{doc.nodes.length === 0 && !asked && <Empty />}</main> : <ListView opened={opened} onOpened={setOpened} />}
+          {view === "canvas" ? <div className="g-main"><Canvas api={api} dark={dark} onSelection={onSelection} onAsk={ask} />{doc.nodes.length === 0 && !asked && <Empty />}</div> : <ListView opened={opened} onOpened={setOpened} />}
           {view === "canvas" && chosen.length > 0 && !hidden && <Inspector ids={chosen} onClose={() => setHidden(true)} />}
           {asked && <Palette at={inner} wire={asked.wire} onClose={() => setAsked(null)} onChoose={choose} />}
           {said && <p className="g-said" data-level={said.level} aria-hidden="true">{said.text}</p>}

@@ -72,7 +72,7 @@ weft.graph = async (at, { props, trigger, watch }) => {
     if (said.n !== asked) return;
     Object.assign(weft.thumbs, said.thumbs);
     cells.set("thumbs", Object.keys(weft.thumbs).length);
-    const problems = said.problems || [], byNode = {};
+    const problems = said.problems || [], byNode = Object.create(null);
     for (const p of problems) if (p.node) (byNode[p.node] ||= []).push(p);
     cells.fill("problems", byNode);
     cells.set("problems", problems);
@@ -117,6 +117,7 @@ weft.graph = async (at, { props, trigger, watch }) => {
     plan(on) {
       planning = on;
       if (on) return lookNow();
+      targets = null;
       cells.fill("plan", {});
       cells.set("plan-total", undefined);
     },

@@ -13,7 +13,7 @@ export function Socket({ side, socket }) {
   const text = `${socket.label || socket.name}: ${socket.many ? "a list of " : ""}${sign.word}${socket.required && side === "in" ? ", needed" : ""}`;
   return (
     <Handle type={side === "in" ? "target" : "source"} position={side === "in" ? Position.Left : Position.Right} id={socket.name} className={`g-socket g-${sign.shape}`}
-      style={{ "--g-type": sign.color }} data-side={side} data-type={socket.type} data-many={socket.many || undefined} title={text} aria-label={`${side === "in" ? "Input" : "Output"} ${text}`} />
+      style={{ "--g-type": sign.color }} role="img" data-side={side} data-type={socket.type} data-many={socket.many || undefined} title={text} aria-label={`${side === "in" ? "Input" : "Output"} ${text}`} />
   );
 }
 

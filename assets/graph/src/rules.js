@@ -2,8 +2,7 @@
 
 /** The sockets and widgets of a node, from the registry; of a missing kind from the document's own copy and its edges. */
 export function specOf(registry, doc, node) {
-  const known = registry.nodes[node.kind];
-  if (known) return known;
+  if (Object.hasOwn(registry.nodes, node.kind)) return registry.nodes[node.kind];
   const kept = isObject(doc.kinds?.[node.kind]) ? doc.kinds[node.kind] : {};
   const pairs = (list) => (Array.isArray(list) ? list : []).filter((p) => Array.isArray(p) && typeof p[0] === "string").map(([name, type]) => ({ name, type: String(type ?? "any") }));
   const inputs = pairs(kept.inputs), outputs = pairs(kept.outputs), widgets = pairs(kept.widgets).map((w) => ({ ...w, kind: "kept" }));

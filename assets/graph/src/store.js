@@ -6,7 +6,8 @@ const DEEPEST = 200, MERGED_MS = 900;
 
 export class Model {
   constructor(registry) {
-    this.registry = registry;
+    // Names come from documents of anybody: "constructor" must not find what every object has.
+    this.registry = Object.fromEntries(Object.entries(registry).map(([name, table]) => [name, Object.assign(Object.create(null), table)]));
     this.doc = emptyDocument();
     this.past = [];
     this.future = [];

@@ -64,7 +64,8 @@ export const planWords = (plan) => {
 
 export function Problems() {
   const told = useCell("problems"), [open, setOpen] = useState(false);
-  if (!told) return null;
+  const { nodes } = useDoc();
+  if (!told || !nodes.length) return null; // an empty graph has its own words
   const errors = told.filter((p) => p.level === "error"), hints = told.length - errors.length;
   if (!told.length) return null;
   const words = [errors.length && `${errors.length} problem${errors.length > 1 ? "s" : ""}`, hints && `${hints} hint${hints > 1 ? "s" : ""}`].filter(Boolean).join(", ");
