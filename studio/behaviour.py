@@ -82,13 +82,16 @@ class Guidance:
 class Wrap:
     """A `denoise` around a `denoise` (inpainting, steering); neutral returns the inner one itself.
 
-    `only_sampler`: the one sampler whose update it is made for, such as "euler"; empty = any.
+    `only_sampler`: the one sampler whose update it is made for, such as "euler"; empty = any. `guided`: where
+    the run's guidance counts, weights 0..1 on the latent's grid, elsewhere the prompt alone leads; None =
+    everywhere.
     """
 
     name: str
     wrap: Callable[[Denoise], Denoise] = field(compare=False, repr=False)
     params: Settings = ()
     only_sampler: str = ""
+    guided: torch.Tensor | None = field(default=None, compare=False, repr=False)
 
     def __repr__(self) -> str:
         return _spell("Wrap", self.name, self.params)

@@ -151,13 +151,15 @@ class Branch:
 
     `start`: the latent to start from, batch (1 = the same for every picture), channel, height, width, fp32,
     or a function of the run's first noise level that gives it; None = the same start as the target.
-    `negative` None = that of the run. Equal branches of several controls are one trajectory.
+    `negative` None = that of the run. Equal branches of several controls are one trajectory. `level`: the
+    noise level that the network is told for this trajectory, as a function of the run's; None = the run's.
     """
 
     role: str
     positive: Conditioning
     negative: Conditioning | None = None
     start: torch.Tensor | Callable[[float], torch.Tensor] | None = field(default=None, repr=False)
+    level: Callable[[float], float] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,9 +2,9 @@
 the sites that carry it (arXiv 2507.15249, FreeCus, ICCV 2025).
 
 The reference is a trajectory of its own beside the target: after each step it is set back to the picture at
-that noise level, so that nothing is stored and no sites are counted. FreeCus runs it on a shifted noise
-schedule (mu -> -mu), cleaner than the target at the same step; one network call here has one noise level for
-all rows, so the reference has the target's.
+its noise level, so that nothing is stored and no sites are counted. FreeCus runs it on a schedule with mu ->
+-mu, cleaner than the target at the same step: the odds of noise, sigma / (1 - sigma), are divided by
+e^(2 mu), which is the square of the shift. Network and latent of the reference are both at that level.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ from studio.models.family import Site
 from studio.values import Conditioning, Mask, Step
 
 ROLE = "reference"
+# a shift of 10, squared
+MOST_CLEANER = 100.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +46,8 @@ class KeepSubject(AttentionControl):
 
     `strength`: weight of the subject's tokens in the attention of the new picture, 0 = not there, 1 = as they
     are. `key_scale`, `text_scale`: factors on the keys of the subject and of the text (1.1 in FreeCus; the
-    text's alone changes a picture). `sites`: joint sites; `start`, `end`: shares of the run.
+    text's alone changes a picture). `cleaner`: what the reference's odds of noise are divided by, 1 = as
+    noisy as the target, for Euler otherwise. `sites`: joint sites; `start`, `end`: shares of the run.
     """
 
     technique: ClassVar[str] = "subject"
@@ -60,6 +63,7 @@ class KeepSubject(AttentionControl):
     text_scale: float = 1.1
     start: float = 0.0
     end: float = 1.0
+    cleaner: float = 1.0
     negative: Conditioning | None = None
 
     def __post_init__(self) -> None:
@@ -67,12 +71,18 @@ class KeepSubject(AttentionControl):
         within("strength", self.strength, 0, 10)
         within("key_scale", self.key_scale, 0, 10)
         within("text_scale", self.text_scale, 0, 10)
+        within("cleaner", self.cleaner, 1, MOST_CLEANER)
         if self.picture.shape[0] != 1 or self.picture.shape != self.noise.shape:
             raise StudioError(
                 f"The reference is {tuple(self.picture.shape)} with noise of {tuple(self.noise.shape)}.",
                 hint="Give one encoded picture, and noise of the same shape.",
                 socket="reference",
             )
+
+    @property
+    def only_sampler(self) -> str:
+        # stages between two levels of the run would leave the reference's own schedule
+        return "" if self.cleaner == 1 else "euler"
 
     @property
     def empty(self) -> bool:
@@ -88,7 +98,8 @@ class KeepSubject(AttentionControl):
         some_step("Keeping the subject", self.start, self.end, steps, socket="end")
 
     def branches(self) -> tuple[Branch, ...]:
-        return (Branch(ROLE, self.prompt, self.negative, self._at),)
+        level = None if self.cleaner == 1 else self.level
+        return (Branch(ROLE, self.prompt, self.negative, self._at, level),)
 
     def needs(self, site: Site, step: Step) -> Need:
         if not (site.joint and site.index in self.sites and in_range(step, self.start, self.end)):
@@ -124,9 +135,13 @@ class KeepSubject(AttentionControl):
         now = latents[ROLE]
         return {ROLE: self._at(step.sigma_next).to(now).expand_as(now)}
 
+    def level(self, sigma: float) -> float:
+        """The reference's noise level where the run stands at `sigma`, both 0..1; 0 and 1 stay."""
+        return sigma if self.cleaner == 1 else sigma / (sigma + self.cleaner * (1 - sigma))
+
     def _at(self, sigma: float) -> torch.Tensor:
-        """The reference at a noise level, 1, channel, height, width, fp32."""
-        level = torch.tensor(sigma, dtype=torch.float32)
+        """The reference where the run stands at `sigma`: 1, channel, height, width, fp32."""
+        level = torch.tensor(self.level(sigma), dtype=torch.float32)
         return level * self.noise.float() + (1.0 - level) * self.picture.float()
 
 

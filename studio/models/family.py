@@ -201,9 +201,18 @@ class Family(Protocol):
         """Keyword arguments of the network that come from the text: row by row, each for `batch` latents."""
 
     def velocity(
-        self, parts: Parts, latent: torch.Tensor, step: Step, text: dict[str, torch.Tensor], rows: int
+        self,
+        parts: Parts,
+        latent: torch.Tensor,
+        step: Step,
+        text: dict[str, torch.Tensor],
+        rows: int,
+        levels: Sequence[float] | None = None,
     ) -> torch.Tensor:
-        """One call of the network on `rows` copies of the latent: its velocity (noise - data), fp32."""
+        """One call of the network on `rows` copies of the latent: its velocity (noise - data), fp32.
+
+        `levels`: the noise level, 0..1, that the network is told for each latent of the batch, where they
+        differ; None = the step's for all."""
 
     def text_lengths(self, parts: Parts) -> dict[str, int]:
         """How many tokens each tokenizer reads, start and end marks included, by component name; looks at

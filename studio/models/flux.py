@@ -106,13 +106,20 @@ class Flux:
         return {name: tensor.to(parts.device, parts.dtype) for name, tensor in text.items()}
 
     def velocity(
-        self, parts: Parts, latent: torch.Tensor, step: Step, text: dict[str, torch.Tensor], rows: int
+        self,
+        parts: Parts,
+        latent: torch.Tensor,
+        step: Step,
+        text: dict[str, torch.Tensor],
+        rows: int,
+        levels: Sequence[float] | None = None,
     ) -> torch.Tensor:
         height, width = latent.shape[-2:]
         packed = pack(latent).to(parts.dtype)
         stacked = packed if rows == 1 else torch.cat([packed] * rows)
         # times 1000 and back, as scheduler and pipeline do: the network's input is then bit-equal
-        timestep = torch.tensor(step.sigma, dtype=torch.float32, device=parts.device) * 1000
+        given = step.sigma if levels is None else [*levels] * rows
+        timestep = torch.tensor(given, dtype=torch.float32, device=parts.device) * 1000
         output: torch.Tensor = parts.transformer(
             hidden_states=stacked,
             timestep=timestep.expand(stacked.shape[0]).to(parts.dtype) / 1000,

@@ -121,11 +121,18 @@ class SD3:
         return {name: tensor.to(parts.device, parts.dtype) for name, tensor in text.items()}
 
     def velocity(
-        self, parts: Parts, latent: torch.Tensor, step: Step, text: dict[str, torch.Tensor], rows: int
+        self,
+        parts: Parts,
+        latent: torch.Tensor,
+        step: Step,
+        text: dict[str, torch.Tensor],
+        rows: int,
+        levels: Sequence[float] | None = None,
     ) -> torch.Tensor:
         stacked = latent if rows == 1 else torch.cat([latent] * rows)
         # the product in fp32, as the scheduler makes its timesteps: the network's input is then bit-equal
-        timestep = torch.tensor(step.sigma, dtype=torch.float32, device=parts.device) * 1000
+        given = step.sigma if levels is None else [*levels] * rows
+        timestep = torch.tensor(given, dtype=torch.float32, device=parts.device) * 1000
         output: torch.Tensor = parts.transformer(
             hidden_states=stacked.to(parts.dtype),
             timestep=timestep.expand(stacked.shape[0]),

@@ -21,7 +21,7 @@ from studio.api import (
 )
 from studio.controls.blend import Blend
 from studio.controls.inject_qk import BLOCKS, PROJECTIONS, InjectQK
-from studio.controls.keep_subject import KeepSubject
+from studio.controls.keep_subject import MOST_CLEANER, KeepSubject
 from studio.controls.share_kv import KeepLook
 from studio.controls.sites import (
     check_sites,
@@ -211,6 +211,7 @@ def keep_subject(
     start: Annotated[float, Slider(0, 1, 0.05)] = 0.0,
     end: Annotated[float, Slider(0, 1, 0.05)] = 1.0,
     blocks: Annotated[str, Text(max=300)] = "",
+    cleaner: Annotated[float, Slider(1, MOST_CLEANER, 0.5)] = 1.0,
 ) -> Attachment:
     """Put the subject of a picture into a new scene.
 
@@ -223,6 +224,8 @@ def keep_subject(
     start: from which part of the steps on
     end: up to which part of the steps; ending early gives more freedom
     blocks: where it is done; empty = the blocks that carry a subject
+    cleaner: how much less noise the subject's picture has than the new one; 1 = the same, the square of the
+        schedule's shift = as published (9 for a shift of 3); above 1 it needs the sampler euler
     """
     parts = parts_of(model)
     sites = sites_of(parts)
@@ -245,6 +248,7 @@ def keep_subject(
         text_scale,
         start,
         end,
+        cleaner,
     )
     return cast(Attachment, control)
 

@@ -288,6 +288,7 @@ def steer_to_picture(
     end: Annotated[float, Slider(0, 1, 0.01)] = 0.2,
     hold: Annotated[int, Number(0, 1000, 1)] = 1,
     repeats: Annotated[int, Slider(1, 20, 1)] = 1,
+    guide_inside: bool = False,
 ) -> Wrap:
     """Steers a run towards a picture in its first steps; for the wraps of Sample, with the sampler euler.
 
@@ -297,6 +298,7 @@ def steer_to_picture(
     end: where steering ends, as a share of the steps; 1 = never
     hold: how many first steps are drawn to the whole picture, inside the mask too
     repeats: how often a step is steered, without any cost
+    guide_inside: with a mask: guidance counts inside it only, as published; the rest follows the prompt alone
     """
     if picture.tensor is None:
         raise StudioError(
@@ -305,7 +307,7 @@ def steer_to_picture(
             socket="picture",
         )
     inside = latent_mask(mask, picture, picture.tensor)
-    return flowchef(picture, force, end=end, hold=hold, repeats=repeats, inside=inside)
+    return flowchef(picture, force, end, hold, repeats, inside, guide_inside)
 
 
 @node(group="Edit a picture", title="Paste picture")

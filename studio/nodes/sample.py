@@ -117,6 +117,9 @@ def review_sample(view: View) -> Iterator[Refusal]:
             )
     starts = {source.kind for source in view.feeding("latent")}
     for control in view.feeding("attachments"):
+        cleaner = control.widgets.get("cleaner", 1)
+        if control.kind == "keep_subject" and cleaner != 1 and sampler not in ("", "euler"):
+            yield _other_sampler(control, "euler", sampler)
         method = next((str(s.widgets.get("method", "")) for s in control.feeding("inversion")), "")
         if control.technique == "inject_v" and method and sampler not in ("", method):
             yield _other_sampler(control, method, sampler)

@@ -104,7 +104,8 @@ def watch_words(
 
     positive: the prompt that Sample gets
     words: such as "red star, house"; empty = every word that can stand for something to see
-    blocks: numbers such as "0-3, 8", or "all"; empty = the blocks in which words are clearest
+    blocks: numbers such as "0-3, 8"; empty = the blocks in which words are clearest, as measured for this
+        model or published for its like; "all" takes more time
     start: from which part of the run on
     end: up to which part of the run
     spread: for masks: how often a word's place is spread to what belongs to it; 0 = only maps

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -64,11 +64,11 @@ def make_predict(
             beside = trajectories or Trajectories(batch=latent.shape[0])
             prepared[key] = _prepare(parts, beside, rows, segments, kept)
         ready = prepared[key]
-        if attached is None:
-            velocity = parts.family.velocity(parts, latent, step, ready.text, len(rows))
-        else:
-            with attached.call(step, ready.roles, segments=ready.segments):
-                velocity = parts.family.velocity(parts, latent, step, ready.text, len(rows))
+        levels = None if trajectories is None else trajectories.levels(step.sigma)
+        with nullcontext() if attached is None else attached.call(
+            step, ready.roles, segments=ready.segments
+        ):
+            velocity = parts.family.velocity(parts, latent, step, ready.text, len(rows), levels)
         if len(rows) == 1:
             return (velocity,)
         pieces = torch.split(velocity, latent.shape[0])

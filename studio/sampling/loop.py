@@ -16,6 +16,7 @@ from studio.models.device import start_noise
 from studio.models.family import Parts, check_size
 from studio.sampling.controlled import attached_controls, check_sampler, plain
 from studio.sampling.denoiser import make_predict
+from studio.sampling.guidance.inside import inside
 from studio.sampling.samplers import run_sampler, steps_of
 from studio.sampling.trajectories import TARGET
 from studio.values import (
@@ -117,6 +118,8 @@ def sample_run(
             attached_controls(parts, attachments, steps, latent.batch, sampler=sampler.name)
         )
         beside = controlled.trajectories
+        for wrap in wraps:
+            guidance = inside(guidance, wrap.guided, latent.batch)
         predict = make_predict(parts, controlled.attached, beside)
         final = run_sampler(
             sampler,

@@ -70,6 +70,14 @@ class Trajectories:
             starts.append(own if given is None else self._fitted(branch.role, given, own))
         return torch.cat([*starts, own])
 
+    def levels(self, sigma: float) -> tuple[float, ...] | None:
+        """The noise level of every trajectory and picture where the run stands at `sigma`; None if all are
+        there."""
+        if all(branch.level is None for branch in self.branches):
+            return None
+        own = [sigma if branch.level is None else branch.level(sigma) for branch in self.branches]
+        return tuple(level for level in (*own, sigma) for _ in range(self.batch))
+
     def split(self, state: torch.Tensor) -> dict[str, torch.Tensor]:
         """The latent of each trajectory by role."""
         return dict(zip(self.roles, state.split(self.batch), strict=True))
@@ -167,7 +175,13 @@ def _merge(first: Branch, second: Branch, one: str, other: str) -> Branch:
             f"{one!r} and {other!r} start the trajectory {first.role!r} from two different latents.",
             hint="Keep one of them.",
         )
-    return Branch(first.role, first.positive, first.negative or second.negative, start)
+    level = first.level if second.level is None else second.level
+    if first.level is not None and first.level != level:
+        raise StudioError(
+            f"{one!r} and {other!r} lead the trajectory {first.role!r} along two schedules.",
+            hint="Keep one of them.",
+        )
+    return Branch(first.role, first.positive, first.negative or second.negative, start, level)
 
 
 def _same_start(one: object, other: object) -> bool:

@@ -179,6 +179,55 @@ def test_it_goes_with_an_edit(parts):
     assert (tensor(made) - tensor(alone)).abs().max() > 1e-3
 
 
+def test_a_cleaner_reference_of_one_is_the_run_as_it_was(parts):
+    control = kept(parts, cleaner=1.0)
+    assert control.branches()[0].level is None and not control.only_sampler
+    assert [control.level(sigma) for sigma in (1.0, 0.9, 0.3, 0.0)] == [1.0, 0.9, 0.3, 0.0]
+    assert torch.equal(tensor(sampled(parts, control)), tensor(sampled(parts, kept(parts))))
+
+
+def test_the_square_of_the_shift_turns_mu_around():
+    for shift in (1.5, 3.0):
+        control = keep(cleaner=shift**2)
+        turned = flow(7, 1 / shift).values
+        for sigma, wanted in zip(flow(7, shift).values, turned, strict=True):
+            assert abs(control.level(sigma) - wanted) < 1e-12
+
+
+def test_a_cleaner_reference_walks_its_own_schedule_and_changes_the_picture(parts):
+    watch, sigmas, control = Beside(), flow(5, 3.0), kept(parts, cleaner=9.0)
+    made = sampled(parts, control, watch, sigmas=sigmas)
+    for now, sigma in zip(watch.kept, sigmas.values[1:], strict=True):
+        level = torch.tensor(control.level(sigma), dtype=torch.float32)
+        assert sigma == 0 or level < sigma
+        assert torch.equal(now["reference"], level * NOISE + (1 - level) * CLEAN)
+    plain = sampled(parts, kept(parts), sigmas=sigmas)
+    assert torch.equal(tensor(made, "reference"), CLEAN)
+    assert (tensor(made) - tensor(plain)).abs().max() > 1e-4
+
+
+def test_the_network_is_told_each_rows_own_level(parts):
+    told = []
+    hook = parts.transformer.register_forward_pre_hook(
+        lambda module, args, kwargs: told.append(kwargs["timestep"].tolist()), with_kwargs=True
+    )
+    try:
+        sampled(parts, kept(parts, cleaner=9.0), batch=2, sigmas=flow(2, 3.0))
+        sampled(parts, kept(parts), batch=2, sigmas=flow(2, 3.0))
+    finally:
+        hook.remove()
+    unit = 1000 if parts.family.name == "sd3" else 1
+    # negative and positive rows, each reference then target, two pictures; from sigma 0.75 to 0.25
+    assert told[0] == pytest.approx([unit] * 8) and told[2] == pytest.approx([unit] * 8)
+    assert told[1] == pytest.approx([0.25 * unit, 0.25 * unit, 0.75 * unit, 0.75 * unit] * 2)
+    assert told[3] == pytest.approx([0.75 * unit] * 8)
+
+
+def test_a_cleaner_reference_needs_euler(parts):
+    with pytest.raises(StudioError, match="'euler' alone"):
+        sampled(parts, kept(parts, cleaner=2.0), name="heun")
+
+
 # bad input
 
 
@@ -189,6 +238,8 @@ def test_it_goes_with_an_edit(parts):
         {"strength": -1.0},
         {"key_scale": math.inf},
         {"text_scale": math.nan},
+        {"cleaner": 0.5},
+        {"cleaner": math.inf},
         {"start": 0.9, "end": 0.1},
     ],
 )

@@ -195,3 +195,12 @@ def test_the_store_asks_its_home_first_and_then_the_card(model, tmp_path):
     assert store.calibration(model, "map_blocks", "scenes") == {"chosen": [5]}
     assert store.calibration(model, "map_blocks", "other") is None
     assert asked[0] == (model.digest, "map_blocks", "scenes")
+
+
+def test_all_means_every_block_and_nothing_means_the_usual_ones(model):
+    old, new = prompt(model, OLD), prompt(model, NEW)
+    count = 2 if model.family == "sd3" else 4
+    every = tuple(range(count))
+    assert change_words(model, old, new, blocks="all").control.sites == every
+    assert keep_look(model, old, new, blocks="all").sites == every
+    assert len(change_words(model, old, new).control.sites) == len(keep_look(model, old, new).sites) == 1

@@ -314,3 +314,11 @@ def test_a_setting_that_an_edge_feeds_is_left_to_the_run(engine: Engine) -> None
     edges = (Edge(("model", "model"), ("best", "model")), Edge(("best", "text"), ("edit", "blocks")))
     graph = replace(graph, nodes=(*graph.nodes, best), edges=(*graph.edges, *edges))
     assert refused(engine, graph) == []
+
+
+def test_a_cleaner_reference_with_another_sampler_is_refused(engine: Engine) -> None:
+    graph = workflow("keep-the-subject", **{"subject.cleaner": 9.0})
+    assert refused(engine, graph) == []
+    problems = refused(engine, graph.set("sampler", "sampler", "heun"))
+    assert [(p.node, p.socket) for p in problems] == [("sample", "sampler")]
+    assert "needs the sampler euler" in problems[0].message

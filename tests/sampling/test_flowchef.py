@@ -5,14 +5,16 @@ from __future__ import annotations
 import pytest
 import torch
 
+from studio.controls.inject_qk import InjectQK
 from studio.errors import StudioError
 from studio.models.text import encode_prompt
 from studio.sampling.guidance.cfg import cfg
 from studio.sampling.guidance.flowchef import flowchef
-from studio.sampling.loop import sample_latent
+from studio.sampling.guidance.inside import inside
+from studio.sampling.loop import sample_latent, sample_run
 from studio.sampling.samplers import advance, sampler
 from studio.sampling.schedules import flow
-from studio.values import Latent, Step
+from studio.values import Conditioning, Latent, Row, Step
 
 STEPS = 5
 SHAPE = (1, 4, 8, 8)
@@ -26,10 +28,10 @@ def latent_of(tensor):
 def run(tiny_parts, tiny_picture):
     positive, negative = (encode_prompt(tiny_parts, text, "it")[0] for text in ("a red star", ""))
 
-    def sampled(*wraps, name="euler", batch=1, on_step=None):
+    def sampled(*wraps, name="euler", batch=1, on_step=None, scale=2.0, **more):
         return sample_latent(
             tiny_parts, positive, negative, Latent(64, 64, batch, 2), flow(STEPS, 3.0), sampler(name),
-            cfg(2.0), wraps=wraps, on_step=on_step,
+            cfg(scale), wraps=wraps, on_step=on_step, **more,
         ).tensor  # fmt: skip
 
     return sampled
@@ -170,3 +172,62 @@ def test_an_empty_or_noisy_latent_is_refused():
     for latent in (Latent(64, 64), Latent(64, 64, tensor=torch.zeros(SHAPE), family="sd3", sigma=0.5)):
         with pytest.raises(StudioError, match="no picture to steer towards"):
             flowchef(latent)
+
+
+def half():
+    """The left half of the latent is inside."""
+    weight = torch.zeros(1, 1, 8, 8)
+    weight[..., :4] = 1
+    return weight
+
+
+def test_guidance_inside_counts_by_the_weight_and_costs_no_call(run, tiny_parts, tiny_picture, recorded):
+    everywhere, nowhere = torch.ones(1, 1, 8, 8), torch.zeros(1, 1, 8, 8)
+    plain = run()
+    # a mask over everything, or the setting off, is the run as it was, bit for bit
+    on = {"guide_inside": True}
+    for settings in ({"inside": everywhere, **on}, {"inside": half()}, on):
+        assert torch.equal(run(flowchef(tiny_picture, 0.0, **settings)), plain)
+    none = run(flowchef(tiny_picture, 0.0, inside=nowhere, guide_inside=True))
+    assert (none - run(scale=1.0)).abs().max() < 1e-5 and (none - plain).abs().max() > 1e-3
+    with recorded(tiny_parts.transformer) as calls:
+        some = run(flowchef(tiny_picture, 0.0, inside=half(), guide_inside=True))
+    assert len(calls) == STEPS
+    assert (some - plain).abs().max() > 1e-3 and (some - none).abs().max() > 1e-3
+
+
+def test_one_estimate_is_guided_inside_and_the_prompts_own_outside():
+    c, u, x = random(3)
+    prompt, step = Conditioning("a", "sd3", torch.zeros(1, 1, 1)), Step(1, 4, 0.75, 0.5)
+    rows = (Row(prompt, "uncond"), Row(prompt, "cond"))
+
+    def predict(latent, step, asked):
+        return tuple(c if row.role == "cond" else u for row in asked)
+
+    rule = cfg(3.0)
+    guided, alone = (each.guide(predict, rows)(x, step) for each in (rule, cfg(1.0)))
+    made = inside(rule, half(), 1).guide(predict, rows)(x, step)
+    assert torch.equal(made[..., :4], guided[..., :4]) and torch.equal(made[..., 4:], alone[..., 4:])
+    quarter = inside(rule, half() * 0.25, 1).guide(predict, rows)(x, step)
+    assert (quarter[..., :4] - (alone + 0.25 * (guided - alone))[..., :4]).abs().max() < 1e-12
+    assert inside(rule, None, 1) is rule
+
+
+def test_other_trajectories_keep_their_guidance(tiny_parts, tiny_picture):
+    positive, negative, old = (encode_prompt(tiny_parts, t, "it")[0] for t in ("a red star", "", "a boat"))
+
+    def source(*wraps):
+        made = sample_run(
+            tiny_parts, positive, negative, Latent(64, 64, 1, 2), flow(STEPS, 3.0), sampler("euler"),
+            cfg(2.0), wraps=wraps, attachments=[InjectQK(old, 0.4)],
+        )  # fmt: skip
+        return made.latents["source"].tensor, made.latent.tensor
+
+    plain = source()
+    made = source(flowchef(tiny_picture, 0.0, inside=half(), guide_inside=True))
+    assert torch.equal(made[0], plain[0]) and (made[1] - plain[1]).abs().max() > 1e-3
+
+
+def test_the_setting_tells_wraps_apart(tiny_picture):
+    wraps = {flowchef(tiny_picture, 0.5, inside=half(), guide_inside=on) for on in (False, True)}
+    assert len(wraps) == 2

@@ -22,17 +22,18 @@ MOST_REPEATS = 100
 def flowchef(
     reference: Latent,
     kappa: float = 0.5,
-    *,
     end: float = 0.2,
     hold: int = 1,
     repeats: int = 1,
     inside: torch.Tensor | None = None,
+    guide_inside: bool = False,
 ) -> Wrap:
     """Pull the clean estimates towards `reference` in the first share `end` of the steps.
 
     kappa: 0..1, the share of the distance that one inner step takes away; repeats: inner steps, 1..100.
     inside: weights 0..1 on the latent's grid, 1 = may change, 0 = is pulled; None = is pulled everywhere, as
-    in the first `hold` steps. Neutral with kappa 0, or if nowhere is pulled. Only for Euler.
+    in the first `hold` steps. guide_inside: the run's guidance counts by `inside`, as published for edits;
+    what is not inside follows the prompt alone. Neutral with kappa 0, or if nowhere is pulled. For Euler.
     """
     picture = _checked(reference, kappa, end, hold, repeats)
     everywhere = _taken(torch.ones(1), kappa, repeats)
@@ -69,8 +70,9 @@ def flowchef(
         ("repeats", repeats),
         ("picture", _content(picture)),
         ("inside", "" if inside is None else _content(inside)),
+        ("guide_inside", guide_inside),
     )
-    return Wrap("flowchef", wrap, params, "" if neutral else "euler")
+    return Wrap("flowchef", wrap, params, "" if neutral else "euler", inside if guide_inside else None)
 
 
 def _content(tensor: torch.Tensor) -> str:
