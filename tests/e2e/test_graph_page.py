@@ -343,6 +343,9 @@ def test_dark_and_phone(open_page):
     socket(page, "plan", "layout", "out").tap()  # tap, tap: joined
     socket(page, "draw", "layout", "in").tap()
     until(page, "weft.graphView.model.doc.edges.length === 1")
+    page.get_by_role("button", name="Details").tap()
+    page.get_by_label("Inspector").get_by_text("Show a layout as a picture").wait_for()
+    page.get_by_label("Close the inspector").tap()
     page.locator("#weft-graph-run").tap()
     state(page, "error", timeout=30_000)  # the picture to save is missing now
 

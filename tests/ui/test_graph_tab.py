@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import subprocess
@@ -11,12 +12,15 @@ from typing import Any
 
 import pytest
 
+from studio.errors import StudioError
 from studio.graph.document import load, loads, to_json
 from studio.settings import ROOT
+from studio.ui.create import CreateTab
 from studio.ui.graph_export import as_call, as_python
 from studio.ui.graph_tab import MOST_TARGETS, GraphTab, targets_of
 from studio.ui.graph_view import SIGNS, registry_json
-from studio.ui.owners import LOCAL
+from studio.ui.owners import LOCAL, Owners
+from studio.ui.pictures import Pictures
 from studio.ui.templates import Templates
 
 HOSTILE = '</script><img src=x onerror=alert(1)> ${alert(2)} {{alert(3)}} """ \\'
@@ -143,6 +147,33 @@ def test_a_call_names_only_an_address_of_a_page(tab, fake):
     ):
         text = json.loads(tab.hand_out(value, event(what="api", url=url)))["handed"]["text"]
         assert f'Client("{named}")' in text and "evil" not in text
+
+
+def create(fake: Any) -> CreateTab:
+    owners = Owners(fake.settings.home, public=False)
+    return CreateTab(fake, owners, Pictures(fake, owners))
+
+
+def test_a_run_to_a_node_hands_the_node_on(fake, monkeypatch):
+    asked: dict[str, object] = {}
+
+    def submit(document: object, **more: object) -> str:
+        asked.update(more)
+        raise StudioError("No.")
+
+    async def run() -> list[str]:
+        value = json.dumps({"document": document(fake)})
+        return [message async for message in create(fake).run(value, "", ["p"])]
+
+    monkeypatch.setattr(fake, "submit", submit)
+    asyncio.run(run())
+    assert asked["targets"] == ["p"]
+
+
+def test_a_graph_that_create_cannot_show_is_kept_over_a_reload(fake):
+    own = {**document(fake), "exposed": []}
+    message = json.loads(create(fake).open(event(text=json.dumps(own), name="")))
+    assert message["panel"] == [] and len(message["document"]["nodes"]) == len(own["nodes"])
 
 
 @pytest.mark.slow

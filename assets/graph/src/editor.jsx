@@ -119,7 +119,7 @@ export function Editor({ page }) {
         <div className="g-body" ref={body}>
           {view === "canvas" && shelf && <Shelf onAdd={(kind) => actions.add(kind)} onClose={() => setShelf(false)} />}
           {view === "canvas" ? <div className="g-main"><Canvas api={api} dark={dark} onSelection={onSelection} onAsk={ask} />{doc.nodes.length === 0 && !asked && <Empty />}</div> : <ListView opened={opened} onOpened={setOpened} />}
-          {view === "canvas" && chosen.length > 0 && !hidden && <Inspector ids={chosen} onClose={() => setHidden(true)} />}
+          {view === "canvas" && chosen.length > 0 && !hidden && <Inspector key={innerWidth < 900 ? chosen.join() : ""} ids={chosen} onClose={() => setHidden(true)} />}
           {asked && <Palette at={inner} wire={asked.wire} onClose={() => setAsked(null)} onChoose={choose} />}
           {said && <p className="g-said" data-level={said.level} aria-hidden="true">{said.text}</p>}
         </div>

@@ -92,13 +92,15 @@ export function TitleField({ node }) {
   return <input className="g-title" aria-label="Title of the node" value={text ?? titleOf(spec, node)} onChange={(e) => setText(e.target.value)} onBlur={commit} onKeyDown={(e) => { if (e.key === "Enter") e.target.blur(); }} />;
 }
 
+/** Where there is little room it begins as one line, so that what lies below it can still be tapped. */
 export function Inspector({ ids, onClose }) {
+  const [folded, setFolded] = useState(() => innerWidth < 900);
   const doc = useDoc(), nodes = ids.map((id) => app.model.node(id)).filter(Boolean);
-  const close = <button type="button" className="g-mini" aria-label="Close the inspector" onClick={onClose}><Icon name="close" /></button>;
+  const close = <>{folded && <Button icon="more" onClick={() => setFolded(false)}>Details</Button>}<button type="button" className="g-mini" aria-label="Close the inspector" onClick={onClose}><Icon name="close" /></button></>;
   if (nodes.length === 1) {
     const [node] = nodes, spec = specOf(app.model.registry, doc, node);
     return (
-      <aside className="g-inspector" aria-label="Inspector">
+      <aside className="g-inspector" aria-label="Inspector" data-folded={folded || undefined}>
         <div className="g-side-head"><TitleField node={node} />{close}</div>
         <p className="g-kind" style={{ "--g-category": app.model.registry.categories[spec.category] }}>{[spec.title, spec.category, spec.origin && spec.origin !== "built-in" ? spec.origin : ""].filter(Boolean).join(" · ")}</p>
         <div className="g-scroll" key={node.id}>
@@ -110,7 +112,7 @@ export function Inspector({ ids, onClose }) {
     );
   }
   return (
-    <aside className="g-inspector" aria-label="Inspector">
+    <aside className="g-inspector" aria-label="Inspector" data-folded={folded || undefined}>
       <div className="g-side-head"><h2>{`${nodes.length} nodes`}</h2>{close}</div>
       <div className="g-scroll">
         <NodeActions ids={ids} />
