@@ -93,6 +93,18 @@
     });
     return go;
   };
+  // gradio mounts a tab at its first visit: what another tab hands over waits until then.
+  for (const [name, tab] of [["regionFrom", "Regions"], ["editThis", "Edit"]]) {
+    const later = weft[name] = (...handed) => {
+      weft.openTab(tab);
+      let tries = 100;
+      const wait = setInterval(() => {
+        if (weft[name] === later && --tries) return;
+        clearInterval(wait);
+        if (tries) setTimeout(() => weft[name](...handed), 150); // after the tab's own first look
+      }, 50);
+    };
+  }
   /** Fits an element with an aspect into its mat. */
   weft.fitInto = (mat, element, ratio) => {
     const fit = () => {

@@ -187,8 +187,8 @@
     weft.regionFrom = (part, prompts) => { // another tab sends a mask
       desk.carry();
       if (!desk.own) { adapt(); if (prompts && desk.get(prompt()) !== prompts) { desk.set(prompt(), prompts); desk.set(spec(), []); } }
-      const id = store.add(part, { focus: false });
       weft.openTab("Regions");
+      const id = store.add(part, { focus: false });
       store.choose(id);
       show(false);
     };

@@ -28,6 +28,7 @@ from studio.ui.owners import Owners
 from studio.ui.pictures import Pictures
 from studio.ui.public_api import PublicApi
 from studio.ui.regions_tab import RegionsTab, start_of
+from studio.ui.see_tab import SeeTab
 from studio.ui.theme import gradio_theme
 from studio.ui.web import Guard, PageFiles
 
@@ -46,6 +47,7 @@ def build(studio: Studio) -> gr.Blocks:
     pictures = Pictures(studio, owners)
     create_tab, history_tab = CreateTab(studio, owners, pictures), HistoryTab(studio, owners, pictures)
     regions_tab = RegionsTab(studio, owners)
+    see_tab = SeeTab(studio, owners)
     edit_tab = EditTab(studio, owners, create_tab.templates)
     graph_tab = GraphTab(studio, owners, create_tab.templates)
     files = PageFiles(studio.settings.assets_folder)
@@ -85,6 +87,8 @@ def build(studio: Studio) -> gr.Blocks:
                     js_on_load=OPEN
                     + "window.weft.graph(at, {props, trigger, watch}); // its events: 'look' 'hand_out'",
                 )
+            see = _desk_tab(view, "See", start_of(studio, "see-words"), "maps mask",
+                            estimates=start_of(studio, "estimates"))  # fmt: skip
             with gr.Tab("History", id="history"):
                 history = view(
                     "{}",
@@ -151,6 +155,9 @@ def build(studio: Studio) -> gr.Blocks:
         if edit is not None:
             edit.source(edit_tab.source, [visitor], [edit], **{**PRIVATE, "trigger_mode": "always_last"})
             edit.bring(edit_tab.bring, [visitor], [edit], **PRIVATE)
+        if see is not None:
+            see.maps(see_tab.maps, [visitor], [see], **{**PRIVATE, "trigger_mode": "always_last"})
+            see.mask(see_tab.mask, [visitor], [see], **PRIVATE)
         demo.load(history_tab.shelf, [visitor], [visitor, shelf], **PRIVATE).then(
             attach, [visitor], [status], **follow
         )
@@ -161,7 +168,9 @@ def build(studio: Studio) -> gr.Blocks:
     return demo
 
 
-def _desk_tab(view: partial[gr.HTML], title: str, start: object, events: str) -> gr.HTML | None:
+def _desk_tab(
+    view: partial[gr.HTML], title: str, start: object, events: str, **props: object
+) -> gr.HTML | None:
     """A tab over a ready workflow (assets/ui/desk.js); None where that workflow cannot run here."""
     if start is None:
         return None
@@ -173,6 +182,7 @@ def _desk_tab(view: partial[gr.HTML], title: str, start: object, events: str) ->
             elem_id=f"weft-{name}",
             elem_classes="weft-desk",
             desk=start,
+            **props,
             js_on_load=f"const at = element.querySelector('.weft-mount'); "
             f"window.weft.{name}Tab(at, {{props, trigger, watch}}); // its events: "
             + " ".join(f"'{event}'" for event in events.split()),

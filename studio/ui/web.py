@@ -34,7 +34,7 @@ CSP = (
 )
 SCRIPTS = (  # in this order
     "weft.js", "chrome.js", "stage.js", "fields.js", "region_canvas.js", "regions.js", "templates.js",
-    "create.js", "history.js", "desk.js", "regions_tab.js", "edit_tab.js",
+    "create.js", "history.js", "desk.js", "regions_tab.js", "edit_tab.js", "see_tab.js",
 )  # fmt: skip
 
 

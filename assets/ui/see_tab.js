@@ -1,0 +1,158 @@
+// See: the words of a prompt as buttons; where each acts lies over the picture, for the whole run, a block or a step.
+(() => {
+  "use strict";
+  const weft = window.weft;
+  const { el, icon, on, doc, run, parse } = weft;
+  const VIEWS = [["mean", "Whole run"], ["blocks", "By block"], ["steps", "By step"]];
+
+  weft.seeTab = (root, { props, trigger, watch }) => {
+    const desk = weft.desk(props.desk, (d) => d.template === "see-words");
+    const strips = weft.desk(props.estimates || props.desk, (d) => d.template === "estimates");
+    let maps = null, picture = null, word = "", view = "mean", at = 0, asked = "", strip = null, mask = null;
+
+    const words = weft.promptBox({ label: "The picture", rows: 3, placeholder: "A red star on the left and a blue house on the right, at night", oninput: (text) => { desk.set(desk.field("prompt"), text); desk.set({ node: "watch", widget: "words" }, ""); } });
+    const buttons = el("div", { class: "w-chips w-words", id: "weft-see-words", role: "group", "aria-label": "Words of the prompt" });
+    const views = el("div", { class: "w-tool-group", role: "group", "aria-label": "What the map is of" }, ...VIEWS.map(([name, label]) => el("button", { type: "button", class: "w-tool", "data-view": name, "aria-pressed": String(name === view), onclick: () => { view = name; at = name === "mean" ? 0 : (maps?.[name].length || 1) - 1; paint(); } }, label)));
+    const slide = el("input", { type: "range", min: 0, max: 0, step: 1, "aria-label": "Block or step", oninput: () => { at = slide.valueAsNumber; paint(); } });
+    const slideWords = el("span", { class: "w-help w-number" });
+    const slideBox = el("label", { class: "w-tool-width", hidden: true }, slide, slideWords);
+    const heat = el("input", { type: "range", min: 0, max: 100, value: 78, "aria-label": "How strongly the map covers the picture", oninput: () => { layer.style.opacity = heat.value / 100; } });
+    const bar = el("div", { class: "w-tools" }, views, slideBox, el("span", { class: "w-spread" }), el("label", { class: "w-tool-width" }, el("span", { class: "w-tool-short" }, "Map"), heat));
+    const image = el("img", { alt: "", draggable: "false" }), layer = el("canvas", { class: "w-heat", width: 256, height: 256 });
+    const print = el("figure", { class: "w-seen" }, image, layer);
+    const empty = el("div", { class: "w-empty" }, el("h2", {}, "Where does each word act?"), el("p", {}, "Press Look: the picture is painted while every word is watched. Then click a word."));
+    const mat = el("div", { class: "w-mat" }, empty);
+    const fit = weft.fitInto(mat, print, () => (picture ? picture.width / picture.height : 1));
+    const legend = el("div", { class: "w-legend", hidden: true }, el("span", {}, "least"), el("i", {}), el("span", {}, "most of the word's attention"));
+    const caption = el("div", { class: "w-caption" });
+    const small = el("div", { class: "w-small-maps", role: "group", "aria-label": "Blocks or steps" });
+    const go = weft.goButton("weft-look", "Look", () => act());
+    const grown = el("button", { type: "button", class: "w-btn w-wide-btn", id: "weft-grow", onclick: () => grow() }, icon("eye"), "See it grow, step by step");
+    const said = el("p", { class: "w-unknown", role: "status", hidden: true });
+    const send = el("div", { class: "w-row w-send", hidden: true }, ...[["regions", "Use as a region"], ["edit", "Edit only there"]].map(([to, label]) => el("button", { type: "button", class: "w-btn", "data-to": to, onclick: () => sendMask(to) }, label)));
+    const form = el("section", { class: "w-form", "aria-label": "Words" }, words.box, el("div", { class: "w-run" }, said, go, grown),
+      el("div", { class: "w-field" }, el("div", { class: "w-label" }, "Click a word"), buttons, send), el("p", { class: "w-help", id: "weft-see-help" }, "Or click in the picture: the word that acts most there is chosen."));
+    root.append(el("div", { class: "weft w-create w-regions-tab w-see-tab" }, el("section", { class: "w-stage", "aria-label": "Picture" }, bar, mat, legend, small, caption), form));
+
+    const say = (text) => { said.textContent = text; said.hidden = !text; };
+    const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+    const entry = () => maps?.[view]?.[Math.min(at, maps[view].length - 1)];
+    // dark to light in one hue order: the same for all who tell colours apart differently
+    function colour(v) {
+      const stops = [[26, 20, 44], [82, 30, 92], [168, 50, 80], [226, 104, 56], [252, 186, 72], [255, 246, 200]], x = v * (stops.length - 1), i = Math.min(Math.floor(x), stops.length - 2);
+      return stops[i].map((c, k) => Math.round(c + (stops[i + 1][k] - c) * (x - i)));
+    }
+    function draw(canvas, values) {
+      const { rows, columns } = maps, tile = document.createElement("canvas");
+      Object.assign(tile, { width: columns, height: rows });
+      const pen = tile.getContext("2d"), data = pen.createImageData(columns, rows);
+      values.forEach((v, i) => { const [r, g, b] = colour(v / 255); data.data.set([r, g, b, 60 + Math.round(195 * Math.min(1, v / 150))], 4 * i); });
+      pen.putImageData(data, 0, 0);
+      const into = canvas.getContext("2d");
+      into.clearRect(0, 0, canvas.width, canvas.height);
+      into.imageSmoothingQuality = "high";
+      into.drawImage(tile, 0, 0, canvas.width, canvas.height);
+    }
+    const pressWord = (name) => { word = name === word ? "" : name; mask = null; paint(); };
+
+    function paint() {
+      mat.replaceChildren(picture ? print : empty);
+      if (picture && image.getAttribute("src") !== picture.url) { image.src = picture.url; image.alt = weft.named(picture); }
+      const column = maps ? maps.labels.indexOf(word) : -1, ready = column >= 0;
+      layer.hidden = legend.hidden = !ready;
+      send.hidden = !ready;
+      if (ready) draw(layer, bytes(entry()[2][column]));
+      layer.style.opacity = heat.value / 100;
+      for (const b of views.children) { b.setAttribute("aria-pressed", String(b.dataset.view === view)); b.disabled = !maps; }
+      const many = maps && view !== "mean";
+      slideBox.hidden = !many;
+      if (many) { slide.max = maps[view].length - 1; slide.value = at; slideWords.textContent = entry()[0]; }
+      small.hidden = !(many && ready);
+      if (many && ready) {
+        small.replaceChildren(...maps[view].map(([label, , columns], i) => {
+          const canvas = el("canvas", { width: 64, height: 64 });
+          draw(canvas, bytes(columns[column]));
+          return el("button", { type: "button", class: "w-small-map", "aria-pressed": String(i === at), onclick: () => { at = i; paint(); small.children[i]?.focus(); } }, canvas, el("span", {}, label));
+        }));
+      }
+      const labels = maps ? maps.labels : [];
+      if (buttons.dataset.of !== labels.join("\n")) {
+        buttons.dataset.of = labels.join("\n");
+        buttons.replaceChildren(...labels.map((label) => el("button", { type: "button", class: "w-word", "data-word": label, onclick: () => pressWord(label) }, label)));
+      }
+      for (const b of buttons.children) b.setAttribute("aria-pressed", String(b.dataset.word === word));
+      if (!labels.length) buttons.replaceChildren(el("span", { class: "w-help" }, "The words appear here after Look."));
+      caption.replaceChildren(...(strip ? [el("div", { class: "w-estimates" }, el("p", { class: "w-help" }, "What the model expected at each step"), el("img", { src: strip.url, alt: "The strip of final estimates, from the first step to the last", loading: "lazy" }))] : []));
+      fit();
+    }
+    print.addEventListener("click", (event) => {
+      if (!maps) return;
+      const box = print.getBoundingClientRect(), x = Math.floor(((event.clientX - box.left) / box.width) * maps.columns), y = Math.floor(((event.clientY - box.top) / box.height) * maps.rows);
+      const values = entry()[2].map((text) => bytes(text)[y * maps.columns + x]);
+      word = maps.labels[values.indexOf(Math.max(...values))];
+      paint();
+    });
+    function act() {
+      if (!String(desk.get(desk.field("prompt")) ?? "").trim()) { say("Write a prompt first."); return words.input.focus(); }
+      say("");
+      desk.set({ node: "watch", widget: "words" }, "");
+      desk.set({ node: "watch", widget: "spread" }, 2);
+      desk.take();
+      weft.generate();
+    }
+    function grow() {
+      if (!props.estimates) return say("This studio has no strip of estimates.");
+      strips.carry();
+      strips.take();
+      weft.generate({ seeds: false });
+    }
+    function sendMask(to) {
+      if (!picture || !word) return;
+      trigger("mask", { generation: picture.id, word, to });
+    }
+    async function arrived({ value, word: name, to }) {
+      const ground = String(desk.get(desk.field("prompt")) ?? "");
+      if (to === "regions") return weft.regionFrom?.({ name, prompt: name, shape: "mask", mask: value, box: [0, 0, 1, 1] }, ground);
+      weft.editThis?.(picture, name);
+    }
+    function show() {
+      desk.carry();
+      words.show(desk.get(desk.field("prompt")));
+      if (!maps) { // the newest picture that was painted under watch
+        const found = weft.pictures.made.find((p) => p.node === "save");
+        if (found && doc.template === "see-words") ask(found);
+      }
+      paint();
+    }
+    function ask(p) {
+      picture = p;
+      maps = null;
+      if (asked !== p.id) trigger("maps", { generation: (asked = p.id) });
+    }
+    on("made", () => {
+      const own = weft.pictures.made, first = own.find((p) => p.node === "save");
+      if (!root.offsetParent || !first) return;
+      if (doc.template === "see-words") { strip = null; asked = ""; ask(first); }
+      else if (doc.template === "estimates") strip = own.find((p) => p.node === "save_strip") || null;
+      paint();
+    });
+    on("run", (snapshot) => {
+      if (!root.offsetParent || !run.live) return;
+      const preview = Object.values(snapshot.nodes).map((n) => n.image).filter(Boolean).pop();
+      if (preview && !picture) { mat.replaceChildren(print); image.src = preview; layer.hidden = true; fit(); }
+    });
+    watch("value", () => {
+      const message = parse(props.value);
+      if (message.says) { asked = ""; say(message.says); }
+      if (message.maps && picture && message.maps.of === picture.id) {
+        maps = message.maps;
+        view = "mean";
+        at = 0;
+        if (!maps.labels.includes(word)) word = "";
+        paint();
+      }
+      if (message.mask) arrived(message.mask);
+    });
+    weft.onDesk(root, { show, run: act });
+  };
+})();

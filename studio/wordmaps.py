@@ -1,0 +1,98 @@
+"""What a run has seen of its words, as plain numbers for a page: a map for each word, by block and by step.
+
+The maps come out of the cache, where the run left them; nothing is computed again.
+"""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from studio.errors import StudioError
+from studio.graph.document import Graph
+from studio.pixels import encode
+from studio.values import Image
+
+if TYPE_CHECKING:
+    from studio.studio import Studio
+    from studio.values import Seen, SeenMap
+
+MOST_WORDS = 16
+
+
+def maps_of_run(studio: Studio, document: Graph, owner: str) -> dict[str, Any]:
+    """`labels`, `rows`, `columns` and the maps ("mean", "blocks", "steps"), each a list of (label, note, one
+    byte per place for each word, as base64). Raises StudioError if the run's maps are not kept any more."""
+    from studio.controls.reading import by_block, by_step, maps_of, mean_map
+    from studio.controls.word_maps import OTHER, REST, over_words
+
+    seen = _seen(studio, document, owner)
+    maps = maps_of(seen, "word_maps", "'Watch words'")
+    words = [label for label in maps[0].labels if label not in (OTHER, REST)][:MOST_WORDS]
+
+    def told(values: Any) -> list[str]:
+        shares = over_words(values)[..., : len(words)]
+        found = []
+        for column in range(len(words)):
+            one = shares[..., column].float().cpu()
+            low, high = float(one.min()), float(one.max())
+            scaled = ((one - low) / ((high - low) or 1.0) * 255).round().clamp(0, 255).byte()
+            found.append(base64.b64encode(scaled.numpy().tobytes()).decode())
+        return found
+
+    mean = mean_map(_clear(seen), 0)
+    kinds = {"mean": [("", "", mean)], "blocks": by_block(maps, 0), "steps": by_step(maps, 0)}
+    rows, columns = mean.shape[:2]
+    return {
+        "labels": words,
+        "rows": int(rows),
+        "columns": int(columns),
+        **{kind: [(label, note, told(values)) for label, note, values in of] for kind, of in kinds.items()},
+    }
+
+
+def mask_of_word(studio: Studio, document: Graph, owner: str, word: str, size: tuple[int, int]) -> bytes:
+    """The mask of a word of a run as a PNG, white where the word's thing is. Raises StudioError."""
+    import numpy as np
+
+    from studio.controls.heat_maps import word_mask
+
+    seen = _seen(studio, document, owner)
+    mask, _ = word_mask(replace(seen, maps=_clear(seen)), *size, word=word)
+    grey = (np.asarray(mask.values) * 255).round().astype(np.uint8)
+    return encode(Image(np.repeat(grey[..., None], 3, axis=-1)))
+
+
+def _clear(seen: Seen) -> tuple[SeenMap, ...]:
+    """The maps of the clearest blocks: of a third of them, at least two, in which words keep most together.
+
+    Where a word acts differs much from block to block, and the mean over all of them is mud.
+    """
+    from studio.controls.reading import by_block, maps_of
+    from studio.controls.word_maps import OTHER, REST
+
+    maps = maps_of(seen, "word_maps", "'Watch words'")
+    if not any(map.step >= 0 and map.index >= 0 for map in maps):
+        return maps  # only the mean was kept
+    words = len([label for label in maps[0].labels if label not in (OTHER, REST)])
+    spread: dict[str, float] = {}
+    for label, _, values in by_block(maps, 0):
+        flat = values[..., :words].float().flatten(0, 1)
+        share = flat / flat.sum(0).clamp_min(1e-12)
+        spread[label] = float(-(share * share.clamp_min(1e-12).log()).sum(0).mean())
+    clear = sorted(spread, key=spread.__getitem__)[: max(2, -(-len(spread) // 3))]
+    return tuple(map for map in maps if map.step >= 0 and f"block {map.index}" in clear)
+
+
+def _seen(studio: Studio, document: Graph, owner: str) -> Seen:
+    """What the sampler of a document saw, as the cache keeps it."""
+    sampler = next((n.id for n in document.nodes if n.kind == "sample"), None)
+    if sampler is not None:
+        key = studio.plan(document, [sampler], owner=owner)[sampler].key
+        entry = studio.engine.cache.entry(key)
+        digest = dict(entry.outputs).get("seen") if entry is not None else None
+        found: Any = studio.engine.cache.value(digest) if digest is not None else None
+        if hasattr(found, "maps"):
+            return found  # type: ignore[no-any-return]
+    raise StudioError("The maps of this picture are no longer kept.", hint="Press Look to paint it again.")

@@ -1,0 +1,69 @@
+"""See in Chromium: a word is clicked and its map lies over the picture, where that word's thing is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from e2e_hands import PROMPT, state, write
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:.*(no_silent_downcasting|copy keyword)"),  # gradio, pandas 3
+]
+HOSTILE = "<img src=x onerror=alert(1)> ${alert(2)} {{alert(3)}} </script><script>alert(4)</script>"
+PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
+# where the map of the chosen word is strongest, from the left, 0..1
+PEAK = """() => {
+  const canvas = document.querySelector('#weft-see .w-heat'), pen = canvas.getContext('2d');
+  const data = pen.getImageData(0, 0, canvas.width, canvas.height).data;
+  let best = -1, at = 0;
+  for (let i = 0; i < data.length; i += 4) {
+    const light = (data[i] + data[i + 1] + data[i + 2]) * data[i + 3];
+    if (light > best) { best = light; at = (i / 4) % canvas.width; }
+  }
+  return at / canvas.width;
+}"""
+
+
+def enter(page: Any, text: str = PROMPT) -> None:
+    write(page, text)
+    page.evaluate("window.weft.remember.set('seed-lock', 'on')")
+    page.evaluate("window.weft.doc.set(window.weft.doc.field('seed'), 1068141294)")
+    page.get_by_role("tab", name="See", exact=True).click()
+    page.get_by_text("Where does each word act?").wait_for()
+
+
+def test_a_clicked_word_shows_where_it_acts_and_its_mask_becomes_a_region(weft, open_page):
+    page = open_page()
+    enter(page)
+    assert page.evaluate("window.weft.doc.template") == "text-to-image", "looking changes nothing yet"
+    page.locator("#weft-look").click()
+    page.locator("#weft-job .w-state[data-state=running]").wait_for()
+    state(page, "done")
+    star = page.locator("#weft-see-words [data-word=star]")
+    star.click()
+    page.locator("#weft-see .w-heat").wait_for()
+    if weft.trained:
+        assert page.evaluate(PEAK) < 0.5
+        page.locator("#weft-see-words [data-word=house]").click()
+        assert page.evaluate(PEAK) > 0.5
+    page.locator("#weft-see [data-view=steps]").click()
+    assert page.locator("#weft-see .w-small-map").count() == 20
+    page.locator("#weft-see .w-small-map").first.click()
+    page.locator("#weft-see .w-small-map").nth(0).press("Tab")
+    page.locator("#weft-see [data-view=blocks]").click()
+    assert page.locator("#weft-see .w-small-map").count() >= 2
+    page.locator("#weft-see [data-to=regions]").click()
+    page.locator("#weft-regions .w-mask-layer").wait_for()
+    page.locator("#weft-regions .w-regions > li").first.wait_for()
+
+
+def test_a_hostile_prompt_stays_text_on_a_dark_phone(open_page):
+    page = open_page("?__theme=dark", **PHONE)
+    page.evaluate("void (window.alert = () => { window.ran = true; })")
+    enter(page, HOSTILE)
+    assert page.locator("#weft-see textarea").input_value() == HOSTILE
+    assert page.evaluate("window.ran") is None and page.locator("#weft-see img[src=x]").count() == 0
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390

@@ -1,0 +1,47 @@
+"""see_tab.py: maps and masks of a run for the page; what is unknown or no longer kept is told in words."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from studio.errors import StudioError
+from studio.policy import Policy
+from studio.ui.owners import Owners
+from studio.ui.see_tab import SeeTab
+
+
+def event(**data):
+    return SimpleNamespace(_data=data)
+
+
+def tab_of(studio) -> tuple[SeeTab, Owners]:
+    owners = Owners(studio.settings.home, public=studio.policy.is_public)
+    return SeeTab(studio, owners), owners
+
+
+@pytest.mark.parametrize("data", [{}, {"generation": 7}, {"generation": "no-such"}, {"word": "x"}], ids=repr)
+def test_an_unknown_picture_is_refused_in_words(fake, data):
+    tab, _ = tab_of(fake)
+    assert json.loads(tab.maps("", event(**data)))["says"]
+    assert json.loads(tab.mask("", event(**data)))["says"]
+
+
+def test_maps_that_are_gone_say_what_to_do(fake, monkeypatch):
+    tab, _ = tab_of(fake)
+    made = fake.run(fake.workflow().set("p", "text", "a red star")).outputs[0].generation
+    fake.plan = lambda *args, **named: None
+    says = json.loads(tab.maps("", event(generation=made)))["says"]
+    assert "no longer kept" in says and "Look" in says
+
+
+def test_the_maps_of_somebody_else_are_not_told(make_fake):
+    studio = make_fake(Policy.public(), pace=0.001)
+    tab, owners = tab_of(studio)
+    mine, other = owners.issue(), owners.issue()
+    made = studio.run(studio.workflow(), owner=owners.owner(mine)).outputs[0].generation
+    with pytest.raises(StudioError):
+        studio.history.show(owners.owner(other), made)
+    assert "maps" not in json.loads(tab.maps(other, event(generation=made)))
