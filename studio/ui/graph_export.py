@@ -86,11 +86,11 @@ def _block(value: Mapping[str, object], depth: int = 1) -> str:
     if not value:
         return "{}"
     lines = [
-        f"{'    ' * depth}{name!r}: {_block(entry, depth + 1) if _deep(name, entry, depth) else repr(entry)},"
+        f"{'    ' * depth}{name!r}: {_block(entry, depth + 1) if _deep(entry, name, depth) else repr(entry)},"
         for name, entry in value.items()
     ]
     return "\n".join(("{", *lines, "    " * (depth - 1) + "}"))
 
 
-def _deep(name: str, entry: object, depth: int) -> TypeGuard[Mapping[str, object]]:
+def _deep(entry: object, name: str, depth: int) -> TypeGuard[Mapping[str, object]]:
     return isinstance(entry, Mapping) and (depth == 1 or (depth == 2 and name == "widgets"))
