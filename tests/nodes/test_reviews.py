@@ -248,7 +248,8 @@ def test_attachments_and_prompts_of_another_family_are_refused(engine: Engine) -
     moved = [("edit", "model"), ("avoid", "model")]
     edges = [replace(e, source=("other", "model")) if e.target in moved else e for e in graph.edges]
     problems = refused(engine, replace(graph, nodes=(*graph.nodes, other), edges=tuple(edges)))
-    assert {(p.node, p.socket) for p in problems} == {("edit", "model"), ("sample", "negative")}
+    places = {("edit", "model"), ("sample", "negative"), ("paint_before", "negative")}
+    assert {(p.node, p.socket) for p in problems} == places
     assert all("(flux)" in p.message and "(sd3)" in p.message for p in problems)
 
 
