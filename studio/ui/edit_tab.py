@@ -52,20 +52,21 @@ class EditTab:
             owner = self._owners.owner(token)
             item = self._studio.history.show(owner, generation)
             made = self._studio.document_of(item.id, owner)
+            prompt = _words_of(made, item.prompt)
             # such a picture comes from one prompt and one seed, and can be painted again beside another
             plain = self._templates.name_of(made) == "text-to-image"
             if plain and self._runs("edit-by-prompt", "edit-picture"):
                 ways = {
-                    "together": self._like(self._studio.workflow("edit-by-prompt"), made, item.prompt),
-                    "picture": self._like(self._studio.workflow("edit-picture"), made, item.prompt),
+                    "together": self._like(self._studio.workflow("edit-by-prompt"), made, prompt),
+                    "picture": self._like(self._studio.workflow("edit-picture"), made, prompt),
                 }
             else:
                 data = self._studio.history.handed_out(owner, item.id, strip=True)
                 stored = self._uploads.store(data, "source.png")
-                ways = {"picture": self._of_file(stored["value"], item.prompt)}
+                ways = {"picture": self._of_file(stored["value"], prompt)}
         except (OSError, StudioError) as error:
             return bus.dump({"says": str(error)})
-        return self._told(ways, {"id": item.id, "prompt": item.prompt, "painted": "together" in ways})
+        return self._told(ways, {"id": item.id, "prompt": prompt, "painted": "together" in ways})
 
     def bring(self, token: object, event: gr.EventData) -> str:
         """An upload as a source: {"source"}. Event data: `name`, `data` (its base64)."""
@@ -147,6 +148,13 @@ class EditTab:
     def _worded(self, graph: Graph, prompt: str) -> Graph:
         after = "after" if "after" in _ids(graph) else "prompt"
         return graph.set("before", "text", prompt).set(after, "text", prompt)
+
+
+def _words_of(made: Graph, prompt: str) -> str:
+    """What a picture shows: of one that was edited, its new words; its history names the old ones."""
+    texts = {node.id: node.widgets.get("text") for node in made.nodes if node.kind == "encode_prompt"}
+    new = texts.get("after", texts.get("prompt")) if "before" in texts else None
+    return new if isinstance(new, str) else prompt
 
 
 def _ids(graph: Graph) -> set[str]:

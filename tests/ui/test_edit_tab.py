@@ -81,6 +81,16 @@ def test_a_painted_picture_is_painted_again_with_its_own_settings(fake):
     assert changed.node("schedule").widgets["steps"] == 28, "the change keeps its own steps"
 
 
+def test_an_edited_picture_is_described_by_its_new_words():
+    from studio.ui.edit_tab import _words_of
+
+    made = loads((ROOT / "assets" / "workflows" / "edit-by-prompt.json").read_text("utf-8"))
+    made = made.set("before", "text", "a red star").set("prompt", "text", "a green star")
+    assert _words_of(made, "a red star") == "a green star"
+    plain = loads((ROOT / "assets" / "workflows" / "text-to-image.json").read_text("utf-8"))
+    assert _words_of(plain, "a boat") == "a boat"
+
+
 @pytest.mark.parametrize("data", [{}, {"generation": 7}, {"generation": "no-such"}], ids=repr)
 def test_an_unknown_picture_is_refused_in_words(fake, data):
     assert json.loads(tab_of(fake).source("", event(**data)))["says"]
