@@ -37,7 +37,8 @@ LIMITS = (
     "It was trained on square pictures; other shapes work less well. "
     "Four objects, and relations between objects, go wrong most often."
 )
-GUIDANCE = 3.0
+GUIDANCE = 3.0  # scenes-flux: the number
+CFG_SCALE = 2.0  # scenes-sd3: two passes
 PREVIEWED = 11  # seed of the scenes that the colours of previews are fitted to
 SAVE: Mapping[str, Callable[..., None]] = {"scenes-sd3": save_pipeline, "scenes-flux": save_flux}
 
@@ -49,7 +50,7 @@ def facts_of(model: str, stages: dict[str, float]) -> dict[str, Any]:
         return {
             "title": "Scenes (demo model)",
             "family": "sd3",
-            "cfg_scale": GUIDANCE,
+            "cfg_scale": CFG_SCALE,
             "max_sequence_length": 0,
             "load": {"text_encoder_3": None, "tokenizer_3": None},
         }
@@ -73,6 +74,7 @@ def card_of(
     scores: dict,
     hardware: str,
     before: str = "",
+    data: str = "latents of scenes with eight captions each",
 ) -> dict:
     state = torch.load(checkpoint, weights_only=True, map_location="cpu")["state"]
     space = load_space(shards / "latent_space.npz")
@@ -93,8 +95,7 @@ def card_of(
             "other": [word for word in VOCABULARY if not any(word in table for table in VALUES.values())],
         },
         "training": {
-            "data": "drawn by studio/scenes (seeded, held-out combinations never drawn): latents of 61,440 "
-            "scenes at 64 px, 61,440 at 128 px and 18,432 at 256 px, captions written anew each time",
+            "data": f"drawn by studio/scenes (seeded, held-out combinations never drawn): {data}",
             "recipe": f"studio/training/{model.replace('-', '_')}.py and autoencoder.py, seed 0",
             "steps": state["step"],
             "samples": state["samples"],
@@ -118,6 +119,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="default: assets/models/MODEL")
     parser.add_argument("--scores", type=Path, help="JSON of `python -m studio eval prompts --json`")
     parser.add_argument("--hardware", default="two CPU cores (AMD EPYC, AVX-512 bf16), shared")
+    parser.add_argument(
+        "--data", default="latents of scenes with eight captions each", help="how many scenes, for the card"
+    )
     parser.add_argument("--before", default="", help="what a warm start had seen before, for the card")
     arguments = parser.parse_args()
     model = arguments.model
@@ -127,7 +131,14 @@ def main() -> None:
     autoencoder = load_autoencoder(arguments.shards, arguments.autoencoder)
     scores = json.loads(arguments.scores.read_text()) if arguments.scores else {}
     card = card_of(
-        model, checkpoint, arguments.shards, autoencoder, scores, arguments.hardware, arguments.before
+        model,
+        checkpoint,
+        arguments.shards,
+        autoencoder,
+        scores,
+        arguments.hardware,
+        arguments.before,
+        arguments.data,
     )
     SAVE[model](out, student, autoencoder, make_tokenizer())
     write_card(out, card)

@@ -42,6 +42,11 @@ PROBE_WEIGHT = 0.1
 # (after MaskDiT, arXiv 2306.09305); 0 = all. The end of a stage (FULL of its time) sees whole pictures.
 STAGE_KEPT = {64: 0, 128: 0, 256: 112}
 FULL = 0.15
+# Both hold below this noise level only. Above it the picture does not yet show where things are, and a weight
+# that knows it would tell the network that a thing is likelier at each of its possible places than it is: a
+# prompt that leaves the place open is then drawn with the thing at several places at once (seen: 1 of 14
+# prompts with a relation in place of places all right).
+CERTAIN = 0.7
 # Lengths that a batch is padded to.
 STAGE_TEXT = {64: (14, 18, 22, 28, 34, 40), 128: (16, 20, 28, 40), 256: (28, 40)}
 # Small batches on a CPU: while the network still learns what words mean, steps count for more than quiet
@@ -193,6 +198,7 @@ def train_stage(
         sigma = shifted(torch.sigmoid(torch.randn(batch, generator=generator, device=device)), shift)
         noise = torch.randn(latent.shape, generator=generator, device=device)
         target = patches(noise - latent)
+        where = torch.where((sigma < CERTAIN)[:, None], where, 1.0)
         kept = None
         if STAGE_KEPT[size] and progress < 1 - FULL and not whole:
             kept = choose(where, STAGE_KEPT[size], generator)

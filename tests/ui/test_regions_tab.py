@@ -1,4 +1,4 @@
-"""regions_tab.py: the linter, the planner and the masks of the Regions tab; nothing of a browser is trusted."""
+"""The linter, the planner and the masks of the Regions tab; nothing of a browser is trusted."""
 
 from __future__ import annotations
 
