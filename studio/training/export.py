@@ -35,10 +35,10 @@ from studio.training.scene_store import pictures_of, scenes_of
 LIMITS = (
     "It knows one procedural world of paper-cut scenes and the words in its vocabulary, nothing else. "
     "It was trained on square pictures; other shapes work less well. "
-    "Four objects, and relations between objects, go wrong most often."
+    "Dots, stripes, and two objects of which only the relation is said (a cup left of a star: often drawn "
+    "twice) go wrong most often."
 )
-GUIDANCE = 3.0  # scenes-flux: the number
-CFG_SCALE = 2.0  # scenes-sd3: two passes
+GUIDANCE = 3.0
 PREVIEWED = 11  # seed of the scenes that the colours of previews are fitted to
 SAVE: Mapping[str, Callable[..., None]] = {"scenes-sd3": save_pipeline, "scenes-flux": save_flux}
 
@@ -50,7 +50,7 @@ def facts_of(model: str, stages: dict[str, float]) -> dict[str, Any]:
         return {
             "title": "Scenes (demo model)",
             "family": "sd3",
-            "cfg_scale": CFG_SCALE,
+            "cfg_scale": GUIDANCE,
             "max_sequence_length": 0,
             "load": {"text_encoder_3": None, "tokenizer_3": None},
         }

@@ -235,4 +235,4 @@ def test_a_card_names_the_number_only_after_a_guided_stage() -> None:
     plain, guided = (facts_of("scenes-flux", stages) for stages in ({"256": 9.0}, {"256": 9.0, "256g": 2.0}))
     assert (plain["guidance"], plain["cfg_scale"]) == (1.0, 3.0)
     assert (guided["guidance"], guided["cfg_scale"]) == (3.0, 1.0)
-    assert facts_of("scenes-sd3", {})["cfg_scale"] == 2.0
+    assert facts_of("scenes-sd3", {})["cfg_scale"] == 3.0
