@@ -26,6 +26,8 @@ PYTHONS = ((3, 11), (3, 12))
 REQUIREMENTS = ("requirements.txt",)
 TEST_REQUIREMENTS = ("requirements.txt", "requirements-test.txt")
 CPU_WHEELS = "https://download.pytorch.org/whl/cpu"
+# Files stay whole and in order (browser tests last): xdist would else start the longest ones first.
+PARALLEL = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
 INSIDE = "WEFT_INSIDE_VENV"  # set for the process that runs in .venv: a broken one must not start itself
 NEEDED_GB, NEEDED_GB_CUDA = 3, 11
 
@@ -53,7 +55,7 @@ def run(command: str, rest: Sequence[str]) -> int:
         say("Ready. Start with: python app.py")
         return 0
     # the whole suite on two processes, a file at a time; single tests are quicker without
-    return _call([sys.executable, "-m", "pytest", *(rest or ("-n", "2", "--dist", "loadfile"))])
+    return _call([sys.executable, "-m", "pytest", *(rest or PARALLEL)])
 
 
 def prepare(files: Sequence[str] = REQUIREMENTS) -> int | None:

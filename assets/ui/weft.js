@@ -109,6 +109,7 @@
     accept(message) {
       if (!message.job || run.left.has(message.run)) return;
       if (message.run === run.snapshot.run && message.seq < run.snapshot.seq) return;
+      if (message.run && message.run === run.settled && run.moves(message)) return; // sent before the studio heard of Stop
       run.heard = Date.now();
       run.pending = false;
       if (run.unwanted) { // Stop was pressed before the studio had given the run a name
@@ -139,6 +140,7 @@
     },
     settle() { // a stopped run settles here at once; the server's own last word follows
       run.unwanted = run.pending;
+      run.settled = run.snapshot.run;
       run.pending = false;
       for (const node of Object.values(run.snapshot.nodes)) if (["queued", "running"].includes(node.state)) node.state = "stopped";
       run.snapshot = { ...run.snapshot, job: { ...run.snapshot.job, state: "stopped" } };

@@ -277,6 +277,6 @@ def test_plan_time_conflicts_are_raised_before_anything_is_attached() -> None:
     network = tiny_transformer("sd3")
     before = state(network)
     controls: tuple[AttentionControl, ...] = (copying(), copying("k", who="other"))
-    with pytest.raises(StudioError, match="'edit' and 'other' both write k"), attached_to(network, *controls):
+    with pytest.raises(StudioError, match="'edit' and 'other' meet in blocks 0-1"), attached_to(network, *controls):
         raise AssertionError("attached")
     assert state(network) == before

@@ -62,7 +62,7 @@ def test_a_refused_combination_says_why_before_the_run(weft, open_page, pictures
     told = page.locator("#weft-faults li")
     told.get_by_text("cannot be used in one run").wait_for()
     words = told.first.inner_text()
-    assert "both subtract an avoided prompt" in words and "Disconnect one of them" in words
+    assert "both take what you avoid out of the picture" in words and "Disconnect one of them" in words
     page.locator("#weft-go").click()
     state(page, "error", timeout=30_000)
     choose(page, "text-to-image")
