@@ -277,6 +277,7 @@ def test_plan_time_conflicts_are_raised_before_anything_is_attached() -> None:
     network = tiny_transformer("sd3")
     before = state(network)
     controls: tuple[AttentionControl, ...] = (copying(), copying("k", who="other"))
-    with pytest.raises(StudioError, match="'edit' and 'other' meet in blocks 0-1"), attached_to(network, *controls):
+    meet = "'edit' and 'other' meet in blocks 0-1"
+    with pytest.raises(StudioError, match=meet), attached_to(network, *controls):
         raise AssertionError("attached")
     assert state(network) == before
