@@ -13,6 +13,7 @@ velocity itself.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,12 @@ ANCHORED = 0.25
 class Teacher:
     """Targets of guided stages: see `stages.Teach`. `network` None: the student's own moving average."""
 
-    def __init__(self, network: Student | None) -> None:
+    def __init__(self, network: Student | None, compiled: bool = False) -> None:
         self.network = network
+        self.compiled = torch.compile(network.observed, dynamic=False) if network and compiled else None
+
+    def observed(self, network: Any) -> Callable[..., Any]:
+        return self.compiled or network.observed
 
     @torch.no_grad()
     def __call__(
@@ -46,11 +51,12 @@ class Teacher:
         kept: Tensor | None = None,
     ) -> Lesson:
         network = self.network or average
-        empty = torch.zeros_like(ids)
+        empty = torch.zeros_like(ids[:1])
         empty[:, 0], empty[:, 1] = 1, 3
-        context, pooled = network.encode(torch.cat([ids, empty]))
+        said, unsaid = network.encode(ids), network.encode(empty)
+        context, pooled = (torch.cat([a, b.expand_as(a)]) for a, b in zip(said, unsaid, strict=True))
         pair = torch.cat([noisy, noisy]), torch.cat([sigma, sigma])
-        both, states = network.observed(
+        both, states = self.observed(network)(
             context, pooled, *pair, None if kept is None else torch.cat([kept, kept])
         )
         cond, uncond = both.float().chunk(2)
@@ -63,13 +69,13 @@ class Teacher:
         return Lesson(torch.where((number == PLAIN)[:, None, None], target, guided), number)
 
 
-def teacher(name: str, device: str) -> Teach:
+def teacher(name: str, device: str, compiled: bool = False) -> Teach:
     """The teacher called `self`, or the one in an exported scenes-sd3 folder."""
     if name == "self":
         return Teacher(None)
     network = Student().to(device).eval().requires_grad_(False)
     read_exported(network, Path(name))
-    return Teacher(network)
+    return Teacher(network, compiled)
 
 
 RECIPE = Recipe(

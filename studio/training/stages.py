@@ -77,13 +77,14 @@ Teach = Callable[[Any, Tensor, Tensor, Tensor, Tensor, torch.Generator, Tensor |
 @dataclass(frozen=True)
 class Recipe:
     """What a model has of its own: its checkpoint, its network (`make`; see `recipe.Student`), how it takes
-    the weights of an exported folder (`read`), who teaches its guided stages (`teacher(name, device)`)."""
+    the weights of an exported folder (`read`), who teaches its guided stages (`teacher(name, device,
+    compiled)`)."""
 
     out: Path
     stages: str
     make: Callable[[], Any]
     read: Callable[[Any, Path], None]
-    teacher: Callable[[str, str], Teach] | None = None
+    teacher: Callable[[str, str, bool], Teach] | None = None
 
 
 @dataclass(frozen=True)
@@ -253,6 +254,8 @@ def work(rank: int, recipe: Recipe, arguments: argparse.Namespace, meeting: str)
     """One process of a recipe; several average their gradients after every batch."""
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
+    # cuDNN's attention failed in the backward pass of the FLUX-shaped network (torch 2.11, H100)
+    torch.backends.cuda.enable_cudnn_sdp(False)
     if arguments.world > 1:
         meet = f"file://{meeting}"
         torch.distributed.init_process_group("gloo", meet, rank=rank, world_size=arguments.world)
@@ -267,7 +270,7 @@ def work(rank: int, recipe: Recipe, arguments: argparse.Namespace, meeting: str)
         arguments.world,
         arguments.warm,
     )
-    if arguments.compile:
+    if arguments.compile and recipe.teacher is None:
         run.observed = torch.compile(run.observed, dynamic=False)
     table = STAGE_BATCH if arguments.device == "cpu" else ACCELERATED_BATCH
     stages = read_stages(arguments.stages)
@@ -275,7 +278,7 @@ def work(rank: int, recipe: Recipe, arguments: argparse.Namespace, meeting: str)
     if any(stage.guided for stage in stages):
         if recipe.teacher is None:
             raise SystemExit("this model takes no guidance number: it has no guided stages")
-        teach = recipe.teacher(arguments.teacher, arguments.device)
+        teach = recipe.teacher(arguments.teacher, arguments.device, arguments.compile)
     deadline = time.time() + arguments.seconds if arguments.seconds else math.inf
     for index, stage in enumerate(stages):
         if time.time() > deadline:
