@@ -235,7 +235,8 @@ def _take_network(student: FluxStudent, other: Student) -> None:
         mine.proj_out.bias.copy_(leaving[0].bias + leaving[1].bias)
     flux.norm_out.load_state_dict(sd3.norm_out.state_dict())
     for part in ("weight", "bias"):
-        getattr(flux.proj_out, part)[student.patch_order] = getattr(sd3.proj_out, part).to(student.patch_order.device)
+        theirs_part = getattr(sd3.proj_out, part)
+        getattr(flux.proj_out, part)[student.patch_order] = theirs_part.to(student.patch_order.device)
 
 
 def save_flux(

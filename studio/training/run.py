@@ -121,6 +121,13 @@ class Run:
         return float(flat[-1])
 
 
+def settle(device: str) -> None:
+    """Settings of a process that trains on `device`: without cuDNN's attention, whose backward pass failed in
+    the FLUX-shaped network and gave wrong gradients to low-rank additions (torch 2.11, H100)."""
+    if device != "cpu":
+        torch.backends.cuda.enable_cudnn_sdp(False)
+
+
 def fast_bfloat16(device: str) -> bool:
     """Whether bf16 products beat fp32 here: with AVX-512 bf16 or AMX they do, else they lose 50-fold."""
     if device != "cpu":

@@ -26,7 +26,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from studio.training.latent_space import load_space
 from studio.training.recipe import MARK_CLASSES, patches, shifted
-from studio.training.run import Run, fast_bfloat16
+from studio.training.run import Run, fast_bfloat16, settle
 from studio.training.scenes import Scenes
 
 # Noise is moved up for more tokens: neighbours share so much that the same sigma hides less of the picture.
@@ -254,8 +254,7 @@ def work(rank: int, recipe: Recipe, arguments: argparse.Namespace, meeting: str)
     """One process of a recipe; several average their gradients after every batch."""
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    # cuDNN's attention failed in the backward pass of the FLUX-shaped network (torch 2.11, H100)
-    torch.backends.cuda.enable_cudnn_sdp(False)
+    settle(arguments.device)
     if arguments.world > 1:
         meet = f"file://{meeting}"
         torch.distributed.init_process_group("gloo", meet, rank=rank, world_size=arguments.world)
@@ -270,6 +269,7 @@ def work(rank: int, recipe: Recipe, arguments: argparse.Namespace, meeting: str)
         arguments.world,
         arguments.warm,
     )
+    # compiled, the FLUX-shaped network ended in an illegal memory access on a GPU; its teacher did not
     if arguments.compile and recipe.teacher is None:
         run.observed = torch.compile(run.observed, dynamic=False)
     table = STAGE_BATCH if arguments.device == "cpu" else ACCELERATED_BATCH

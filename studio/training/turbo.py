@@ -1,6 +1,7 @@
 """Train `assets/models/scenes-sd3-turbo`: a LoRA over scenes-sd3 that draws in one, two or four steps without
 CFG.
 
+    python -m studio.training.turbo --pairs 3000 --pair-minutes 60 --batch 16 --minutes 60
     python -m studio.training.turbo --device cuda --pairs 40000 --minutes 2
 
 Reflow (Rectified Flow, arXiv 2209.03003, section 2.2; InstaFlow, arXiv 2309.06380): the teacher, scenes-sd3
@@ -11,6 +12,7 @@ Straight lines need few Euler steps, and the guided velocity is learnt with them
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import time
 from collections import deque
@@ -18,12 +20,13 @@ from copy import deepcopy
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from studio.training.judge import draw_prompts, load_autoencoder, table
 from studio.training.low_rank import LowRank, add_low_rank, load_low_rank, save_low_rank
 from studio.training.recipe import SHIFT, Student, patches, read_exported, sample, shifted
-from studio.training.run import fast_bfloat16
+from studio.training.run import fast_bfloat16, settle
 from studio.training.scenes import Scenes
 from studio.training.stages import channel_weight
 
@@ -36,11 +39,20 @@ AT_NOISE = 0.25
 
 @torch.no_grad()
 def make_pairs(
-    teacher: Student, ids: Tensor, *, batch: int, seed: int, seconds: float
+    teacher: Student,
+    ids: Tensor,
+    *,
+    batch: int,
+    seed: int,
+    seconds: float,
+    steps: int = TEACHER_STEPS,
+    keep: Path | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """(noise, latent) float16 [n, 16, 32, 32] of the prompts ids [n, token], as many as the time allows."""
+    """(noise, latent) float16 [n, 16, 32, 32] of the prompts ids [n, token], as many as the time allows;
+    pictures lie in the folder `keep`, from where they are taken when asked for again."""
     device = str(ids.device)
     noises, latents = [], []
+    half = fast_bfloat16(device)
     began = time.time()
     for start in range(0, len(ids) - batch + 1, batch):
         if time.time() - began > seconds:
@@ -48,17 +60,20 @@ def make_pairs(
         noise = torch.randn(batch, 16, 32, 32, generator=torch.Generator("cpu").manual_seed(seed + start)).to(
             device
         )
-        with torch.autocast(device, torch.bfloat16, enabled=fast_bfloat16(device)):
-            made = sample(
-                teacher,
-                ids[start : start + batch],
-                32,
-                steps=TEACHER_STEPS,
-                cfg_scale=CFG_SCALE,
-                noise=noise,
-            )
+        rows = ids[start : start + batch]
+        asked = hashlib.sha256(noise.cpu().numpy().tobytes() + rows.cpu().numpy().tobytes()).hexdigest()[:16]
+        path = keep / f"{asked}.safetensors" if keep else None
+        if path and path.exists():
+            made = load_file(path)["latent"].to(device)
+        else:
+            with torch.autocast(device, torch.bfloat16, enabled=half):
+                made = sample(teacher, rows, 32, steps=steps, cfg_scale=CFG_SCALE, noise=noise).half()
+            if path:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                save_file({"latent": made.cpu()}, path.with_suffix(".tmp"))
+                path.with_suffix(".tmp").rename(path)
         noises.append(noise.half())
-        latents.append(made.half())
+        latents.append(made)
     return torch.cat(noises), torch.cat(latents)
 
 
@@ -140,6 +155,8 @@ def main() -> None:
     )
     parser.add_argument("--pairs", type=int, default=40_000, help="pairs of noise and picture")
     parser.add_argument("--pair-minutes", type=float, default=1.5, help="stop making pairs after this long")
+    parser.add_argument("--teacher-steps", type=int, default=TEACHER_STEPS)
+    parser.add_argument("--keep", type=Path, default=Path("checkpoints/pairs"), help="where pairs are kept")
     parser.add_argument("--minutes", type=float, default=2.0)
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--rate", type=float, default=1e-3)
@@ -150,6 +167,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.manual_seed(0)
     device = arguments.device
+    settle(device)
     teacher = Student().eval().requires_grad_(False)
     read_exported(teacher, arguments.teacher)
     student = deepcopy(teacher).to(device)
@@ -164,8 +182,16 @@ def main() -> None:
     began = time.time()
     if arguments.compile:
         teacher.velocity = torch.compile(teacher.velocity, dynamic=False)  # type: ignore[method-assign]
+    weights = arguments.teacher / "transformer" / "diffusion_pytorch_model.safetensors"
+    name = f"{hashlib.sha256(weights.read_bytes()).hexdigest()[:12]}-{arguments.teacher_steps}"
     noise, latent = make_pairs(
-        teacher, ids, batch=arguments.batch, seed=4, seconds=arguments.pair_minutes * 60
+        teacher,
+        ids,
+        batch=arguments.batch,
+        seed=4,
+        seconds=arguments.pair_minutes * 60,
+        steps=arguments.teacher_steps,
+        keep=arguments.keep / name,
     )
     print(json.dumps({"pairs": len(noise), "seconds": round(time.time() - began, 1)}), flush=True)
     steps = train(
