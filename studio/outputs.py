@@ -72,13 +72,21 @@ def widgets_of(graph: Graph, registry: Registry, within: Collection[str] | None 
     others in document order; the first one counts. A prompt widget called `negative` or labelled "Avoid" is
     the negative one.
     """
+    found: dict[str, Place] = {}
+    for what, place in _places(graph, registry, within):
+        found.setdefault(what, place)
+    return found
+
+
+def _places(graph: Graph, registry: Registry, within: Collection[str] | None) -> list[tuple[str, Place]]:
+    """Every widget with its name in `widgets_of`, in the order that counts there."""
     sorts: dict[Place, str] = {}
     for node in graph.nodes:
         spec = registry.find(node.kind)
         if spec is not None and (within is None or node.id in within):
             sorts.update({(node.id, param.name): param.widget.sort for param in spec.params})
     labels = {(e.node, e.widget): e.label for e in sorted(graph.exposed, key=lambda e: e.order)}
-    found: dict[str, Place] = {}
+    found: list[tuple[str, Place]] = []
     for place in [p for p in labels if p in sorts] + [p for p in sorts if p not in labels]:
         sort = sorts[place]
         if sort == "prompt":
@@ -87,8 +95,23 @@ def widgets_of(graph: Graph, registry: Registry, within: Collection[str] | None 
                 "negative",
             )
             sort = "negative" if avoided else "prompt"
-        found.setdefault(sort if sort in ("prompt", "negative", "seed", "model") else place[1], place)
+        found.append((sort if sort in ("prompt", "negative", "seed", "model") else place[1], place))
     return found
+
+
+def _nearest_prompt(graph: Graph, target: str, prompts: Sequence[Place]) -> Place:
+    """The prompt that tells what a picture shows: the one fewest edges away from its output, of equal ones
+    the last. That of an edit is nearer than that of the picture it began with."""
+    needs: dict[str, list[str]] = {}
+    for edge in graph.edges:
+        needs.setdefault(edge.target[0], []).append(edge.source[0])
+    far, queue = {target: 0}, [target]
+    for node in queue:  # it grows while it is walked
+        for source in needs.get(node, ()):
+            if source not in far:
+                far[source] = far[node] + 1
+                queue.append(source)
+    return min(reversed(prompts), key=lambda place: far.get(place[0], len(far)))
 
 
 def about(graph: Graph, registry: Registry, target: str) -> About:
@@ -101,7 +124,11 @@ def about(graph: Graph, registry: Registry, target: str) -> About:
             params[node.id] = {
                 param.name: node.widgets.get(param.name, param.default) for param in spec.params
             }
-    found = {what: params[node][name] for what, (node, name) in widgets_of(graph, registry, wanted).items()}
+    places = widgets_of(graph, registry, wanted)
+    prompts = [place for what, place in _places(graph, registry, wanted) if what == "prompt"]
+    if prompts:
+        places["prompt"] = _nearest_prompt(graph, target, prompts)
+    found = {what: params[node][name] for what, (node, name) in places.items()}
     seed = found.get("seed")
     return About(
         str(found.get("prompt") or ""),

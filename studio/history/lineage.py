@@ -2,9 +2,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from studio.history.generation import Generation
-from studio.history.store import History
+
+if TYPE_CHECKING:
+    from studio.history.store import History
 
 MAX_DEPTH = 50
 MAX_KIN = 1000
@@ -42,6 +45,29 @@ def ancestors(history: History, owner: str, identity: str, depth: int = 20) -> l
 def descendants(history: History, owner: str, identity: str, depth: int = 20) -> list[Kin]:
     """What was made from this picture, nearest first, at most `depth` (1..50) links away."""
     return _kin(history, owner, identity, depth, near="parent", far="child")
+
+
+@dataclass(frozen=True)
+class Family:
+    """A picture with all that it came from and that came from it.
+
+    `members`: pictures by id, None for one that was deleted. `links`: (parent, child, role).
+    """
+
+    start: str
+    members: dict[str, Generation | None]
+    links: tuple[tuple[str, str, str], ...]
+
+
+def family(history: History, owner: str, identity: str, depth: int = 20) -> Family:
+    """Ancestors and descendants of a picture, with the links between them; see `ancestors`."""
+    start = history.show(owner, identity)
+    kin = [*ancestors(history, owner, start.id, depth), *descendants(history, owner, start.id, depth)]
+    members: dict[str, Generation | None] = {start.id: start, **{k.id: k.generation for k in kin}}
+    marks = ",".join("?" * len(members))
+    rows = history.db.rows(f"SELECT parent, child, role FROM parents WHERE child IN ({marks}) "
+                           f"AND parent IN ({marks}) ORDER BY child, parent", [*members, *members])
+    return Family(start.id, members, tuple((row["parent"], row["child"], row["role"]) for row in rows))
 
 
 def _kin(history: History, owner: str, identity: str, depth: int, *, near: str, far: str) -> list[Kin]:

@@ -57,18 +57,20 @@ class Page:
     next: str | None = None
 
 
-def find(db: Db, owner: str, query: Query, *, limit: int = 50, before: str | None = None) -> Page:
-    """The rows of `owner` that fit, newest first; `limit` is 1..500."""
+def find(db: Db, owner: str, query: Query, *, limit: int = 50, before: str | None = None,
+         skip: int = 0) -> Page:
+    """The rows of `owner` that fit, newest first; `limit` is 1..500; `skip` rows are passed over."""
     if not 1 <= limit <= MAX_LIMIT:
         raise StudioError(f"A page holds 1 to {MAX_LIMIT} pictures, not {limit}.")
     where, values = _conditions(owner, query)
     if before is not None:
         values["before_time"], values["before_id"] = _position(before)
         where += " AND (g.created, g.id) < (:before_time, :before_id)"
-    values["limit"] = limit + 1
+    values["limit"], values["skip"] = limit + 1, max(0, skip)
     # The plus keeps SQLite from walking through time when the index of seeds finds the few rows at once.
     order = "+g.created" if query.seed is not None else "g.created"
-    rows = db.rows(f"{SELECT} WHERE {where} ORDER BY {order} DESC, g.id DESC LIMIT :limit", values)
+    rows = db.rows(f"{SELECT} WHERE {where} ORDER BY {order} DESC, g.id DESC "
+                   "LIMIT :limit OFFSET :skip", values)
     items = complete(db, rows[:limit])
     more = len(rows) > limit
     return Page(items, f"{items[-1].created!r}~{items[-1].id}" if more else None)
@@ -81,6 +83,29 @@ def count(db: Db, owner: str, query: Query) -> int:
     files = "LEFT JOIN files f ON f.hash = g.file" if query.missing is not None else ""
     row = db.one(f"SELECT count(*) AS n FROM generations g {files} WHERE {where}", values)
     return int(row["n"]) if row else 0
+
+
+def days(db: Db, owner: str, query: Query, zone: float = 0.0) -> list[tuple[int, int]]:
+    """How many rows fit on each day, newest first: (days since 1970-01-01, rows).
+
+    `zone`: seconds that local time is ahead of UTC.
+    """
+    where, values = _conditions(owner, query)
+    values["zone"] = zone
+    files = "LEFT JOIN files f ON f.hash = g.file" if query.missing is not None else ""
+    rows = db.rows(f"SELECT CAST((g.created + :zone) / 86400 AS INTEGER) AS day, count(*) AS n "
+                   f"FROM generations g {files} WHERE {where} GROUP BY day ORDER BY day DESC", values)
+    return [(int(row["day"]), int(row["n"])) for row in rows]
+
+
+def ids(db: Db, owner: str, query: Query, limit: int) -> list[str]:
+    """The ids of at most `limit` rows that fit, newest first."""
+    where, values = _conditions(owner, query)
+    values["limit"] = limit
+    files = "LEFT JOIN files f ON f.hash = g.file" if query.missing is not None else ""
+    rows = db.rows(f"SELECT g.id FROM generations g {files} WHERE {where} "
+                   "ORDER BY g.created DESC, g.id DESC LIMIT :limit", values)
+    return [str(row["id"]) for row in rows]
 
 
 def complete(db: Db, rows: list[sqlite3.Row]) -> tuple[Generation, ...]:

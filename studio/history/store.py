@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from studio.db.database import Db
 from studio.errors import StudioError
-from studio.history import export, search, sweep
+from studio.history import export, lineage, search, sweep
 from studio.history.calibrations import Calibrations
 from studio.history.embed import strip as strip_png
 from studio.history.files import UPLOADS, Files
@@ -192,9 +192,21 @@ class History:
         """Pictures, newest first; `before` is the `next` of the page before."""
         return search.find(self.db, owner, Query(), limit=limit, before=before)
 
-    def find(self, owner: str, query: Query, *, limit: int = 50, before: str | None = None) -> Page:
+    def find(self, owner: str, query: Query, *, limit: int = 50, before: str | None = None,
+             skip: int = 0) -> Page:
         """Pictures that fit a query, newest first."""
-        return search.find(self.db, owner, query, limit=limit, before=before)
+        return search.find(self.db, owner, query, limit=limit, before=before, skip=skip)
+
+    def days(self, owner: str, query: Query | None = None, zone: float = 0.0) -> tuple[tuple[int, int], ...]:
+        """Pictures that fit, counted by day, newest first: (days since 1970-01-01, how many).
+
+        `zone`: seconds that local time is ahead of UTC.
+        """
+        return tuple(search.days(self.db, owner, query or Query(), zone))
+
+    def ids(self, owner: str, query: Query | None = None, limit: int = 10_000) -> tuple[str, ...]:
+        """The ids of the pictures that fit, newest first."""
+        return tuple(search.ids(self.db, owner, query or Query(), limit))
 
     def search(  # the filters of Query, spelt out for callers
         self, owner: str, text: str = "", *, limit: int = 50, before: str | None = None,
@@ -228,6 +240,12 @@ class History:
             "SELECT model, count(*) AS n FROM generations WHERE owner = ? AND deleted IS NULL "
             "AND model != '' GROUP BY model ORDER BY model", (owner,))}
 
+    def kinds(self, owner: str) -> dict[str, int]:
+        """All kinds of node in the graphs of an owner's pictures, with how many pictures each."""
+        return {row["kind"]: row["n"] for row in self.db.rows(
+            "SELECT k.kind, count(*) AS n FROM graph_kinds k JOIN generations g ON g.graph = k.graph "
+            "WHERE g.owner = ? AND g.deleted IS NULL GROUP BY k.kind ORDER BY k.kind", (owner,))}
+
     def bytes_used(self, owner: str) -> int:
         """Bytes of the owner's picture files."""
         row = self.db.one("SELECT coalesce(sum(f.bytes), 0) AS n FROM files f WHERE f.missing = 0 "
@@ -242,6 +260,10 @@ class History:
             raise StudioError(f"The workflow of picture {found.id[:8]} is lost.",
                               hint="It was too large to be embedded, and the database was rebuilt.")
         return str(row["json"])
+
+    def family(self, owner: str, identity: str) -> lineage.Family:
+        """What a picture was made from, and what was made from it."""
+        return lineage.family(self, owner, identity)
 
     # -- files
 

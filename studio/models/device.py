@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -47,6 +48,19 @@ def place(device: str = "auto") -> Placement:
             raise StudioError("No Apple GPU (mps) was found.", hint="Use --device cpu.")
         return Placement(torch.device(device), torch.float32)
     raise StudioError(f"Unknown device {device!r}.", hint="Possible: auto, cpu, cuda, cuda:<number>, mps.")
+
+
+def device_memory(device: torch.device) -> dict[str, int]:
+    """Bytes of memory at `device`, and how many of them are free; empty where the system does not say."""
+    if device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(device)
+        return {"total": int(total), "free": int(free)}
+    try:
+        page = os.sysconf("SC_PAGE_SIZE")
+        return {name: page * os.sysconf(what) for name, what in
+                (("total", "SC_PHYS_PAGES"), ("free", "SC_AVPHYS_PAGES"))}
+    except (AttributeError, OSError, ValueError):
+        return {}
 
 
 def start_noise(shape: tuple[int, int, int, int], seed: int) -> torch.Tensor:

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import torch
 
 from studio.errors import BadModel, StudioError
-from studio.models.device import Placement, place
+from studio.models.device import Placement, device_memory, place
 from studio.models.embedded import (
     FOLDER,
     PREFIX,
@@ -127,6 +127,10 @@ class ModelStore:
         if device.type == "cuda":
             return f"GPU {torch.cuda.get_device_name(device)}"
         return "CPU" if device.type == "cpu" else "Apple GPU"
+
+    def memory(self) -> dict[str, int]:
+        """Bytes of memory where the models lie: {"total", "free"}; empty where the system does not say."""
+        return device_memory(self.placement.device)
 
     def family(self, ref: str) -> str:
         """The name of a model's family, without loading it."""

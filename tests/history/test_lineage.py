@@ -41,3 +41,16 @@ def test_relatives_of_another_owner_are_not_told(history: History, add: Add) -> 
     secret = add("secret", owner="ben")
     mine = add("mine", parents=((secret.id, "reuse"),))
     assert ancestors(history, "local", mine.id) == []
+
+
+def test_a_family_holds_both_directions_and_the_links_between(history: History, add: Add) -> None:
+    first = add("first", created=1.0)
+    second = add("second", created=2.0, parents=((first.id, "source"),))
+    third = add("third", created=3.0, parents=((second.id, "reuse"), (first.id, "source")))
+    add("a stranger", created=4.0)
+    found = history.family("local", second.id)
+    assert set(found.members) == {first.id, second.id, third.id} and found.start == second.id
+    assert set(found.links) == {(first.id, second.id, "source"), (second.id, third.id, "reuse"),
+                                (first.id, third.id, "source")}
+    history.delete("local", first.id)
+    assert history.family("local", second.id).members[first.id] is None

@@ -157,3 +157,22 @@ def test_list_and_text_search_use_indexes(db: Db) -> None:
         "EXPLAIN QUERY PLAN SELECT g.* FROM generations g WHERE g.owner = 'a' AND g.deleted IS NULL "
         "ORDER BY g.created DESC, g.id DESC LIMIT 5"))
     assert "generations_by_time" in plan and "TEMP B-TREE" not in plan
+
+
+def test_days_count_what_fits_by_local_day(history: History, add: Add) -> None:
+    day = 86400.0
+    add("late", created=10 * day - 10)
+    add("early", created=10 * day + 10)
+    add("a boat", created=12 * day)
+    assert history.days("local") == ((12, 1), (10, 1), (9, 1))
+    assert history.days("local", zone=60.0) == ((12, 1), (10, 2))
+    assert history.days("local", Query(text="boat")) == ((12, 1),)
+    assert history.days("ben") == ()
+
+
+def test_rows_can_be_passed_over_and_ids_asked_for(history: History, add: Add) -> None:
+    made = [add("x", seed=i, created=float(i + 1)).id for i in range(5)][::-1]
+    assert [item.id for item in history.find("local", Query(), limit=2, skip=3).items] == made[3:]
+    assert history.ids("local") == tuple(made) and history.ids("local", limit=2) == tuple(made[:2])
+    assert history.ids("local", Query(seed=3)) == (made[1],)
+    assert history.kinds("local") == {"prompt": 5, "sample": 5}
