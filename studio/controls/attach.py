@@ -13,19 +13,21 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from diffusers.hooks import HookRegistry
 from diffusers.models.attention_dispatch import attention_backend
 
+from studio.controls.alone import alone
 from studio.controls.control import AttentionControl, Call, TextSegment
 from studio.controls.execute import execute
 from studio.controls.intercept import Hooks, Kernel, NetworkHook, SiteHook, own_backends
 from studio.controls.maps import MapStore
 from studio.controls.passes import Here
 from studio.controls.plan import Plan, StepPlan
+from studio.controls.steady import may_skip, unchanged
 from studio.errors import StudioError
 from studio.models.family import AttentionAdapter, Site, TokenLayout
 from studio.values import SeenMap, Step
@@ -63,7 +65,7 @@ def attach(
         yield attached
         return
     with ExitStack() as stack:
-        stack.enter_context(_alone(transformer))
+        stack.enter_context(alone(transformer))
         stack.enter_context(own_backends(transformer))
         hooks = Hooks()
         stack.push(_detach(transformer, hooks))
@@ -103,17 +105,49 @@ class Attached:
 
     def skips(self, sites: Sequence[Site], *, recorded: Step | None = None) -> bool:
         """A cache announces, inside `call`, that it will not run these sites. Accepted only if nobody acts
-        there at this step, nor did at the step whose result is used again (`recorded`); if it is refused, the
-        network must run in full."""
+        there at this step, nor did at the step whose result is used again (`recorded`), or only those whose
+        effect stays the same (`AttentionControl.steady`); if it is refused, the network must run in full."""
         if not self.plan.controls:
             return True
         now = self._running()
-        before = {} if recorded is None else self.plan.at(recorded).sites
         names = [site.name for site in sites]
-        if any(name in now.plan.sites or name in before for name in names):
+        if not may_skip(self.plan, names, now.step, recorded):
             return False
+        now.left_out.update(names)
         self._skipped += len(names)
         return True
+
+    def skip_blocks(self, blocks: Sequence[str], recorded: Step) -> bool:
+        """`skips` for all sites in some blocks, by module name."""
+        return self.skips(self._within(blocks), recorded=recorded)
+
+    def unchanged(self, blocks: Sequence[str], recorded: Step) -> bool:
+        """Whether the controls do the same in these blocks at this step as at an earlier one."""
+        if not self.plan.controls:
+            return True
+        sites = [site.name for site in self._within(blocks)]
+        return unchanged(self.plan, sites, self._running().step, recorded)
+
+    @contextmanager
+    def rows(self, rows: Sequence[int]) -> Iterator[None]:
+        """Around calls of blocks with some rows of the batch alone."""
+        now = self._now
+        if now is None or now.sequence is None:
+            yield
+            return
+        whole = now.sequence
+        now.sequence = self._part(whole.layout, tuple(rows))
+        try:
+            yield
+        finally:
+            now.sequence = whole
+
+    def _within(self, blocks: Sequence[str]) -> tuple[Site, ...]:
+        return tuple(s for s in self.sites if any(s.name.startswith(f"{name}.") for name in blocks))
+
+    def _part(self, layout: TokenLayout, rows: tuple[int, ...]) -> _Sequence:
+        pad = None if layout.pad is None else layout.pad[list(rows)]
+        return self._known(replace(layout, roles=tuple(layout.roles[row] for row in rows), pad=pad))
 
     def seen(self) -> tuple[SeenMap, ...]:
         """Every map that was read, as values."""
@@ -156,7 +190,7 @@ class Attached:
             now.sequence = self._sequence(kwargs, now)
         with self._adapter.place(self._transformer, now.segments), attention_backend("native"):
             output = original(**kwargs)
-        missing = [name for name in now.plan.sites if name not in now.seen]
+        missing = [name for name in now.plan.sites if name not in now.seen and name not in now.left_out]
         if missing:
             raise ControlNotApplied(
                 f"The network's attention was not seen at {len(missing)} of {len(now.plan.sites)} places "
@@ -244,12 +278,15 @@ class Attached:
         """The layout of a call; the same object again while nothing about it changes, so that what was worked
         out for it stays."""
         layout = self._adapter.token_layout(self._transformer, kwargs, now.roles, now.segments)
+        self.maps.grid = layout.grid
+        return self._known(layout)
+
+    def _known(self, layout: TokenLayout) -> _Sequence:
         spans = tuple((name, span.start, span.stop) for name, span in layout.spans.items())
         key = (spans, layout.grid, layout.roles, layout.length)
         known = self._layouts.get(key)
         if known is None or not _equal(known.layout.pad, layout.pad):
             known = self._layouts[key] = _Sequence(self._adapter, layout)
-        self.maps.grid = layout.grid
         return known
 
 
@@ -287,7 +324,7 @@ class _CallScope:
 class _Forward:
     """One call of the network."""
 
-    __slots__ = ("last", "plan", "ran", "roles", "seen", "segments", "sequence", "step")
+    __slots__ = ("last", "left_out", "plan", "ran", "roles", "seen", "segments", "sequence", "step")
 
     def __init__(self, plan: StepPlan, step: Step, roles: tuple[str, ...], segments: Segments) -> None:
         self.plan = plan
@@ -296,6 +333,7 @@ class _Forward:
         self.segments = segments
         self.sequence: _Sequence | None = None
         self.seen: set[str] = set()
+        self.left_out: set[str] = set()
         self.last: Call | None = None
         self.ran = False
 
@@ -314,33 +352,6 @@ class _Sequence:
         if here is None:
             here = self._kinds[kind] = Here(self._adapter.at_site(self.layout, site))
         return here
-
-
-class _Lock:
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.thread: int | None = None
-
-
-_LOCKS: WeakKeyDictionary[torch.nn.Module, _Lock] = WeakKeyDictionary()
-_LOCKS_GUARD = threading.Lock()
-
-
-@contextmanager
-def _alone(transformer: torch.nn.Module) -> Iterator[None]:
-    """Wait until no other thread has controls on this network."""
-    with _LOCKS_GUARD:
-        lock = _LOCKS.setdefault(transformer, _Lock())
-    if lock.thread == threading.get_ident():
-        raise StudioError(
-            "Controls are attached to this network already.", hint="Attach all controls of a run together."
-        )
-    with lock.lock:
-        lock.thread = threading.get_ident()
-        try:
-            yield
-        finally:
-            lock.thread = None
 
 
 def _detach(transformer: torch.nn.Module, hooks: Hooks) -> Callable[..., None]:

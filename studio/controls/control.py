@@ -219,6 +219,12 @@ class AttentionControl(_FitsAttachment):
         """The one sampler that it works with, such as "euler"; empty = any."""
         return ""
 
+    def steady(self, step: Step) -> object | None:
+        """On which terms it acts at a step, if all it does follows from them and from what it is given:
+        between steps of equal terms a step cache may leave out blocks in which it acts. None = it must run
+        at every step (it reads, it injects, or nobody has shown more)."""
+        return None
+
     def wants_estimate(self, step: Step) -> bool:
         """Whether the clean estimate of this step must be kept (`Seen.estimates`)."""
         return False

@@ -78,6 +78,9 @@ class Avoid(AttentionControl):
         active = self._active(step)
         return (*found, *(TextSegment(f"{self.name}.avoid.{i}", self.regions[i][1]) for i in active))
 
+    def steady(self, step: Step) -> object:
+        return tuple(segment.name for segment in self.segments(step))
+
     def needs(self, site: Site, step: Step) -> Need:
         return Need.PASSES if site.joint and self.segments(step) else Need.NONE
 

@@ -148,6 +148,9 @@ class Regional(AttentionControl):
             found.append((f"{self.name}.rest", self.background))
         return tuple(TextSegment(name, made) for name, made in found)
 
+    def steady(self, step: Step) -> object:
+        return self.active(step), self._ratio(step)
+
     def needs(self, site: Site, step: Step) -> Need:
         if site.kind == "text_self" or not self.segments(step):
             return Need.NONE

@@ -57,6 +57,9 @@ class WordWeight(AttentionControl):
     def check(self, sites: Sequence[Site], steps: Sequence[Step]) -> None:
         some_step("The word weight", self.start, self.end, steps, socket="end")
 
+    def steady(self, step: Step) -> object:
+        return in_range(step, self.start, self.end)
+
     def needs(self, site: Site, step: Step) -> Need:
         if not site.joint or not in_range(step, self.start, self.end):
             return Need.NONE

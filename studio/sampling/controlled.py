@@ -16,6 +16,7 @@ from studio.controls.control import AttentionControl, Branch, Maps
 from studio.controls.maps import MapStore
 from studio.errors import StudioError
 from studio.models.family import Parts, Site, adapter_for
+from studio.sampling.followers import Followed, Follower
 from studio.sampling.trajectories import TARGET, Trajectories, trajectories_of
 from studio.values import Attachment, Estimate, Seen, Step, StepResult
 
@@ -30,6 +31,7 @@ class Controlled:
     controls: tuple[AttentionControl, ...]
     trajectories: Trajectories
     attached: Any = None
+    followers: tuple[Follower, ...] = ()
     maps: Maps = field(default_factory=MapStore)
     estimates: list[Estimate] = field(default_factory=list)
 
@@ -70,9 +72,16 @@ class Controlled:
         maps = () if self.attached is None else tuple(self.attached.seen())
         return Seen(maps, tuple(self.estimates))
 
+    @property
+    def around(self) -> Followed | None:
+        """What the denoiser must tell of every call of the network; None in a plain run."""
+        followed = self.attached is not None or self.followers
+        return Followed(self.attached, self.followers) if followed else None
+
     def report(self) -> dict[str, object]:
-        """JSON values: which control acted where."""
-        return {} if self.attached is None else dict(self.attached.report())
+        """JSON values: which control acted where, and under "followers" what each of those did."""
+        told = {} if self.attached is None else dict(self.attached.report())
+        return told | ({"followers": [dict(f.report()) for f in self.followers]} if self.followers else {})
 
     def _remembered(self, item: torch.Tensor, result: StepResult) -> torch.Tensor:
         if item.shape != result.latent.shape:
@@ -104,14 +113,17 @@ def attached_controls(
         check_sampler(control.name, control.only_sampler, sampler)
     trajectories = trajectories_of(controls, batch, branches)
     with ExitStack() as stack:
-        for attachment in attachments:
-            if not isinstance(attachment, AttentionControl):
-                stack.enter_context(attachment.attach(parts.transformer))
+        made = [
+            stack.enter_context(attachment.attach(parts.transformer))
+            for attachment in attachments
+            if not isinstance(attachment, AttentionControl)
+        ]
+        followers = tuple(one for one in made if isinstance(one, Follower))
         sites = adapter_for(parts.transformer).sites(parts.transformer) if controls else ()
         if not wants_attention(controls, sites, steps):
             for control in controls:
                 control.check(sites, steps)
-            yield Controlled(controls, trajectories)
+            yield Controlled(controls, trajectories, followers=followers)
             return
         attached = stack.enter_context(
             attach(
@@ -122,7 +134,7 @@ def attached_controls(
                 roles=trajectories.row_roles(GUIDANCE_ROWS),
             )
         )
-        yield Controlled(controls, trajectories, attached, attached.maps)
+        yield Controlled(controls, trajectories, attached, followers, attached.maps)
 
 
 def check_sampler(name: str, wanted: str, given: str) -> None:

@@ -1,0 +1,1 @@
+"""Techniques on the blocks of a network: step caches."""
