@@ -5,11 +5,24 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from studio.cli import bench, generate, history, layout, models, nodes, plan, plugin, run, score, shared
+from studio.cli import (
+    bench,
+    generate,
+    history,
+    layout,
+    models,
+    nodes,
+    plan,
+    plugin,
+    run,
+    score,
+    shared,
+    sweep,
+)
 from studio.cli import eval as evaluation
 from studio.errors import BadDocument, Cancelled, StudioError
 
-COMMANDS = (generate, layout, run, plan, nodes, score, evaluation, bench, history, models, plugin)
+COMMANDS = (generate, layout, run, sweep, plan, nodes, score, evaluation, bench, history, models, plugin)
 
 
 def build_parser() -> shared.Parser:

@@ -47,6 +47,8 @@ class Policy:
     max_edges: int
     max_json_bytes: int
     max_json_depth: int
+    # one sweep
+    max_cells: int
     # one upload
     max_upload_bytes: int
     max_decoded_pixels: int
@@ -70,6 +72,7 @@ class Policy:
             hub_ids=frozenset(), plugin_digests=frozenset(),
             max_pixels=16_777_216, max_steps=1000, max_batch=64, max_prompt=20_000,
             max_nodes=10_000, max_edges=40_000, max_json_bytes=50_000_000, max_json_depth=64,
+            max_cells=1000,
             max_upload_bytes=200_000_000, max_decoded_pixels=64_000_000, max_frames=1,
             max_running=1, max_waiting=100, max_queue=1000,
             max_stored_bytes=None, max_stored_rows=None, lifetime_hours=None,
@@ -85,6 +88,7 @@ class Policy:
             hub_ids=frozenset(), plugin_digests=frozenset(),
             max_pixels=1_050_000, max_steps=50, max_batch=4, max_prompt=2_000,
             max_nodes=64, max_edges=256, max_json_bytes=1_000_000, max_json_depth=32,
+            max_cells=9,
             max_upload_bytes=20_000_000, max_decoded_pixels=16_800_000, max_frames=1,
             max_running=1, max_waiting=2, max_queue=20,
             max_stored_bytes=200_000_000, max_stored_rows=500, lifetime_hours=24,
@@ -138,6 +142,11 @@ class Policy:
             raise self._refused("nodes in a graph", nodes, self.max_nodes)
         if edges > self.max_edges:
             raise self._refused("edges in a graph", edges, self.max_edges)
+
+    def check_cells(self, cells: int) -> None:
+        """`cells`: pictures in one sweep."""
+        if cells > self.max_cells:
+            raise self._refused("pictures in a comparison", cells, self.max_cells)
 
     def check_upload(self, nbytes: int) -> None:
         if nbytes > self.max_upload_bytes:

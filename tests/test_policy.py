@@ -29,6 +29,7 @@ REFUSALS: dict[str, Callable[[Policy], None]] = {
     "max_edges": lambda policy: policy.check_document(1, 257),
     "max_json_bytes": lambda policy: policy.check_json(1_000_001),
     "max_json_depth": lambda policy: policy.check_json(1, 33),
+    "max_cells": lambda policy: policy.check_cells(10),
     "max_upload_bytes": lambda policy: policy.check_upload(20_000_001),
     "max_decoded_pixels": lambda policy: policy.check_picture(4200, 4200),
     "max_waiting": lambda policy: policy.check_queue(waiting=2, queued=2),
