@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Protocol, Union
 if TYPE_CHECKING:
     import torch
 
-    from studio.values import Row, Sigmas, Step, StepResult
+    from studio.values import Image, Row, Sigmas, Step, StepResult
 
 Setting = Union[str, int, float, bool, None, "tuple[Setting, ...]"]
 Settings = tuple[tuple[str, Setting], ...]
 
 # predict(latent, step, rows): the network's own prediction for each row, fp32
 Predict = Callable[["torch.Tensor", "Step", "Sequence[Row]"], "tuple[torch.Tensor, ...]"]
+# around(network, step, roles): a `with` block in which the network is another one for a single forward
+Around = Callable[[object, "Step", "tuple[str, ...]"], AbstractContextManager[object]]
 # denoise(latent, step): the clean estimate
 Denoise = Callable[["torch.Tensor", "Step"], "torch.Tensor"]
 # index of the next step, latent, memory
@@ -68,11 +70,19 @@ class Sampler:
 
 @dataclass(frozen=True)
 class Guidance:
-    """How predictions become the clean estimate (sampling 3)."""
+    """How predictions become the clean estimate (sampling 3).
+
+    `only_sampler`: the one sampler whose update it is made for; empty = any. `perturbs`: it asks for rows of a
+    changed network, which goes with no attention control. `remembers`: it keeps something from step to step;
+    every run starts with an empty memory.
+    """
 
     name: str
     guide: Guide = field(compare=False, repr=False)
     params: Settings = ()
+    only_sampler: str = ""
+    perturbs: bool = False
+    remembers: bool = False
 
     def __repr__(self) -> str:
         return _spell("Guidance", self.name, self.params)
@@ -107,6 +117,50 @@ class Attachment:
 
     def __repr__(self) -> str:
         return _spell("Attachment", self.name, self.params)
+
+
+class Upscale(Protocol):
+    """What an open upscaler does to a picture: RGB in and out, `scale` times as wide and high.
+
+    `guide`: a picture of the full size to follow, for those that need one. `on_step(i, total)` may raise.
+    """
+
+    def __call__(
+        self,
+        image: Image,
+        scale: int,
+        *,
+        prompt: str = "",
+        steps: int = 1,
+        seed: int = 0,
+        guide: Image | None = None,
+        on_step: Callable[[int, int], None] | None = None,
+    ) -> Image: ...
+
+
+@dataclass(frozen=True)
+class Upscaler:
+    """Makes pictures larger by one of its `scales` (sampling 11.2).
+
+    `open`: a `with` block in which its weights are loaded; it gives an `Upscale`. `tile`: the largest side in
+    pixels it is given at once; `overlap`: pixels that neighbouring tiles share; `reach`: how far from its own
+    place a pixel looks (0 = unknown); `multiple`: sides of what it is given are multiples of it; `least`: the
+    smallest side. `needs`: what it cannot do without: "prompt", "guide".
+    """
+
+    name: str
+    open: Callable[[], AbstractContextManager[Upscale]] = field(compare=False, repr=False)
+    scales: tuple[int, ...]
+    tile: int = 256
+    overlap: int = 32
+    reach: int = 0
+    multiple: int = 1
+    least: int = 1
+    needs: tuple[str, ...] = ()
+    params: Settings = ()
+
+    def __repr__(self) -> str:
+        return _spell("Upscaler", self.name, self.params)
 
 
 def _spell(kind: str, name: str, params: Settings) -> str:

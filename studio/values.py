@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NoReturn, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from studio.behaviour import Around as Around
 from studio.behaviour import Attachment as Attachment
 from studio.behaviour import Denoise as Denoise
 from studio.behaviour import Guidance as Guidance
@@ -29,6 +30,8 @@ from studio.behaviour import SampleFunction as SampleFunction
 from studio.behaviour import Sampler as Sampler
 from studio.behaviour import Setting as Setting
 from studio.behaviour import Settings as Settings
+from studio.behaviour import Upscale as Upscale
+from studio.behaviour import Upscaler as Upscaler
 from studio.behaviour import Wrap as Wrap
 from studio.errors import StudioError
 from studio.traces import Estimate as Estimate
@@ -256,17 +259,19 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """One row that guidance asks for: a conditioning and its role (`cond` or `uncond`).
+    """One row that guidance asks for: a conditioning and its role (`cond`, `uncond` or `weak`).
 
     Where several trajectories run side by side (source and target of an edit), the latent holds them one
     after the other, and `conditionings` has one for each; else it has `conditioning` alone. `guidance` is the
     number that a guidance-distilled network takes as input: none, one for all trajectories, or one for each.
+    `around`: the network is called for this row alone, changed as the `with` block says (`weak` rows).
     """
 
     conditioning: Conditioning
     role: str
     further: tuple[Conditioning, ...] = ()
     guidance: tuple[float, ...] = ()
+    around: Around | None = field(default=None, repr=False)
 
     @property
     def conditionings(self) -> tuple[Conditioning, ...]:

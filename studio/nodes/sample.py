@@ -179,7 +179,9 @@ def sample(
 
 
 def sampled(run: Run, ctx: Context) -> Sampled:
-    """What a node gives of a run; what its controls did is noted for the record."""
+    """What a node gives of a run; what its controls did and what it cost is noted for the record."""
+    if run.calls:
+        ctx.note("network", dict(run.calls))
     if run.report:
         ctx.note("controls", dict(run.report))
     return Sampled(run.latent, run.seen)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -32,6 +32,24 @@ class Attached(Protocol):
         appended."""
 
 
+@dataclass(eq=False)
+class Calls:
+    """How often a run called its network (`forwards`), and for which rows of guidance, by role; each row
+    stands for all pictures and trajectories of the batch."""
+
+    forwards: int = 0
+    rows: dict[str, int] = field(default_factory=dict)
+
+    def add(self, rows: Sequence[Row]) -> None:
+        """One forward for these rows."""
+        self.forwards += 1
+        for row in rows:
+            self.rows[row.role] = self.rows.get(row.role, 0) + 1
+
+    def as_json(self) -> dict[str, object]:
+        return {"forwards": self.forwards, "rows": sum(self.rows.values()), "by_role": dict(self.rows)}
+
+
 @dataclass(frozen=True, eq=False)
 class _Prepared:
     """What comes from the text for one set of rows; it keeps whatever its key names by id."""
@@ -44,17 +62,33 @@ class _Prepared:
 
 
 def make_predict(
-    parts: Parts, attached: Attached | None = None, trajectories: Trajectories | None = None
+    parts: Parts,
+    attached: Attached | None = None,
+    trajectories: Trajectories | None = None,
+    calls: Calls | None = None,
 ) -> Predict:
     """The network's own velocity for each row asked for, batched in the family's order, returned in the
-    asked one.
+    asked one; a row of a changed network (`Row.around`) is a call of its own.
 
     latent: trajectory and picture, channel, height, width, fp32; each prediction has its shape. What comes
     from the text is put together once for each set of rows and appended prompts of a run, not at every step.
+    `calls` counts.
     """
     prepared: dict[tuple[object, ...], _Prepared] = {}
 
     def predict(latent: torch.Tensor, step: Step, rows: Sequence[Row]) -> tuple[torch.Tensor, ...]:
+        plain = [row for row in rows if row.around is None]
+        if len(plain) == len(rows):
+            return together(latent, step, rows)
+        found = dict(zip(map(id, plain), together(latent, step, plain), strict=True)) if plain else {}
+        for row in rows:
+            if row.around is not None:
+                roles = (trajectories or Trajectories(batch=latent.shape[0])).network_roles([row])
+                with row.around(parts.transformer, step, roles):
+                    (found[id(row)],) = together(latent, step, (row,))
+        return tuple(found[id(row)] for row in rows)
+
+    def together(latent: torch.Tensor, step: Step, rows: Sequence[Row]) -> tuple[torch.Tensor, ...]:
         segments = () if attached is None else tuple(attached.segments(step))
         kept = (*rows, *(segment.conditioning.embeds for segment in segments))
         key = (latent.shape[0], tuple(s.name for s in segments), *(id(thing) for thing in kept))
@@ -69,6 +103,8 @@ def make_predict(
             step, ready.roles, segments=ready.segments
         ):
             velocity = parts.family.velocity(parts, latent, step, ready.text, len(rows), levels)
+        if calls is not None:
+            calls.add(rows)
         if len(rows) == 1:
             return (velocity,)
         pieces = torch.split(velocity, latent.shape[0])

@@ -15,7 +15,7 @@ from studio.errors import StudioError
 from studio.models.device import start_noise
 from studio.models.family import Parts, check_size
 from studio.sampling.controlled import attached_controls, check_sampler, plain
-from studio.sampling.denoiser import make_predict
+from studio.sampling.denoiser import Calls, make_predict
 from studio.sampling.guidance.inside import inside
 from studio.sampling.samplers import run_sampler, steps_of
 from studio.sampling.trajectories import TARGET
@@ -36,11 +36,13 @@ from studio.values import (
 @dataclass(frozen=True, eq=False)
 class Run:
     """What a run made: one latent for each trajectory by role, what was seen on the way, and, as JSON values,
-    what the controls did. Without branches the one role is "target"."""
+    what the controls did and how often the network was called (`Calls`). Without branches the one role is
+    "target"."""
 
     latents: Mapping[str, Latent]
     seen: Seen = field(default_factory=Seen)
     report: Mapping[str, object] = field(default_factory=dict)
+    calls: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def latent(self) -> Latent:
@@ -109,8 +111,9 @@ def sample_run(
             raise wrong_level(latent, sigmas)
         return Run({TARGET: latent})
     check_flow(parts, sigmas)
-    for wrap in wraps:
-        check_sampler(wrap.name, wrap.only_sampler, sampler.name)
+    for part in (guidance, *wraps):
+        check_sampler(part.name, part.only_sampler, sampler.name)
+    calls = Calls()
     with torch.inference_mode(), ExitStack() as stack:
         own = start_latent(parts, latent, sigmas)
         steps = tuple(steps_of(sigmas))
@@ -118,9 +121,15 @@ def sample_run(
             attached_controls(parts, attachments, steps, latent.batch, sampler=sampler.name)
         )
         beside = controlled.trajectories
+        if guidance.perturbs and controlled.around is not None:
+            raise StudioError(
+                f"{guidance.name!r} changes the network's blocks itself, so that no control or cache can act in them.",
+                hint="Disconnect the controls, or choose another guidance.",
+                socket="attachments",
+            )
         for wrap in wraps:
             guidance = inside(guidance, wrap.guided, latent.batch)
-        predict = make_predict(parts, controlled.attached, beside)
+        predict = make_predict(parts, controlled.attached, beside, calls)
         final = run_sampler(
             sampler,
             beside.wrapped(guidance.guide(predict, beside.rows(positive, negative)), wraps),
@@ -132,12 +141,13 @@ def sample_run(
         )
         check_finite(final)
         latents = {role: keep(latent, piece, parts) for role, piece in beside.split(final).items()}
-        return Run(latents, controlled.seen(), controlled.report())
+        return Run(latents, controlled.seen(), controlled.report(), calls.as_json())
 
 
 def check_flow(parts: Parts, sigmas: Sigmas) -> None:
     """Raise unless the sigmas lie in the range of a flow, 1 to 0."""
-    if sigmas.values[0] > 1:
+    # lists made in fp32 as schedulers make them miss 1 by some roundings
+    if sigmas.values[0] > 1 + 1e-5:
         raise StudioError(
             f"The sigmas start at {sigmas.values[0]:g}; {parts.family.title} goes from 1 to 0.",
             hint="Use the schedule 'flow' or 'flow_diffusers'.",
@@ -214,13 +224,13 @@ def check_latent(parts: Parts, latent: Latent) -> torch.Tensor:
 
 
 def step_noise(like: torch.Tensor, seed: int) -> Noise:
-    """Counter-based noise: image k of a step from SHA-256(seed, k, purpose, step); resuming needs no RNG
-    state."""
+    """Counter-based noise: image k of a step from SHA-256(seed + k, purpose, step), so that it is the same
+    alone and in any batch; resuming needs no RNG state."""
 
     def noise(purpose: str, index: int) -> torch.Tensor:
         rows = []
         for k in range(like.shape[0]):
-            word = hashlib.sha256(f"{seed}:{k}:{purpose}:{index}".encode()).digest()[:8]
+            word = hashlib.sha256(f"{seed + k}:0:{purpose}:{index}".encode()).digest()[:8]
             generator = torch.Generator("cpu").manual_seed(int.from_bytes(word, "big") >> 1)
             rows.append(torch.randn((1, *like.shape[1:]), generator=generator))
         return torch.cat(rows).to(like.device)

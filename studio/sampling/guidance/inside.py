@@ -4,10 +4,12 @@ holds inside its mask)."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
 from studio.sampling.denoiser import flow_denoised
+from studio.sampling.guidance.pair import row_of
 from studio.values import Denoise, Guidance, Predict, Row, Step
 
 
@@ -24,16 +26,22 @@ def inside(guidance: Guidance, weight: torch.Tensor | None, batch: int) -> Guida
 
     def guide(predict: Predict, rows: Sequence[Row]) -> Denoise:
         plain: list[torch.Tensor] = []
+        at: list[torch.Tensor] = []
 
         def watched(latent: torch.Tensor, step: Step, asked: Sequence[Row]) -> tuple[torch.Tensor, ...]:
             found = predict(latent, step, asked)
-            plain[:] = [one for one, row in zip(found, asked, strict=True) if row.role == "cond"]
+            if latent is at[0]:  # a rule may look further ahead, from other latents
+                plain[:] = [one for one, row in zip(found, asked, strict=True) if row.role == "cond"] or plain
             return found
 
         rule = guidance.guide(watched, rows)
+        cond_row = row_of(rows, "cond")
 
         def denoise(latent: torch.Tensor, step: Step) -> torch.Tensor:
+            at[:], plain[:] = [latent], []
             guided = rule(latent, step)
+            if not plain:  # a rule that does not ask the prompt alone
+                plain[:] = predict(latent, step, (cond_row,))
             own = slice(-batch, None)
             cond = flow_denoised(latent[own], plain[0][own], step).to(guided)
             where = given.to(guided)
@@ -42,4 +50,4 @@ def inside(guidance: Guidance, weight: torch.Tensor | None, batch: int) -> Guida
 
         return denoise
 
-    return Guidance(guidance.name, guide, guidance.params)
+    return replace(guidance, guide=guide)

@@ -1,0 +1,87 @@
+"""Residual classifier-free guidance (arXiv 2312.12491, section 3.2): the unconditional estimate is not
+computed in every step but stands still.
+
+With a constant clean estimate r the virtual noise is (x - (1 - s) r) / s, and guidance on clean estimates is
+D = r + w (c - r). Following the derivation, not the authors' code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import torch
+
+from studio.controls.bounds import within
+from studio.errors import StudioError, did_you_mean
+from studio.sampling.denoiser import flow_denoised
+from studio.sampling.guidance.cfg import check_scale
+from studio.sampling.guidance.pair import row_of
+from studio.sampling.samplers import precise
+from studio.values import Denoise, Guidance, Latent, Predict, Row, Step
+
+MODES = ("picture", "first step")
+
+
+def rcfg(
+    cfg_scale: float = 1.5, mode: str = "first step", reference: Latent | None = None, delta: float = 1.0
+) -> Guidance:
+    """Guidance of strength `cfg_scale`, 0..30; up to 1 it is none (neutral), at one row a step.
+
+    mode: "picture" takes `reference`, an encoded picture, for the unconditional estimate: no further row;
+    "first step" takes the negative prompt's estimate in the first step: one further row in the run. delta:
+    0..2, factor of the virtual velocity (x - r) / s.
+    """
+    check_scale(cfg_scale)
+    within("delta", delta, 0, 2)
+    if mode not in MODES:
+        hint = did_you_mean(mode, MODES) or f"Possible: {', '.join(MODES)}."
+        raise StudioError(f"There is no mode {mode!r}.", hint=hint, socket="mode")
+    picture = None
+    if mode == "picture":
+        if reference is None or reference.tensor is None or reference.sigma:
+            raise StudioError(
+                "Residual guidance from a picture needs one: the latent is missing, empty or full of noise.",
+                hint='Connect Encode picture, or choose the mode "first step".',
+                socket="reference",
+            )
+        picture = reference.tensor
+
+    def guide(predict: Predict, rows: Sequence[Row]) -> Denoise:
+        cond = row_of(rows, "cond")
+        if cfg_scale <= 1:
+            return lambda latent, step: flow_denoised(latent, predict(latent, step, (cond,))[0], step)
+        kept: list[torch.Tensor] = [] if picture is None else [picture]
+
+        def denoise(latent: torch.Tensor, step: Step) -> torch.Tensor:
+            if kept:
+                (c,) = predict(latent, step, (cond,))
+            else:
+                u, c = predict(latent, step, (row_of(rows, "uncond"), cond))
+                kept.append(flow_denoised(latent, u, step))
+            still = _fitted(kept[0], latent)
+            if delta != 1:
+                still = precise(latent) - delta * (precise(latent) - still)
+            return still + cfg_scale * (flow_denoised(latent, c, step) - still)
+
+        return denoise
+
+    known = "" if picture is None else hashlib.sha256(picture.contiguous().numpy().tobytes()).hexdigest()
+    params = (
+        ("cfg_scale", float(cfg_scale)),
+        ("mode", mode),
+        ("delta", float(delta)),
+        ("picture", known),
+    )
+    return Guidance("rcfg", guide, params, remembers=mode == "first step")
+
+
+def _fitted(still: torch.Tensor, latent: torch.Tensor) -> torch.Tensor:
+    if still.shape[1:] != latent.shape[1:] or len(latent) % len(still):
+        raise StudioError(
+            f"The picture of residual guidance has the shape {tuple(still.shape)}; this run has "
+            f"{tuple(latent.shape)}.",
+            hint="Encode it in the canvas's size, with the model that samples.",
+            socket="guidance",
+        )
+    return precise(still.to(latent.device)).repeat(len(latent) // len(still), 1, 1, 1)
