@@ -18,6 +18,7 @@ from studio.sampling.controlled import attached_controls, check_sampler, plain
 from studio.sampling.denoiser import Calls, make_predict
 from studio.sampling.guidance.inside import inside
 from studio.sampling.samplers import run_sampler, steps_of
+from studio.sampling.tiled import by_tiles, check_canvas, tiles_of, tiling_of
 from studio.sampling.trajectories import TARGET
 from studio.values import (
     Attachment,
@@ -99,7 +100,8 @@ def sample_run(
     and steer the target alone. Attention controls go together onto the network; those that are neutral are
     dropped, and with none left nothing is attached.
     """
-    check_size(parts, latent.width, latent.height)
+    tiling = tiling_of(wraps)
+    check_canvas(parts, latent.width, latent.height, tiling)
     if sigmas.steps == 0:
         if latent.tensor is None:
             raise StudioError(
@@ -111,25 +113,32 @@ def sample_run(
             raise wrong_level(latent, sigmas)
         return Run({TARGET: latent})
     check_flow(parts, sigmas)
-    for part in (guidance, *wraps):
-        check_sampler(part.name, part.only_sampler, sampler.name)
+    check_sampler(guidance.name, guidance.only_sampler, sampler.name)
+    for wrap in wraps:
+        check_sampler(wrap.name, wrap.only_sampler, sampler.name)
     calls = Calls()
     with torch.inference_mode(), ExitStack() as stack:
         own = start_latent(parts, latent, sigmas)
         steps = tuple(steps_of(sigmas))
+        tiles = tiles_of(parts, latent.width, latent.height, tiling)
+        whole: Sequence[Attachment | AttentionControl] = () if tiles else attachments
         controlled = stack.enter_context(
-            attached_controls(parts, attachments, steps, latent.batch, sampler=sampler.name)
+            attached_controls(parts, whole, steps, latent.batch, sampler=sampler.name)
         )
         beside = controlled.trajectories
-        if guidance.perturbs and controlled.around is not None:
+        if guidance.perturbs and (controlled.around is not None or (tiles and attachments)):
             raise StudioError(
-                f"{guidance.name!r} changes the network's blocks itself, so that no control or cache can act in them.",
+                f"{guidance.name!r} changes the network's blocks itself, so that no control or cache can act "
+                "in them.",
                 hint="Disconnect the controls, or choose another guidance.",
                 socket="attachments",
             )
         for wrap in wraps:
             guidance = inside(guidance, wrap.guided, latent.batch)
-        predict = make_predict(parts, controlled.attached, beside, calls)
+        if tiles is None:
+            predict = make_predict(parts, controlled.attached, beside, calls)
+        else:
+            predict = by_tiles(parts, tiles, attachments, steps, latent.batch, sampler.name, calls)
         final = run_sampler(
             sampler,
             beside.wrapped(guidance.guide(predict, beside.rows(positive, negative)), wraps),

@@ -1,107 +1,49 @@
-"""Samplers: pure generator functions of (denoise, latent, sigmas), one StepResult a step (sampling 2.2)."""
+"""The samplers by name, and the loop that drains one: pure generator functions of (denoise, latent, sigmas),
+one StepResult a step (sampling 2.2)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 
 from studio.errors import StudioError, did_you_mean
-from studio.values import Denoise, Noise, Resume, SampleFunction, Sampler, Sigmas, Step, StepResult
+from studio.sampling.adams import adams, sample_ghvb, sample_hb
+from studio.sampling.ancestral import sample_euler_ancestral, sample_lcm, sample_tcd
+from studio.sampling.dpm_solver import sample_dpmpp_2m, sample_dpmpp_2m_sde, sample_dpmpp_3m
+from studio.sampling.edm import sample_edm
+from studio.sampling.one_step import sample_euler, sample_heun, sample_midpoint, sample_midpoint_reuse
+from studio.sampling.stepping import advance as advance
+from studio.sampling.stepping import precise as precise
+from studio.sampling.stepping import steps_of as steps_of
+from studio.sampling.stepping import velocity as velocity
+from studio.sampling.unipc import sample_unipc
+from studio.values import Denoise, Noise, Resume, SampleFunction, Sampler, Sigmas, StepResult
 
 
-def steps_of(sigmas: Sigmas, start: int = 0) -> Iterator[Step]:
-    """The steps of a run from number `start` on."""
-    values = sigmas.values
-    for index in range(start, sigmas.steps):
-        yield Step(index, sigmas.steps, values[index], values[index + 1])
+@dataclass(frozen=True)
+class Range:
+    """What a setting of a sampler may be: `low` to `high`, and what it is where nobody says."""
 
+    low: float
+    high: float
+    default: float
 
-def velocity(latent: torch.Tensor, denoised: torch.Tensor, sigma: float) -> torch.Tensor:
-    """The slope (x - D) / s in the latent's dtype: the velocity of a flow, the noise of VE.
-
-    Divided in fp64: with D in fp64 (`flow_denoised`) it is bit by bit the velocity that the network
-    gave, so that
-    a run does not drift from the stock pipeline's by rounding, which guidance would enlarge.
-    """
-    return ((precise(latent) - precise(denoised)) / sigma).to(latent.dtype)
-
-
-def precise(tensor: torch.Tensor) -> torch.Tensor:
-    """The tensor in fp64, where the device has it."""
-    return tensor if tensor.device.type == "mps" else tensor.double()
-
-
-def advance(latent: torch.Tensor, denoised: torch.Tensor, step: Step) -> torch.Tensor:
-    """First-order step x' = x + (s' - s) (x - D) / s: the same for flow and VE, and exactly D at s' = 0."""
-    if step.sigma_next == 0:
-        return denoised.to(latent.dtype)
-    return latent + (step.sigma_next - step.sigma) * velocity(latent, denoised, step.sigma)
-
-
-def sample_euler(
-    denoise: Denoise, latent: torch.Tensor, sigmas: Sigmas, *, noise: Noise, resume: Resume | None = None
-) -> Iterator[StepResult]:
-    """Euler's method; one call a step. Equals FlowMatchEulerDiscreteScheduler within 1e-6 (rounding)."""
-    start, latent, _ = resume or (0, latent, ())
-    for step in steps_of(sigmas, start):
-        denoised = denoise(latent, step)
-        latent = advance(latent, denoised, step)
-        yield StepResult(step, latent, denoised)
-
-
-def sample_heun(
-    denoise: Denoise, latent: torch.Tensor, sigmas: Sigmas, *, noise: Noise, resume: Resume | None = None
-) -> Iterator[StepResult]:
-    """Heun's method (arXiv 2206.00364, alg. 1 without churn): trapezoid, two calls a step, the last one
-    Euler."""
-    start, latent, _ = resume or (0, latent, ())
-    for step in steps_of(sigmas, start):
-        denoised = denoise(latent, step)
-        if step.sigma_next == 0:
-            latent = denoised.to(latent.dtype)
-        else:
-            slope = velocity(latent, denoised, step.sigma)
-            h = step.sigma_next - step.sigma
-            ahead = latent + h * slope
-            slope_ahead = velocity(ahead, denoise(ahead, step.at(step.sigma_next)), step.sigma_next)
-            latent = latent + h * (0.5 * (slope + slope_ahead))
-        yield StepResult(step, latent, denoised)
-
-
-def sample_midpoint(
-    denoise: Denoise, latent: torch.Tensor, sigmas: Sigmas, *, noise: Noise, resume: Resume | None = None
-) -> Iterator[StepResult]:
-    """The explicit midpoint method, two calls a step; RF-Solver (arXiv 2411.04746) is the same rule."""
-    start, latent, _ = resume or (0, latent, ())
-    for step in steps_of(sigmas, start):
-        slope = velocity(latent, denoise(latent, step), step.sigma)
-        latent, denoised, _ = _over_the_middle(denoise, latent, step, slope)
-        yield StepResult(step, latent, denoised)
-
-
-def sample_midpoint_reuse(
-    denoise: Denoise, latent: torch.Tensor, sigmas: Sigmas, *, noise: Noise, resume: Resume | None = None
-) -> Iterator[StepResult]:
-    """Midpoint whose predictor is the slope of the last middle: one call a step and one more at the start;
-    FireFlow (arXiv 2412.07517)."""
-    start, latent, memory = resume or (0, latent, ())
-    for step in steps_of(sigmas, start):
-        slope = memory[0] if memory else velocity(latent, denoise(latent, step), step.sigma)
-        latent, denoised, slope = _over_the_middle(denoise, latent, step, slope)
-        memory = (slope,)
-        yield StepResult(step, latent, denoised, memory)
-
-
-def _over_the_middle(
-    denoise: Denoise, latent: torch.Tensor, step: Step, slope: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """A whole step along the slope at its middle, reached along `slope`: latent, clean estimate, slope."""
-    middle = (step.sigma + step.sigma_next) / 2
-    ahead = latent + (middle - step.sigma) * slope
-    denoised = denoise(ahead, step.at(middle))
-    slope = velocity(ahead, denoised, middle)
-    return latent + (step.sigma_next - step.sigma) * slope, denoised, slope
+    def check(self, name: str, given: object) -> None:
+        """StudioError unless `given` is a number of the default's type in the range."""
+        whole = isinstance(self.default, int)
+        right = type(given) is int or (isinstance(given, float) and not whole and math.isfinite(given))
+        if not right or not self.low <= given <= self.high:  # type: ignore[operator]
+            kind = "whole numbers " if whole else ""
+            raise StudioError(
+                f"A {name} of {given} is not possible.",
+                socket=name,
+                hint=f"Possible: {kind}{self.low:g} to {self.high:g}.",
+            )
 
 
 SAMPLERS: Mapping[str, SampleFunction] = {
@@ -109,18 +51,62 @@ SAMPLERS: Mapping[str, SampleFunction] = {
     "heun": sample_heun,
     "midpoint": sample_midpoint,
     "midpoint_reuse": sample_midpoint_reuse,
+    "dpmpp_2m": sample_dpmpp_2m,
+    "dpmpp_3m": sample_dpmpp_3m,
+    "unipc": sample_unipc,
+    "ab2": adams(2),
+    "ab3": adams(3),
+    "ab4": adams(4),
+    "hb": sample_hb,
+    "ghvb": sample_ghvb,
+    "edm": sample_edm,
+    "euler_ancestral": sample_euler_ancestral,
+    "dpmpp_2m_sde": sample_dpmpp_2m_sde,
+    "tcd": sample_tcd,
+    "lcm": sample_lcm,
 }
 
+_MOMENTUM = {"order": Range(1, 4, 2), "beta": Range(0.05, 1, 0.8)}
+SETTINGS: Mapping[str, Mapping[str, Range]] = {
+    "dpmpp_3m": {"curve": Range(0, 1, 1.0)},
+    "unipc": {"order": Range(1, 3, 2)},
+    "hb": _MOMENTUM,
+    "ghvb": _MOMENTUM,
+    "edm": {
+        "churn": Range(0, 100, 0.0),
+        "low": Range(0, 1, 0.0),
+        "high": Range(0, 1, 1.0),
+        "spread": Range(0.9, 1.1, 1.0),
+    },
+    "euler_ancestral": {"eta": Range(0, 1, 1.0)},
+    "dpmpp_2m_sde": {"eta": Range(0, 1, 1.0)},
+    "tcd": {"gamma": Range(0, 1, 0.3)},
+}
+"""The settings of the samplers that have any."""
 
-def sampler(name: str) -> Sampler:
-    """A sampler by name: euler, heun, midpoint or midpoint_reuse."""
+
+def sampler(name: str, **settings: float) -> Sampler:
+    """A sampler by its name in `SAMPLERS`, with its settings in `SETTINGS`; what is not given has its
+    default."""
     if name not in SAMPLERS:
         raise StudioError(
             f"No sampler called {name!r}.",
             socket="sampler",
             hint=did_you_mean(name, SAMPLERS) or f"Possible: {', '.join(SAMPLERS)}.",
         )
-    return Sampler(name, SAMPLERS[name])
+    known = SETTINGS.get(name, {})
+    for key, given in settings.items():
+        if key not in known:
+            raise StudioError(
+                f"The sampler {name!r} has no setting {key!r}.",
+                socket=key,
+                hint=f"It has {', '.join(known) or 'none'}.",
+            )
+        known[key].check(key, given)
+    if not known:
+        return Sampler(name, SAMPLERS[name])
+    whole: dict[str, Any] = {key: type(r.default)(settings.get(key, r.default)) for key, r in known.items()}
+    return Sampler(name, partial(SAMPLERS[name], **whole), tuple(whole.items()))
 
 
 def run_sampler(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from studio.errors import StudioError, did_you_mean
+from studio.sampling import spacing
 from studio.values import Sigmas
 
 MAX_STEPS = 1000
@@ -26,13 +27,35 @@ def flow_diffusers(steps: int, shift: float = 1.0) -> Sigmas:
 
     Its end point is shifted twice: the last sigma before 0 is smaller than in `flow`.
     """
-    _check(steps, shift)
-    # the scheduler works out its own range in fp32, then makes the list in fp64
-    train = np.linspace(1, TRAIN_STEPS, TRAIN_STEPS, dtype=np.float32)[::-1] / np.float32(TRAIN_STEPS)
-    train = np.float32(shift) * train / (1 + np.float32(shift - 1) * train)
-    even = np.linspace(float(train[0]) * TRAIN_STEPS, float(train[-1]) * TRAIN_STEPS, steps) / TRAIN_STEPS
-    values = (shift * even / (1 + (shift - 1) * even)).astype(np.float32)
+    values = _twice_shifted(steps, shift).astype(np.float32)
     return Sigmas((*(float(v) for v in values), 0.0), "flow_diffusers")
+
+
+def karras(steps: int, shift: float = 1.0) -> Sigmas:
+    """`spacing.karras` between the ends of `flow_diffusers`, bit by bit as use_karras_sigmas makes it."""
+    return spacing.karras(_ends(steps, shift), steps)
+
+
+def exponential(steps: int, shift: float = 1.0) -> Sigmas:
+    """`spacing.exponential` between the ends of `flow_diffusers`, as use_exponential_sigmas makes it."""
+    return spacing.exponential(_ends(steps, shift), steps)
+
+
+def beta(steps: int, shift: float = 1.0) -> Sigmas:
+    """`spacing.beta` between the ends of `flow_diffusers`, as use_beta_sigmas makes it."""
+    return spacing.beta(_ends(steps, shift), steps)
+
+
+def ays(steps: int, shift: float = 1.0) -> Sigmas:
+    """`spacing.align_your_steps` of Stable Diffusion 1.5."""
+    _check(steps, shift)
+    return spacing.align_your_steps(steps, shift)
+
+
+def ays_xl(steps: int, shift: float = 1.0) -> Sigmas:
+    """`spacing.align_your_steps` of Stable Diffusion XL."""
+    _check(steps, shift)
+    return spacing.align_your_steps(steps, shift, xl=True)
 
 
 def flux(steps: int, shift: float = 1.0) -> Sigmas:
@@ -60,6 +83,18 @@ def flux_by_size(steps: int, tokens: int, base_shift: float = 0.5, max_shift: fl
     even = np.linspace(1.0, 1 / steps, steps).astype(np.float32)
     values = factor / (factor + (1 / even - 1) ** 1.0)
     return Sigmas((*(float(v) for v in values), 0.0), "flux_by_size")
+
+
+def shift_by_size(pixels: int, native: int, shift: float) -> float:
+    """The shift for a picture of `pixels` from that for one of `native` pixels: s sqrt(pixels / native).
+
+    Stable Diffusion 3 (arXiv 2403.03206, section 5.3.2): more pixels of one noise level show more of the
+    picture, so the level must be higher to hide as much.
+    """
+    if min(pixels, native) < 1:
+        raise StudioError(f"A picture of {min(pixels, native)} pixels is not possible.", socket="native")
+    _check(1, shift)
+    return shift * math.sqrt(pixels / native)
 
 
 def custom(values: Sequence[float]) -> Sigmas:
@@ -94,11 +129,16 @@ SCHEDULES: Mapping[str, Callable[[int, float], Sigmas]] = {
     "flow_diffusers": flow_diffusers,
     "flow": flow,
     "flux": flux,
+    "karras": karras,
+    "exponential": exponential,
+    "beta": beta,
+    "ays": ays,
+    "ays_xl": ays_xl,
 }
 
 
 def schedule(name: str, steps: int, shift: float) -> Sigmas:
-    """A schedule by name: flow_diffusers, flow or flux."""
+    """A schedule by its name in `SCHEDULES`."""
     if name not in SCHEDULES:
         raise StudioError(
             f"No schedule called {name!r}.",
@@ -111,6 +151,21 @@ def schedule(name: str, steps: int, shift: float) -> Sigmas:
 def _shifted(sigma: float, shift: float) -> float:
     # exactly, where the fraction would be rounded
     return 1.0 if sigma == 1 else shift * sigma / (1 + (shift - 1) * sigma)
+
+
+def _ends(steps: int, shift: float) -> tuple[float, float]:
+    """The first level of `flow_diffusers` and the last one above 0, in fp64."""
+    values = _twice_shifted(steps, shift)
+    return float(values[0]), float(values[-1])
+
+
+def _twice_shifted(steps: int, shift: float) -> spacing.Floats:
+    _check(steps, shift)
+    # the scheduler works out its own range in fp32, then makes the list in fp64
+    train = np.linspace(1, TRAIN_STEPS, TRAIN_STEPS, dtype=np.float32)[::-1] / np.float32(TRAIN_STEPS)
+    train = np.float32(shift) * train / (1 + np.float32(shift - 1) * train)
+    even = np.linspace(float(train[0]) * TRAIN_STEPS, float(train[-1]) * TRAIN_STEPS, steps) / TRAIN_STEPS
+    return np.asarray(shift * even / (1 + (shift - 1) * even))
 
 
 def _check(steps: int, shift: float) -> None:

@@ -21,7 +21,8 @@ def adaptive(guidance: Guidance, threshold: float = 0.991) -> Guidance:
     """`guidance` until the cosine of both predictions is above `threshold`, -1..1; the prompt alone in all
     later steps. 1 = never (neutral); -1 = after the first step.
 
-    A guidance that never asks for both rows stays what it is. 0.991 is the paper's value for Stable Diffusion.
+    A guidance that never asks for both rows stays what it is. 0.991 is the paper's value for Stable
+    Diffusion.
     """
     within("threshold", threshold, -1, 1)
 

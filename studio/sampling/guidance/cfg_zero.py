@@ -17,9 +17,7 @@ from studio.values import Denoise, Guidance, Predict, Row, Step
 MOST_STEPS = 10
 
 
-def cfg_zero(
-    cfg_scale: float = 3.0, zero_steps: int = 1, start: float = 0.0, end: float = 1.0
-) -> Guidance:
+def cfg_zero(cfg_scale: float = 3.0, zero_steps: int = 1, start: float = 0.0, end: float = 1.0) -> Guidance:
     """v = a u + w (c - a u), a = <c, u> / |u|^2 for each picture; `cfg_scale` w 0..30, at 1 the prompt alone.
 
     zero_steps: steps at the start with v = 0, for which the network is not called; 0..10, and never all of

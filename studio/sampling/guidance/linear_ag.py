@@ -13,18 +13,21 @@ import numpy as np
 import torch
 
 from studio.errors import StudioError
-from studio.sampling.denoiser import flow_denoised
+from studio.models.family import Parts
+from studio.sampling.denoiser import flow_denoised, make_predict
 from studio.sampling.guidance.cfg import cfg, check_scale
 from studio.sampling.guidance.pair import row_of
+from studio.sampling.loop import start_latent
 from studio.sampling.samplers import advance, steps_of
-from studio.values import Denoise, Guidance, Predict, Row, Sigmas, Step
+from studio.sampling.trajectories import Trajectories
+from studio.values import Conditioning, Denoise, Guidance, Latent, Predict, Row, Sigmas, Step
 
 # step -> (factors of the conditional predictions 0..t, of the unconditional ones 0..t-1)
 Factors = tuple[tuple[int, tuple[float, ...], tuple[float, ...]], ...]
 
 
 def estimated_steps(total: int) -> tuple[int, ...]:
-    """The steps whose unconditional prediction is estimated: 1, 3, .. in the first half, all in the second."""
+    """The steps whose unconditional prediction is estimated: 1, 3, .. in the first half, then all."""
     half = total // 2
     return tuple(index for index in range(total) if index >= max(half, 1) or index % 2)
 
@@ -40,21 +43,21 @@ def linear_ag(cfg_scale: float, sigmas: Sigmas | None = None, factors: Factors =
 
     def guide(predict: Predict, rows: Sequence[Row]) -> Denoise:
         cond, uncond = row_of(rows, "cond"), row_of(rows, "uncond")
-        cs: list[torch.Tensor] = []
-        us: list[torch.Tensor] = []
+        cs: dict[int, torch.Tensor] = {}
+        us: dict[int, torch.Tensor] = {}
 
         def denoise(latent: torch.Tensor, step: Step) -> torch.Tensor:
             _check(step, sigmas)
-            # a step that is taken again, or a run that is taken up, starts from what is known there
-            del cs[step.index :], us[step.index :]
-            if step.index in table and len(cs) == step.index:
-                cs.append(predict(latent, step, (cond,))[0])
-                us.append(estimate(table[step.index], cs, us))
+            t = step.index
+            for known in (cs, us):  # a run that goes back is anew from there
+                for index in [index for index in known if index >= t]:
+                    del known[index]
+            if t in table and len(cs) == t:
+                cs[t] = predict(latent, step, (cond,))[0]
+                us[t] = estimate(table[t], [cs[i] for i in range(t + 1)], [us[i] for i in range(t)])
             else:
-                u, c = predict(latent, step, (uncond, cond))
-                cs.append(c)
-                us.append(u)
-            return flow_denoised(latent, us[-1] + cfg_scale * (cs[-1] - us[-1]), step)
+                us[t], cs[t] = predict(latent, step, (uncond, cond))
+            return flow_denoised(latent, us[t] + cfg_scale * (cs[t] - us[t]), step)
 
         return denoise
 
@@ -101,23 +104,41 @@ def fit(paths: Sequence[Sequence[tuple[torch.Tensor, torch.Tensor]]]) -> tuple[F
     return tuple(factors), tuple(errors)
 
 
-def record_path(
-    predict: Predict,
-    rows: Sequence[Row],
-    start: torch.Tensor,
+def calibrate(
+    parts: Parts,
+    prompts: Sequence[Conditioning],
+    negative: Conditioning,
+    canvas: Latent,
     sigmas: Sigmas,
     cfg_scale: float,
-    on_step: Callable[[Step], None],
-) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """One run of Euler with CFG from `start`: (c, u) of every step, fp32 on CPU."""
-    cond, uncond = row_of(rows, "cond"), row_of(rows, "uncond")
-    latent, path = start, []
-    for step in steps_of(sigmas):
-        u, c = predict(latent, step, (uncond, cond))
-        path.append((c.cpu().clone(), u.cpu().clone()))
-        latent = advance(latent, flow_denoised(latent, u + cfg_scale * (c - u), step), step)
-        on_step(step)
-    return path
+    *,
+    paths: int = 1,
+    on_step: Callable[[int, int], None] | None = None,
+) -> tuple[Factors, tuple[float, ...]]:
+    """`fit` to runs of Euler with CFG from pure noise, `paths` seeds a prompt, in the canvas's size.
+
+    `on_step(i, total)` is called after every step and may raise to stop.
+    """
+    total, done = len(prompts) * paths * sigmas.steps, 0
+    recorded = []
+    with torch.inference_mode():
+        for number, positive in enumerate(prompts):
+            for path in range(paths):
+                seed = canvas.seed + number * paths + path
+                latent = start_latent(parts, Latent(canvas.width, canvas.height, 1, seed), sigmas)
+                predict = make_predict(parts)
+                uncond, cond = Trajectories().rows(positive, negative)
+                steps = []
+                for step in steps_of(sigmas):
+                    u, c = predict(latent, step, (uncond, cond))
+                    steps.append((c.cpu(), u.cpu()))
+                    denoised = flow_denoised(latent, u + cfg_scale * (c - u), step)
+                    latent = advance(latent, denoised, step)
+                    done += 1
+                    if on_step is not None:
+                        on_step(done, total)
+                recorded.append(steps)
+        return fit(recorded)
 
 
 def _check(step: Step, sigmas: Sigmas) -> None:

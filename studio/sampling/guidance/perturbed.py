@@ -68,7 +68,8 @@ class SeeItself(AttentionControl):
         rest = [name for name in spans if name not in own]
         mine = sum(layout.size(name) for name in own)
         itself = torch.eye(mine, dtype=torch.bool, device=call.q.device)
-        seen = torch.ones(mine, sum(layout.size(name) for name in rest), dtype=torch.bool, device=call.q.device)
+        others = sum(layout.size(name) for name in rest)
+        seen = torch.ones(mine, others, dtype=torch.bool, device=call.q.device)
         passes = [Pass(tuple(own), (*own, *rest), torch.cat([itself, seen], 1)[None, None])]
         if rest:
             passes.append(Pass(tuple(rest), tuple(spans)))

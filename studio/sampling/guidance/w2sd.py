@@ -19,9 +19,7 @@ from studio.sampling.samplers import advance, precise, velocity
 from studio.values import Denoise, Guidance, Predict, Row, Step
 
 
-def w2sd(
-    strong: Guidance, weak: Guidance | None = None, start: float = 0.0, end: float = 0.5
-) -> Guidance:
+def w2sd(strong: Guidance, weak: Guidance | None = None, start: float = 0.0, end: float = 0.5) -> Guidance:
     """`strong`, with a reflection against `weak` (None = the prompt alone) in the steps from `start` to
     `end`; an empty range is `strong` itself. A reflected step is two more estimates: one weak, one strong.
 

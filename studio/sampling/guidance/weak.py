@@ -19,7 +19,6 @@ from studio.controls.bounds import window, within
 from studio.controls.control import AttentionControl, in_range
 from studio.errors import StudioError
 from studio.models.family import Site, adapter_for
-from studio.sampling.denoiser import flow_denoised
 from studio.sampling.guidance.cfg import cfg
 from studio.sampling.guidance.pair import row_of
 from studio.sampling.samplers import precise
