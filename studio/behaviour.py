@@ -72,9 +72,9 @@ class Sampler:
 class Guidance:
     """How predictions become the clean estimate (sampling 3).
 
-    `only_sampler`: the one sampler whose update it is made for; empty = any. `perturbs`: it asks for rows of a
-    changed network, which goes with no attention control. `remembers`: it keeps something from step to step;
-    every run starts with an empty memory.
+    `only_sampler`: the one sampler whose update it is made for; empty = any. `perturbs`: it asks for rows of
+    a changed network, which goes with no attention control. `remembers`: it keeps something from step to
+    step; every run starts with an empty memory.
     """
 
     name: str
@@ -89,12 +89,20 @@ class Guidance:
 
 
 @dataclass(frozen=True)
+class Tiling:
+    """A run by overlapping tiles: their largest `side` and the `overlap` of neighbours, in pixels."""
+
+    side: int
+    overlap: int
+
+
+@dataclass(frozen=True)
 class Wrap:
     """A `denoise` around a `denoise` (inpainting, steering); neutral returns the inner one itself.
 
     `only_sampler`: the one sampler whose update it is made for, such as "euler"; empty = any. `guided`: where
     the run's guidance counts, weights 0..1 on the latent's grid, elsewhere the prompt alone leads; None =
-    everywhere.
+    everywhere. `tiles`: the network sees the latent piece by piece; this lies inside the guidance.
     """
 
     name: str
@@ -102,9 +110,23 @@ class Wrap:
     params: Settings = ()
     only_sampler: str = ""
     guided: torch.Tensor | None = field(default=None, compare=False, repr=False)
+    tiles: Tiling | None = None
 
     def __repr__(self) -> str:
         return _spell("Wrap", self.name, self.params)
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A differentiable judge: `score` takes pixels (picture, 3, height, width, about 0..1, any size) and
+    gives one number a picture, more = better."""
+
+    name: str
+    score: Callable[[torch.Tensor], torch.Tensor] = field(compare=False, repr=False)
+    params: Settings = ()
+
+    def __repr__(self) -> str:
+        return _spell("Scorer", self.name, self.params)
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,10 @@ from studio.behaviour import Predict as Predict
 from studio.behaviour import Resume as Resume
 from studio.behaviour import SampleFunction as SampleFunction
 from studio.behaviour import Sampler as Sampler
+from studio.behaviour import Scorer as Scorer
 from studio.behaviour import Setting as Setting
 from studio.behaviour import Settings as Settings
+from studio.behaviour import Tiling as Tiling
 from studio.behaviour import Upscale as Upscale
 from studio.behaviour import Upscaler as Upscaler
 from studio.behaviour import Wrap as Wrap

@@ -42,7 +42,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sheet": set(),
     "sweeps": {"graph"},
     "ui": {"graph", "layout", "wordmaps", "sweeps", "sheet"},
-    "training": {"models", "sampling", "scenes"},
+    "training": {"models", "sampling", "upscaling", "scenes"},
     "evaluate": {"models", "controls", "sampling", "upscaling", "scenes", "layout"},
     "cli": {"studio", "graph", "evaluate", "scenes", "layout", "sweeps", "sheet"},
     "__main__": {"cli"},
@@ -53,7 +53,7 @@ WITHOUT_TORCH = ["errors", "values", "behaviour", "traces", "settings", "policy"
                  "db", "history", "jobs", "scenes", "layout", "ui", "bootstrap", "cli", "__main__"]
 WITHOUT_GRADIO = ["api", "bootstrap", "cli", "db", "evaluate", "graph", "history", "jobs", "layout", "models",
                   "nodes", "outputs", "replay", "reports", "sampling", "scenes", "studio", "training",
-                  "__main__"]
+                  "upscaling", "__main__"]
 
 FILES = sorted(path for folder in ("studio", "plugins") for path in (ROOT / folder).rglob("*.py"))
 

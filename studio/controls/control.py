@@ -225,6 +225,11 @@ class AttentionControl(_FitsAttachment):
         at every step (it reads, it injects, or nobody has shown more)."""
         return None
 
+    def cropped(self, part: tuple[float, float, float, float]) -> AttentionControl | None:
+        """The control as a part of the picture sees it, x0, y0, x1, y1 in 0..1, where a picture is made by
+        tiles; None = it cannot be cropped, and such runs refuse it."""
+        return None
+
     def wants_estimate(self, step: Step) -> bool:
         """Whether the clean estimate of this step must be kept (`Seen.estimates`)."""
         return False

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 from weakref import WeakKeyDictionary
 
@@ -30,6 +30,7 @@ from studio.controls.control import (
     TextSegment,
     in_range,
 )
+from studio.controls.crop import Box, crop_region
 from studio.controls.tokens import ORDER, Prompt, cover, joint_mask, reference_spans
 from studio.errors import StudioError
 from studio.models.family import Site, TokenLayout
@@ -80,6 +81,11 @@ class Avoid(AttentionControl):
 
     def steady(self, step: Step) -> object:
         return tuple(segment.name for segment in self.segments(step))
+
+    def cropped(self, part: Box) -> Avoid:
+        """What is avoided everywhere, and what in the regions of this part."""
+        found = ((crop_region(region, part), text) for region, text in self.regions)
+        return replace(self, regions=tuple((region, text) for region, text in found if region is not None))
 
     def needs(self, site: Site, step: Step) -> Need:
         return Need.PASSES if site.joint and self.segments(step) else Need.NONE

@@ -39,6 +39,7 @@ from studio.controls.control import (
     TextSegment,
     in_range,
 )
+from studio.controls.crop import Box, crop_region
 from studio.controls.tokens import ORDER, Cover, Floats, Prompt, cover, joint_mask, reference_spans, together
 from studio.errors import StudioError
 from studio.models.family import Site, TokenLayout
@@ -150,6 +151,14 @@ class Regional(AttentionControl):
 
     def steady(self, step: Step) -> object:
         return self.active(step), self._ratio(step)
+
+    def cropped(self, part: Box) -> Regional:
+        """The regions that reach into this part, as they lie in it."""
+        found = ((crop_region(text.region, part), text) for text in self.regions)
+        return replace(
+            self,
+            regions=tuple(replace(text, region=region) for region, text in found if region is not None),
+        )
 
     def needs(self, site: Site, step: Step) -> Need:
         if site.kind == "text_self" or not self.segments(step):

@@ -60,6 +60,10 @@ class WordWeight(AttentionControl):
     def steady(self, step: Step) -> object:
         return in_range(step, self.start, self.end)
 
+    def cropped(self, part: tuple[float, float, float, float]) -> WordWeight:
+        """Itself: it means the same everywhere."""
+        return self
+
     def needs(self, site: Site, step: Step) -> Need:
         if not site.joint or not in_range(step, self.start, self.end):
             return Need.NONE

@@ -34,6 +34,11 @@ class Device:
 class ModelLoader(Protocol):
     """The studio's loader of models, handed to nodes as `ctx.models`."""
 
+    @property
+    def device(self) -> str:
+        """Where models lie: "cpu", "cuda", "cuda:1" or "mps"."""
+        ...
+
     def load(self, ref: str) -> Model:
         """The model of a reference such as `embedded:scenes-sd3`; BadModel or Refused otherwise."""
         ...

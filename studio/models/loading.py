@@ -96,6 +96,11 @@ class ModelStore:
         return self._placement
 
     @property
+    def device(self) -> str:
+        """The device of every model here, as torch writes it."""
+        return str(self.placement.device)
+
+    @property
     def loaded(self) -> tuple[str, ...]:
         """Digests of the models in memory, least recently used first."""
         with self._lock:

@@ -1,0 +1,1 @@
+"""Pictures made larger: the contract, the networks, their files, and the run by tiles."""

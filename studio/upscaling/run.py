@@ -1,0 +1,184 @@
+"""Any upscaler on any picture, by tiles: memory beside the two pictures stays that of one row of tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image as Pillow
+
+from studio.errors import StudioError
+from studio.pixels import resize
+from studio.sampling.tiles import Axis, seam, tile_axis
+from studio.values import Image, Upscaler
+
+MOST_SCALE = 16
+LEAST_TILE = 16
+Pixels = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Enlarged:
+    """A result with what a run tells of itself: tiles worked on, the scale of the upscaler, and how much
+    borders of tiles stand out (see `tiles.seam`); 0 where there are none or where they cannot show."""
+
+    image: Image
+    tiles: int = 0
+    scale: int = 1
+    seam: float = 0.0
+
+
+def enlarge(
+    upscaler: Upscaler,
+    image: Image,
+    scale: float,
+    *,
+    tile: int = 0,
+    overlap: int = -1,
+    prompt: str = "",
+    steps: int = 1,
+    seed: int = 0,
+    guide: Image | None = None,
+    on_step: Callable[[int, int], None] | None = None,
+) -> Enlarged:
+    """The picture `scale` times as wide and high, 1..16; 1 returns it itself (an upscaler of scale 1 runs).
+
+    A scale that the upscaler does not make is made from the next larger one by Lanczos. `tile`: side in
+    input pixels, 0 = the upscaler's own; `overlap`: pixels shared by neighbours, -1 = the upscaler's own.
+    Alpha goes its own way, by Lanczos. StudioError for what is not possible.
+    """
+    check_scale(scale)
+    if scale == 1 and 1 not in upscaler.scales:
+        return Enlarged(image)
+    width, height = (max(1, round(side * scale)) for side in (image.width, image.height))
+    whole = own_scale(upscaler, scale)
+    if "prompt" in upscaler.needs and not prompt.strip():
+        raise StudioError(f"{upscaler.name!r} needs a prompt.", socket="prompt", hint="Say what is seen.")
+    if "guide" in upscaler.needs and guide is None:
+        raise StudioError(f"{upscaler.name!r} needs a picture of the full size as guide.", socket="guide")
+    size = (image.width * whole, image.height * whole)
+    pixels = _padded(image.pixels[..., :3], upscaler)
+    if guide is not None:
+        more = [(0, own * whole - side) for own, side in zip(pixels.shape[:2], size[::-1], strict=True)]
+        guide = Image(np.pad(resize(guide, *size).pixels[..., :3], (*more, (0, 0)), mode="edge"))
+    axes = plan(upscaler, pixels.shape[0], pixels.shape[1], tile, overlap)
+    with upscaler.open() as upscale:
+
+        def piece(y: slice, x: slice, done: int, total: int) -> Pixels:
+            if on_step is not None:
+                on_step(done, total)
+            led = None if guide is None else Image(_cut(guide.pixels, y, x, whole))
+            inner: Callable[[int, int], None] | None = None
+            if on_step is not None and total == 1:
+                inner = on_step
+            given = np.ascontiguousarray(pixels[y, x])
+            made = upscale(
+                Image(given), whole, prompt=prompt, steps=steps, seed=seed, guide=led, on_step=inner
+            ).pixels
+            if made.shape[:2] != (given.shape[0] * whole, given.shape[1] * whole):
+                raise StudioError(
+                    f"{upscaler.name!r} made {made.shape[1]}x{made.shape[0]} pixels of "
+                    f"{given.shape[1]}x{given.shape[0]} at scale {whole}."
+                )
+            return made[..., :3]
+
+        made = join(piece, *axes, whole)
+    count = len(axes[0].starts) * len(axes[1].starts)
+    exact = axes[0].margin and axes[0].margin == upscaler.reach
+    shows = 0.0 if exact or count == 1 else seam(made, *axes, whole)
+    result = Image(made[: size[1], : size[0]])
+    if (width, height) != size:
+        result = resize(result, width, height)
+    if image.has_alpha:
+        result = _with_alpha(result, image)
+    return Enlarged(result, count, whole, round(shows, 3))
+
+
+def check_scale(scale: float) -> None:
+    """Raise unless the scale is possible at all."""
+    if not 1 <= scale <= MOST_SCALE:
+        raise StudioError(
+            f"A scale of {scale:g} is not possible.",
+            socket="scale",
+            hint=f"Possible: 1 to {MOST_SCALE}. Resize picture also makes pictures smaller.",
+        )
+
+
+def own_scale(upscaler: Upscaler, scale: float) -> int:
+    """The scale of the upscaler from which a wished one is made: the smallest that is not below it."""
+    found = min((own for own in upscaler.scales if own >= scale), default=0)
+    if not found:
+        possible = ", ".join(map(str, upscaler.scales))
+        raise StudioError(
+            f"{upscaler.name!r} cannot enlarge {scale:g} times; it makes {possible}.",
+            socket="scale",
+            hint=f"At most {max(upscaler.scales)}; for more put two Upscale nodes in a row.",
+        )
+    return found
+
+
+def plan(upscaler: Upscaler, height: int, width: int, tile: int, overlap: int) -> tuple[Axis, Axis]:
+    """The tiles along rows and columns of a picture whose sides are whole steps of the upscaler."""
+    step = upscaler.multiple
+    side = tile or upscaler.tile
+    least = max(upscaler.least, min(LEAST_TILE, upscaler.tile), 2 * step)
+    if side < least:
+        raise StudioError(
+            f"Tiles of {side} pixels are too small for {upscaler.name!r}.",
+            socket="tile",
+            hint=f"At least {least}, or 0 for its own choice, {upscaler.tile}.",
+        )
+    shared = upscaler.overlap if overlap < 0 else overlap
+    if overlap < 0:
+        shared = min(shared, side // 2)
+    # beyond the network's reach a tile knows nothing, so that far from a border it counts nothing
+    margin = upscaler.reach if shared > 2 * upscaler.reach else 0
+    side = side // step * step
+    rows, columns = (
+        tile_axis(length, side, shared, multiple=step, margin=margin) for length in (height, width)
+    )
+    return rows, columns
+
+
+def join(piece: Callable[[slice, slice, int, int], Pixels], rows: Axis, columns: Axis, scale: int) -> Pixels:
+    """The picture that `piece(rows, columns, number, count)` makes tile by tile, feathered together."""
+    count = len(rows.starts) * len(columns.starts)
+    if count == 1:
+        made = piece(slice(0, rows.length), slice(0, columns.length), 0, 1)
+        return np.ascontiguousarray(made)
+    out = np.empty((rows.length * scale, columns.length * scale, 3), np.uint8)
+    carried = np.zeros((0, out.shape[1], 3), np.float32)
+    wide = [np.repeat(share, scale).astype(np.float32) for share in columns.shares]
+    for number, (y, share) in enumerate(zip(rows.starts, rows.shares, strict=True)):
+        band = np.zeros((rows.size * scale, out.shape[1], 3), np.float32)
+        for place, x in enumerate(columns.starts):
+            done = number * len(columns.starts) + place
+            made = piece(slice(y, y + rows.size), slice(x, x + columns.size), done, count)
+            band[:, x * scale : (x + columns.size) * scale] += made * wide[place][None, :, None]
+        band *= np.repeat(share, scale).astype(np.float32)[:, None, None]
+        band[: len(carried)] += carried
+        last = number + 1 == len(rows.starts)
+        ready = len(band) if last else (rows.starts[number + 1] - y) * scale
+        out[y * scale : y * scale + ready] = np.rint(band[:ready].clip(0, 255))
+        carried = band[ready:]
+    return out
+
+
+def _padded(pixels: Pixels, upscaler: Upscaler) -> Pixels:
+    """At least the smallest side and whole steps, by repeating the last row and column."""
+    step = upscaler.multiple
+    wanted = [-(-max(side, upscaler.least) // step) * step for side in pixels.shape[:2]]
+    more = [(0, side - own) for side, own in zip(wanted, pixels.shape[:2], strict=True)]
+    return np.pad(pixels, (*more, (0, 0)), mode="edge") if any(b for _, b in more) else pixels
+
+
+def _cut(pixels: Pixels, y: slice, x: slice, scale: int) -> Pixels:
+    return pixels[y.start * scale : y.stop * scale, x.start * scale : x.stop * scale]
+
+
+def _with_alpha(result: Image, source: Image) -> Image:
+    alpha = Pillow.fromarray(np.ascontiguousarray(source.pixels[..., 3]))
+    grown = np.asarray(alpha.resize((result.width, result.height), Pillow.Resampling.LANCZOS))
+    return Image(np.dstack([result.pixels[..., :3], grown]))
