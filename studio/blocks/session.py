@@ -22,6 +22,7 @@ from studio.blocks.gates import Drift, FixedSteps, Interval
 from studio.blocks.parts import Part, StepCache, check_steps
 from studio.blocks.stack import Block
 from studio.blocks.tally import Tally
+from studio.errors import StudioError
 from studio.values import Step
 
 
@@ -68,6 +69,7 @@ class _Range:
         self.image = self.text = self.residual = torch.empty(0)
         self.full: list[tuple[str, list[int]]] = []
         self.skipped: list[tuple[str, list[int]]] = []
+        self.done = False
 
     def running(self) -> list[int]:
         return [row for _, rows in self.full for row in rows]
@@ -113,6 +115,12 @@ class Session:
             yield
         finally:
             self._now = None
+        if not all(here.done for here in now.ranges):
+            raise StudioError(
+                "Blocks that the step cache keeps were left out by somebody else.",
+                hint="Use no step cache beside guidance that skips layers, or other hooks on blocks.",
+                socket="attachments",
+            )
         self.tally.call(time.perf_counter() - begun, now.rows_run, len(now.roles))
 
     def report(self) -> dict[str, object]:
@@ -268,6 +276,7 @@ class Session:
                 assert text is not None
                 text = _put(text, rows, _take(here.text, rows) + _fitted(state.text.forecast(at), text))
             state.skips += 1
+        here.done = bool(here.full or here.skipped)
         return text, image
 
     def _reads_text(self, index: int) -> bool:
