@@ -136,7 +136,7 @@ def sample_run(
         for wrap in wraps:
             guidance = inside(guidance, wrap.guided, latent.batch)
         if tiles is None:
-            predict = make_predict(parts, controlled.attached, beside, calls)
+            predict = make_predict(parts, controlled.around, beside, calls)
         else:
             predict = by_tiles(parts, tiles, attachments, steps, latent.batch, sampler.name, calls)
         final = run_sampler(
