@@ -70,7 +70,9 @@ MAKERS = {
     "Layout": ("layout",),
     "PanelGrid": ("panel_sheet",),
     "Inversion": ("invert_picture",),
+    "Scorer": ("score_colours",),
     "Seen": ("sample",),
+    "Upscaler": ("load_upscaler",),
     "Attachment": ("watch_words", "watch_blocks", "watch_estimates"),
 }
 """The nodes that give a small value of a socket type; several where a list of them is wanted."""

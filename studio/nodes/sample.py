@@ -24,8 +24,10 @@ from studio.api import (
     node,
 )
 from studio.models.family import parts_of
+from studio.nodes.guidance_checks import review_guidance
 from studio.nodes.prompt import outline
-from studio.nodes.together import review_attachments
+from studio.nodes.together import review_attachments, run_steps
+from studio.nodes.upscale import review_tiles
 from studio.sampling import samplers, schedules
 from studio.sampling.loop import Run, sample_run
 from studio.sampling.previews import preview
@@ -62,7 +64,10 @@ def empty_latent(
 @node(group="Sampling", title="Schedule")
 def schedule(
     steps: Annotated[int, Slider(1, 200, 1)] = 20,
-    spacing: Annotated[str, Choice("flow_diffusers", "flow", "flux")] = "flow_diffusers",
+    spacing: Annotated[
+        str,
+        Choice("flow_diffusers", "flow", "flux", "karras", "exponential", "beta", "ays", "ays_xl"),
+    ] = "flow_diffusers",
     shift: Annotated[float, Slider(0.1, 20, 0.1)] = 3.0,
     strength: Annotated[float, Slider(0, 1, 0.01)] = 1.0,
     *,
@@ -71,7 +76,9 @@ def schedule(
     """How the noise is taken away: how many steps, and where they lie.
 
     steps: more steps are slower and finer
-    spacing: take what fits the model: flow_diffusers for SD3, flux for FLUX; flow spreads the steps evenly
+    spacing: take what fits the model: flow_diffusers for SD3, flux for FLUX; flow spreads the steps evenly,
+    karras and exponential put more of them at low noise, beta at both ends; ays is the list found for
+    Stable Diffusion 1.5 (ays_xl: XL)
     shift: above 1 spends more steps on composition, below 1 on detail
     strength: for starting from a picture: 0 keeps it untouched, 1 ignores it
     """
@@ -81,31 +88,51 @@ def schedule(
 
 @node(group="Sampling", title="Sampler")
 def choose_sampler(
-    sampler: Annotated[str, Choice("euler", "heun", "midpoint", "midpoint_reuse")] = "euler",
+    sampler: Annotated[
+        str,
+        Choice(
+            "euler",
+            "heun",
+            "midpoint",
+            "midpoint_reuse",
+            "dpmpp_2m",
+            "dpmpp_3m",
+            "unipc",
+            "ab2",
+            "ab3",
+            "ab4",
+            "ghvb",
+            "euler_ancestral",
+            "dpmpp_2m_sde",
+            "lcm",
+        ),
+    ] = "euler",
 ) -> Sampler:
     """The rule that steps from one noise level to the next.
 
     sampler: euler is one call of the network a step; heun and midpoint (RF-Solver) are two, and more exact;
-    midpoint_reuse (FireFlow) is exact at one call a step
+    midpoint_reuse (FireFlow) is exact at one call a step, and so are dpmpp_2m, dpmpp_3m, unipc and ab2 to
+    ab4, which learn from the steps before; ghvb adds momentum; euler_ancestral and dpmpp_2m_sde draw new
+    noise at every step; lcm is for models made for a few steps
     """
     return samplers.sampler(sampler)
+
+
+def sampler_name(view: View) -> str:
+    """The name of the sampler that a node gives; empty where only the run can tell."""
+    return str(view.widgets.get("sampler", "edm" if view.kind == "churn_sampler" else ""))
 
 
 def review_sample(view: View) -> Iterator[Refusal]:
     """Attachments that do not go together, and what needs another sampler or another start."""
     yield from review_attachments(view)
-    sampler = next((str(s.widgets.get("sampler", "")) for s in view.feeding("sampler")), "")
+    yield from review_tiles(view)
+    sampler = next((sampler_name(source) for source in view.feeding("sampler")), "")
     for wrap in view.feeding("wraps"):
         if wrap.kind == "steer_to_picture" and wrap.widgets.get("force") and sampler not in ("", "euler"):
             yield _other_sampler(wrap, "euler", sampler)
     model = outline(view)
-    for guidance in view.feeding("guidance"):
-        if guidance.kind == "embedded_guidance" and model is not None and not model.guided:
-            yield Refusal(
-                f"{model.title} takes no guidance number, so {guidance.title!r} would do nothing.",
-                "Use Guidance (CFG), which works with every model.",
-                "guidance",
-            )
+    yield from review_guidance(view, sampler, model, run_steps(view))
     for socket in ("positive", "negative"):
         own = next((outline(source) for source in view.feeding(socket)), None)
         if model is not None and own is not None and own.family != model.family:
@@ -182,6 +209,11 @@ def sampled(run: Run, ctx: Context) -> Sampled:
     """What a node gives of a run; what its controls did and what it cost is noted for the record."""
     if run.calls:
         ctx.note("network", dict(run.calls))
-    if run.report:
-        ctx.note("controls", dict(run.report))
+    told = dict(run.report)
+    for follower in told.pop("followers", ()):
+        ctx.note(str(follower["name"]), {key: value for key, value in follower.items() if key != "name"})
+        if follower.get("warning"):
+            ctx.warn(follower["warning"])
+    if told:
+        ctx.note("controls", told)
     return Sampled(run.latent, run.seen)

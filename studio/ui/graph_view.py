@@ -29,6 +29,7 @@ SIGNS: dict[str, tuple[str, str, str]] = {
     "Layout": ("#b0568f", "square", "layout"),
     "Seen": ("#5f7fa8", "diamond", "what was watched"),
     "Wrap": ("#9a6d4f", "diamond", "wrap around the sampler"),
+    "Scorer": ("#7f6bb0", "square", "judge"),
     "Inversion": ("#a15fb5", "diamond", "inversion"),
     "PanelGrid": ("#6f8a3c", "square", "grid of panels"),
     "Text": ("#6b7f6b", "circle", "text"),

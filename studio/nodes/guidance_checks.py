@@ -1,0 +1,159 @@
+"""What can be told of guidance before a run: samplers, models and other rules that it cannot work with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from studio.api import Refusal, StudioError, View
+from studio.controls.bounds import some_step
+from studio.controls.where import parse_blocks
+from studio.models.outline import Outline
+from studio.values import Step
+
+# Rules over the pair of both prompts, with a scale of their own, by the kind of their node.
+PAIRED = ("cfg_plus_plus", "apg", "cfg_zero", "linear_guidance", "residual_guidance")
+# Rules that call a changed network.
+CHANGED = ("skip_layer_guidance", "perturbed_guidance", "smoothed_guidance")
+# Attachments that touch the latents between steps and not the network.
+OUTSIDE = ("blend", "estimates")
+
+
+def chain(view: View, socket: str = "guidance") -> Iterator[View]:
+    """Every guidance node behind a socket: the rule, and the rules that it builds on."""
+    for source in view.feeding(socket):
+        yield source
+        for name in ("guidance", "strong", "weak"):
+            yield from chain(source, name)
+
+
+def review_guidance(
+    view: View, sampler: str, model: Outline | None, steps: tuple[Step, ...]
+) -> Iterator[Refusal]:
+    """Guidance at a node's `guidance` input that cannot work with this sampler, model, run or attachment."""
+    for rule in chain(view):
+        yield from _sampler(rule, sampler)
+        if model is not None:
+            yield from _model(rule, model)
+        yield from _built_on(rule)
+        yield from _range(rule, steps)
+        if rule.kind in CHANGED and _acts(rule):
+            for control in view.feeding("attachments"):
+                if control.technique and control.technique not in OUTSIDE:
+                    yield Refusal(
+                        f"{rule.title!r} changes the model's blocks itself, so that {control.title!r} cannot "
+                        "act in them.",
+                        "Disconnect one of them.",
+                        "attachments",
+                    )
+
+
+def _sampler(rule: View, sampler: str) -> Iterator[Refusal]:
+    """Rules that are Euler's update in disguise."""
+    tied = rule.kind == "cfg_plus_plus"
+    tied = tied or (rule.kind == "linear_guidance" and rule.widgets.get("cfg_scale") != 1)
+    tied = tied or (rule.kind == "reflected_guidance" and _acts(rule))
+    if tied and sampler not in ("", "euler"):
+        yield Refusal(f"{rule.title!r} needs the sampler euler, not {sampler}.", "Choose euler.", "sampler")
+
+
+def _model(rule: View, model: Outline) -> Iterator[Refusal]:
+    if rule.kind == "embedded_guidance" and not model.guided:
+        yield Refusal(
+            f"{model.title} takes no guidance number, so {rule.title!r} would do nothing.",
+            "Use Guidance (CFG), which works with every model.",
+            "guidance",
+        )
+    if model.guided and (rule.kind in PAIRED and _scaled(rule)):
+        yield Refusal(
+            f"{model.title} has its guidance distilled into the network and takes it as a number; "
+            f"{rule.title!r} is made for models that take a scale.",
+            "Use Guidance (embedded), whose cfg_scale is real guidance on top.",
+            "guidance",
+        )
+    blocks = rule.widgets.get("blocks")
+    if rule.kind in CHANGED and isinstance(blocks, str) and model.controlled:
+        try:
+            chosen = parse_blocks(blocks) or ()
+        except StudioError as error:
+            yield Refusal(error.message, error.hint, "guidance")
+            return
+        strange = [block for block in chosen if block >= model.blocks]
+        if strange:
+            yield Refusal(
+                f"{rule.title!r} is set to block {strange[0]}, which {model.title} does not have.",
+                f"It has the blocks 0 to {model.blocks - 1}; leave the field empty for those that suit.",
+                "guidance",
+            )
+        elif len(chosen) >= model.blocks:
+            yield Refusal(
+                f"{rule.title!r} is set to all {model.blocks} blocks of {model.title}.",
+                "Name some of them, or leave the field empty for those that suit.",
+                "guidance",
+            )
+    if rule.kind in CHANGED and not model.controlled:
+        yield Refusal(
+            f"{rule.title!r} does not know networks of class {model.network}.",
+            "Use Guidance (CFG), which works with every model.",
+            "guidance",
+        )
+
+
+def _built_on(rule: View) -> Iterator[Refusal]:
+    """Rules under others that cannot carry them."""
+    if rule.kind == "adaptive_guidance" and rule.widgets.get("threshold") != 1:
+        for inner in rule.feeding("guidance"):
+            if not any(_negative(one) for one in (inner, *chain(inner), *chain(inner, "strong"))):
+                yield Refusal(
+                    f"{rule.title!r} stops the negative side, and {inner.title!r} has none.",
+                    "Give it a cfg_scale other than 1, or leave out the adaptive guidance.",
+                    "guidance",
+                )
+    if rule.kind == "reflected_guidance":
+        for weak in chain(rule, "weak"):
+            if weak.kind in ("cfg_plus_plus", "linear_guidance", "reflected_guidance"):
+                yield Refusal(
+                    f"{weak.title!r} goes forwards only and cannot be the weak side of {rule.title!r}.",
+                    "Connect a Guidance (CFG) with a small scale, or nothing.",
+                    "guidance",
+                )
+    if rule.kind == "residual_guidance" and rule.widgets.get("mode") == "picture":
+        sources = {source.kind for source in rule.feeding("reference")}
+        if not sources or "empty_latent" in sources:
+            yield Refusal(
+                f"{rule.title!r} takes its negative side from a picture, and there is none.",
+                'Connect Encode picture to it, or choose the mode "first step".',
+                "guidance",
+            )
+
+
+def _range(rule: View, steps: tuple[Step, ...]) -> Iterator[Refusal]:
+    start, end = rule.widgets.get("start"), rule.widgets.get("end")
+    if not isinstance(start, int | float) or not isinstance(end, int | float):
+        return
+    if start > end:
+        yield Refusal(f"{rule.title!r} starts at {start:g}, after its end at {end:g}.", "Exchange them.")
+        return
+    try:
+        some_step(f"{rule.title!r}", start, end, steps, socket="guidance")
+    except StudioError as error:
+        yield Refusal(error.message, error.hint, "guidance", "warning")
+
+
+def _acts(rule: View) -> bool:
+    """Whether a rule is more than what it builds on, as far as its settings say."""
+    start, end = rule.widgets.get("start"), rule.widgets.get("end")
+    empty = isinstance(start, int | float) and isinstance(end, int | float) and start >= end
+    return rule.widgets.get("scale") != 0 and not empty
+
+
+def _scaled(rule: View) -> bool:
+    """Whether a rule over the pair is more than the prompt alone."""
+    return rule.widgets.get("cfg_scale") != 1
+
+
+def _negative(rule: View) -> bool:
+    """Whether a rule asks for the negative prompt, as far as its settings say."""
+    if rule.kind in ("cfg", "embedded_guidance", "apg", "cfg_zero", "linear_guidance"):
+        return _scaled(rule)
+    silent = ("residual_guidance", "adaptive_guidance", "reflected_guidance", *CHANGED)
+    return rule.kind not in silent  # CFG++, and what a plugin gives
