@@ -19,6 +19,8 @@ from studio.models.prompt_weights import read_weights
 from studio.nodes.edit import LOOK_SHARE
 from studio.nodes.prompt import outline, prompt_of
 from studio.nodes.regions import regions_of
+from studio.nodes.step_cache import review_caches
+from studio.sampling import schedules
 from studio.sampling.schedules import steps_left
 from studio.values import Step
 
@@ -50,6 +52,7 @@ def review_attachments(view: View) -> Iterator[Refusal]:
             "attachments",
         )
     model, steps = outline(view), run_steps(view)
+    yield from review_caches(view, model, steps)
     for source in steering:
         yield from _strange(source, model)
         for error in _idle(source, steps):
@@ -60,12 +63,22 @@ def review_attachments(view: View) -> Iterator[Refusal]:
                 yield from _meet(first, second, model, steps)
 
 
+# Nodes whose settings tell how many steps a run has.
+SCHEDULES = ("schedule", "schedule_by_size", "schedule_from_list", "found_schedule", "search_schedule")
+
+
 def run_steps(view: View) -> tuple[Step, ...]:
     """The steps of the run that a node makes, as far as they can be told; empty if not. Their noise levels
     are only in order."""
     fed = view.feeding("sigmas")
-    settings = fed[0].widgets if len(fed) == 1 and fed[0].kind in ("schedule", "schedule_by_size") else {}
+    known = len(fed) == 1 and fed[0].kind in SCHEDULES
+    settings = fed[0].widgets if known else {}
     total, strength = settings.get("steps"), settings.get("strength")
+    if known and isinstance(written := settings.get("levels"), str):
+        try:
+            total = schedules.written(written).steps
+        except StudioError:
+            return ()
     if not isinstance(total, int) or not isinstance(strength, int | float):
         return ()
     total = steps_left(total, strength)

@@ -31,8 +31,8 @@ def sample_edm(
 ) -> Iterator[StepResult]:
     """Two calls a step, the last one Euler.
 
-    churn: S_churn, 0..100, fresh noise over the whole run; 0 = sample_heun. It acts at noise levels from `low`
-    (S_min) to `high` (S_max), 0..1, but never on pure noise. spread: S_noise, 0.9..1.1.
+    churn: S_churn, 0..100, fresh noise over the whole run; 0 = sample_heun. It acts at noise levels from
+    `low` (S_min) to `high` (S_max), 0..1, but never on pure noise. spread: S_noise, 0.9..1.1.
     """
     start, latent, _ = resume or (0, latent, ())
     for step in steps_of(sigmas, start):

@@ -104,6 +104,28 @@ def custom(values: Sequence[float]) -> Sigmas:
     return Sigmas(tuple(values))
 
 
+def written(text: str) -> Sigmas:
+    """`custom` of numbers written with commas, semicolons or spaces between them; a flow's, 1 to 0."""
+    words = text.replace(",", " ").replace(";", " ").split()
+    if not words:
+        raise StudioError("The list of noise levels is empty.", hint="For example 1, 0.75, 0.5, 0.25, 0.")
+    values = []
+    for place, word in enumerate(words, 1):
+        try:
+            values.append(float(word))
+        except ValueError:
+            raise StudioError(
+                f"{word[:40]!r}, entry {place} of the list, is not a number.",
+                hint="For example 1, 0.75, 0.5, 0.25, 0.",
+            ) from None
+    sigmas = custom(values)
+    if sigmas.values[0] > 1:
+        raise StudioError(
+            f"The list starts at {sigmas.values[0]:g}; noise levels go from 1 to 0.", hint="Start at 1."
+        )
+    return sigmas
+
+
 def from_strength(sigmas: Sigmas, strength: float) -> Sigmas:
     """The last part of a schedule, for starting from a picture; `strength` 0..1, 1 = all of it, 0 = no step.
 

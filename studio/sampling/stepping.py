@@ -23,9 +23,8 @@ def steps_of(sigmas: Sigmas, start: int = 0) -> Iterator[Step]:
 def velocity(latent: torch.Tensor, denoised: torch.Tensor, sigma: float) -> torch.Tensor:
     """The slope (x - D) / s in the latent's dtype: the velocity of a flow, the noise of VE.
 
-    Divided in fp64: with D in fp64 (`flow_denoised`) it is bit by bit the velocity that the network
-    gave, so that
-    a run does not drift from the stock pipeline's by rounding, which guidance would enlarge.
+    Divided in fp64: with D in fp64 (`flow_denoised`) it is bit by bit the velocity that the network gave, so
+    that a run does not drift from the stock pipeline's by rounding, which guidance would enlarge.
     """
     return ((precise(latent) - precise(denoised)) / sigma).to(latent.dtype)
 
@@ -50,9 +49,9 @@ def log_snr(sigma: float) -> float:
 
 
 def renoise(latent: torch.Tensor, low: float, high: float, noise: torch.Tensor) -> torch.Tensor:
-    """Up from noise level `low` to `high` by fresh noise: a x + sqrt(s'^2 - a^2 s^2) n, a = (1 - s') / (1 - s).
+    """Up from noise level `low` to `high` by fresh noise: a x + sqrt(s'^2 - a^2 s^2) n.
 
-    0 <= low <= high <= 1, low < 1. At low 0 the latent is a clean estimate.
+    a = (1 - s') / (1 - s); 0 <= low <= high <= 1, low < 1. At low 0 the latent is a clean estimate.
     """
     share = (1 - high) / (1 - low)
     spread = math.sqrt(max(high**2 - (share * low) ** 2, 0.0))

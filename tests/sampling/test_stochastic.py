@@ -37,7 +37,9 @@ def test_with_more_steps_mean_and_spread_become_those_of_the_data(made):
     assert abs(fine.std() - SPREAD) < abs(coarse.std() - SPREAD)
 
 
-@pytest.mark.parametrize("made", [sampler("euler_ancestral"), sampler("lcm"), sampler("edm", churn=20.0)], ids=repr)
+@pytest.mark.parametrize(
+    "made", [sampler("euler_ancestral"), sampler("lcm"), sampler("edm", churn=20.0)], ids=repr
+)
 def test_another_seed_gives_another_picture_and_the_same_seed_the_same(made):
     start = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(2))
     runs = [run_sampler(made, denoise, start, flow(5), noise=noise_like(start, seed)) for seed in (1, 1, 2)]
