@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated
 
 from studio.api import (
@@ -12,11 +12,13 @@ from studio.api import (
     Latent,
     Model,
     Number,
+    Refusal,
     Seed,
     Slider,
     StudioError,
     Text,
     Upscaler,
+    View,
     Wrap,
     node,
 )
@@ -40,6 +42,35 @@ def _content(params: Mapping[str, object], files: FileDigest) -> object:
         return ref
     path = upscaler_file(ref, Policy.local())
     return files.sha256(path) if path.suffix == ".safetensors" and path.is_file() else "missing"
+
+
+# Techniques of attachments whose controls can be cropped (`AttentionControl.cropped`).
+CROPPED = ("regions", "weight", "nag", "nasa")
+
+
+def review_tiles(view: View) -> Iterator[Refusal]:
+    """In a run by tiles: attachments that need the whole picture, and a second set of tiles."""
+    found = [wrap for wrap in view.feeding("wraps") if wrap.kind == "tiles"]
+    if len(found) > 1:
+        yield Refusal("A run goes by one set of tiles.", "Disconnect one.", "wraps")
+    for control in view.feeding("attachments") if found else ():
+        if control.technique not in CROPPED:
+            yield Refusal(
+                f"{control.title!r} works on the whole picture at once and cannot be cut into tiles.",
+                "Disconnect it or the tiles. Regions, word weights and what you avoid go with tiles.",
+                "attachments",
+            )
+
+
+def review_overlap(view: View) -> Iterator[Refusal]:
+    """Tiles that would not move on."""
+    side, overlap = view.widgets.get("tile"), view.widgets.get("overlap")
+    if isinstance(side, int) and isinstance(overlap, int) and side and overlap > side // 2:
+        yield Refusal(
+            f"An overlap of {overlap} is more than half a tile of {side}.",
+            f"Possible: 0 to {side // 2}, or -1 for what suits.",
+            "overlap",
+        )
 
 
 @node(group="Image", title="Resize picture")
@@ -70,7 +101,7 @@ def load_upscaler(upscaler: Annotated[str, Text(max=1000)] = DEFAULT, *, ctx: Co
     return upscaler_of(upscaler, ctx.policy, ctx.models.device)
 
 
-@node(group="Image", title="Upscale picture", resources="gpu")
+@node(group="Image", title="Upscale picture", resources="gpu", review=review_overlap)
 def upscale_picture(
     image: Image,
     upscaler: Upscaler,
@@ -114,7 +145,7 @@ def upscale_picture(
     return found.image
 
 
-@node(group="Sampling", title="Tiles", technique="tiles")
+@node(group="Sampling", title="Tiles", technique="tiles", review=review_overlap)
 def tiles(
     tile: Annotated[int, Number(32, 4096, 16)] = 256,
     overlap: Annotated[int, Number(OWN, 2048)] = OWN,
@@ -130,21 +161,23 @@ def tiles(
 @node(group="Sampling", title="Keep the coarse picture")
 def keep_coarse(
     picture: Latent,
+    wraps: list[Wrap] = [],  # noqa: B006 - read only
     force: Annotated[float, Slider(0, 1, 0.01)] = 1.0,
     block: Annotated[int, Slider(1, 64, 1)] = 4,
     end: Annotated[float, Slider(0, 1, 0.01)] = 1.0,
-) -> Wrap:
+) -> list[Wrap]:
     """Keeps large shapes and colours of a picture while its detail is painted anew; for the wraps of Sample.
 
     picture: an encoded picture in the size of the canvas
+    wraps: others for the same run, such as Tiles
     force: how much of the difference is taken away in each step; 0 = nothing
     block: how coarse: means over so many points of the latent are kept; one point is usually 8 pixels
     end: where it ends, as a share of the steps; 1 = never
     """
-    return coarse_guide(picture, force, block, end)
+    return [*wraps, coarse_guide(picture, force, block, end)]
 
 
-@node(group="Image", title="Encode large picture", resources="gpu")
+@node(group="Image", title="Encode large picture", resources="gpu", review=review_overlap)
 def encode_by_tiles(
     model: Model,
     image: Image,
@@ -165,7 +198,7 @@ def encode_by_tiles(
     return encode_tiled(parts_of(model), image, tile, overlap, seed=seed, on_step=ctx.step)
 
 
-@node(group="Image", title="Decode large picture", resources="gpu")
+@node(group="Image", title="Decode large picture", resources="gpu", review=review_overlap)
 def decode_by_tiles(
     model: Model,
     latent: Latent,
