@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Union
 
 from studio.errors import StudioError
 
@@ -49,7 +48,7 @@ class FixedSteps:
     full: tuple[int, ...] | None = None
 
 
-Gate = Union[Interval, Drift, FixedSteps]
+Gate = Interval | Drift | FixedSteps
 
 
 @dataclass(frozen=True)

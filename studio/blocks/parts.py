@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Union
 
 from studio.blocks.forecast import FORMS, MOST_ORDER
 from studio.blocks.gates import Drift, Gate, Interval, Limits, never
@@ -14,7 +13,7 @@ from studio.values import Step
 FEW_STEPS = 4
 AXES = ("step", "sigma")
 # a block by number (negative from the end), or a share of the depth
-Depth = Union[int, float]
+Depth = int | float
 
 
 @dataclass(frozen=True)

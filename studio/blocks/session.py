@@ -25,6 +25,9 @@ from studio.blocks.tally import Tally
 from studio.errors import StudioError
 from studio.values import Step
 
+# arguments of blocks that have a row for each of the batch; positions are shared
+BY_ROW = ("hidden_states", "encoder_hidden_states", "temb", "encoder_hidden_states_mask", "attention_mask")
+
 
 class Controls(Protocol):
     """Attention controls on the same network, as a cache sees them (`controls.attach.Attached`)."""
@@ -239,9 +242,8 @@ class Session:
     ) -> tuple[torch.Tensor | None, torch.Tensor]:
         """A block for the rows of some pictures alone; the others keep what they have."""
         rows = here.running()
-        streams = {"hidden_states", "encoder_hidden_states", "temb"}
         given = {
-            name: _take(value, rows) if name in streams and isinstance(value, torch.Tensor) else value
+            name: _take(value, rows) if name in BY_ROW and isinstance(value, torch.Tensor) else value
             for name, value in kwargs.items()
         }
         with nullcontext() if now.controls is None else now.controls.rows(rows):
@@ -304,5 +306,3 @@ def _relative(value: torch.Tensor, reference: torch.Tensor) -> float:
     """mean|value - reference| / mean|reference|."""
     away = (value.float() - reference.float()).abs().mean()
     return float(away / reference.float().abs().mean().clamp_min(1e-12))
-
-

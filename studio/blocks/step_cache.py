@@ -35,9 +35,11 @@ def attachment(cache: StepCache) -> Attachment:
     return Attachment("step_cache", attach, (("cache", repr(cache)),))
 
 
-def first_block(tau: float = 0.08, *, order: int = 0, limits: Limits | None = None) -> StepCache:
+def first_block(
+    tau: float = 0.08, *, order: int = 0, form: str = "newton", limits: Limits | None = None
+) -> StepCache:
     """FirstBlockCache (ParaAttention), DBCache F1B0: all blocks but the first, while its residual stays."""
-    part = Part(Drift(tau), 1, -1, order, limits=limits or Limits(warm=1))
+    part = Part(Drift(tau), 1, -1, order, form, limits=limits or Limits(warm=1))
     return StepCache("first block", (part,))
 
 
@@ -57,10 +59,10 @@ def taylor(
     return StepCache("taylor", (part,))
 
 
-def delta_dit(every: int = 2, *, boundary: float = 0.5, warm: int = 1) -> StepCache:
+def delta_dit(every: int = 2, *, boundary: float = 0.5, limits: Limits | None = None) -> StepCache:
     """Delta-DiT (arXiv 2406.01125): before `boundary`, a share of the steps, the rear half of the blocks is
     kept (outlines come from the front), after it the front half (details come from the rear)."""
-    limits = Limits(warm=warm)
+    limits = limits or Limits(warm=1)
     rear = Part(Interval(every), 0.5, -1, 0, limits=limits, end=boundary)
     front = Part(Interval(every), 0, 0.5, 0, limits=limits, start=boundary)
     return StepCache("delta", (rear, front), mild=True)

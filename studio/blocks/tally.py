@@ -42,8 +42,10 @@ class Tally:
         if full:
             usual = statistics.median(full)
             saved = round(sum(usual - seconds for seconds, share in self._calls if share < 1), 3)
+        skipped = any(any(steps.values()) for steps in self._decisions.values())
         return {
-            "name": self.name,
+            "name": "step_cache",
+            "mode": self.name,
             "steps": self._steps,
             "pictures": {
                 picture: {
@@ -56,4 +58,5 @@ class Tally:
             "work": round(statistics.fmean(s for _, s in self._calls), 4) if self._calls else 1.0,
             "error_estimate": round(statistics.fmean(self._errors), 5) if self._errors else None,
             "seconds_saved": saved,
+            **({} if skipped else {"warning": "The step cache skipped no step of this run."}),
         }

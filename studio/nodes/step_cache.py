@@ -1,0 +1,181 @@
+"""The step cache: fewer full passes of the network in one run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Annotated
+
+from studio.api import Attachment, Choice, Number, Refusal, Slider, StudioError, Text, View, node
+from studio.blocks import step_cache as presets
+from studio.blocks.forecast import FORMS
+from studio.blocks.gates import Limits
+from studio.blocks.parts import StepCache, check_steps
+from studio.blocks.stack import CLASSES
+from studio.controls.where import parse_blocks
+from studio.models.outline import Outline
+from studio.values import Step
+
+MODES = ("taylor", "first block", "confidence", "delta", "fixed steps")
+# techniques that a cache may carry along (`AttentionControl.steady`), and those that ask nothing of a block
+STEADY = frozenset({"regions", "nag", "nasa", "weight", "force", "estimates", ""})
+# guidance that changes the blocks itself
+PERTURBING = frozenset({"perturbed_guidance", "skip_layer_guidance", "smoothed_guidance"})
+
+
+def review_step_cache(view: View) -> Iterator[Refusal]:
+    """Fields that cannot be read."""
+    try:
+        _cache_of(view)
+    except StudioError as error:
+        yield Refusal(error.message, error.hint, error.socket)
+
+
+@node(group="Sampling", title="Step cache", review=review_step_cache)
+def step_cache(
+    mode: Annotated[str, Choice(*MODES)] = "taylor",
+    every: Annotated[int, Slider(1, 10, 1)] = 2,
+    tolerance: Annotated[float, Slider(0, 1, 0.01)] = 0.1,
+    order: Annotated[int, Slider(0, 2, 1)] = 1,
+    predictor: Annotated[str, Choice(*FORMS)] = "newton",
+    warm: Annotated[int, Number(0, 200)] = 3,
+    last: Annotated[int, Number(0, 200)] = 0,
+    most: Annotated[int, Number(0, 200)] = 0,
+    full_steps: Annotated[str, Text()] = "",
+) -> Attachment:
+    """Faster: neighbouring steps are much alike, so some of them reuse what the model did before. The picture
+    changes a little; the record tells how many steps were skipped and how far the guesses were off.
+
+    mode: taylor = one full step in so many (TaylorSeer); first block = skip while the first block hardly
+    changes (FirstBlockCache); confidence = skip while its change was foreseen; delta = half of the blocks
+    (Delta-DiT, also for runs of few steps); fixed steps = those written below
+    every: taylor and delta: one full step in this many; 1 = no cache
+    tolerance: first block and confidence: how much may have changed; 0 = no cache
+    order: how what is missing is guessed: 0 = as it was, 1 = along a line, 2 = along a curve
+    predictor: newton is exact at any distance, taylor as published
+    warm: so many steps at the start are full
+    last: so many steps at the end are full
+    most: skipped steps in a row; 0 = any number
+    full_steps: fixed steps: the full ones, such as 1-4, 7, 10; all others are skipped; empty = no cache
+    """
+    return presets.attachment(made(mode, every, tolerance, order, predictor, warm, last, most, full_steps))
+
+
+def made(
+    mode: str,
+    every: int,
+    tolerance: float,
+    order: int,
+    predictor: str,
+    warm: int,
+    last: int,
+    most: int,
+    full_steps: str,
+) -> StepCache:
+    """The cache of these settings; StudioError for steps that cannot be read."""
+    limits = Limits(warm, last, most)
+    if mode == "first block":
+        return presets.first_block(tolerance, order=order, form=predictor, limits=limits)
+    if mode == "confidence":
+        return presets.confident_taylor(tolerance, order=order, form=predictor, limits=limits)
+    if mode == "delta":
+        return presets.delta_dit(every, limits=limits)
+    if mode == "fixed steps":
+        return presets.fixed_steps(_steps(full_steps), order=order, form=predictor)
+    return presets.taylor(every, order=order, form=predictor, limits=limits)
+
+
+def review_caches(view: View, model: Outline | None, steps: Sequence[Step]) -> Iterator[Refusal]:
+    """Step caches at the `attachments` of a run that cannot work there, or would save nothing."""
+    attached = view.feeding("attachments")
+    caches = [source for source in attached if source.kind == "step_cache"]
+    if len(caches) > 1:
+        yield Refusal(
+            "There are two step caches in one run.", "Disconnect one of them.", "attachments", at=caches[1]
+        )
+    for source in caches:
+        try:
+            cache = _cache_of(source)
+        except StudioError:
+            continue
+        if cache is None or cache.is_neutral():
+            continue
+        title = source.title
+        if view.kind == "edit_picture":
+            yield Refusal(
+                f"{title!r} does not go with FlowEdit, which draws new noise at every step.",
+                "Disconnect it.",
+                "attachments",
+                at=source,
+            )
+        if model is not None and model.network and model.network not in CLASSES:
+            yield Refusal(
+                f"{title!r} does not know {model.title}: its blocks work in another way.",
+                "Disconnect it; it knows models like SD3 and FLUX.1.",
+                "attachments",
+                at=source,
+            )
+        for guidance in _guidances(view):
+            if guidance.kind in PERTURBING:
+                yield Refusal(
+                    f"{guidance.title!r} changes the blocks that {title!r} would skip.",
+                    "Disconnect one of them.",
+                    "attachments",
+                    at=source,
+                )
+        if steps:
+            yield from _short(source, cache, len(steps))
+        for other in attached:
+            if other.technique not in STEADY:
+                yield Refusal(
+                    f"{other.title!r} must see every step: while it acts, {title!r} skips none.",
+                    "Let it end early, or expect no gain.",
+                    "attachments",
+                    "warning",
+                    at=source,
+                )
+
+
+def _short(source: View, cache: StepCache, total: int) -> Iterator[Refusal]:
+    """A run that is too short for the cache, or too short to skip anything."""
+    try:
+        check_steps(total, cache.mild)
+    except StudioError as error:
+        yield Refusal(error.message, error.hint, "mode", at=source)
+        return
+    if all(part.limits.warm + part.limits.last >= total for part in cache.parts):
+        yield Refusal(
+            f"{source.title!r} would skip nothing: all {total} steps are first or last ones.",
+            "Lower warm or last.",
+            "warm",
+            "warning",
+            at=source,
+        )
+
+
+def _guidances(view: View) -> Iterator[View]:
+    """The guidance of a run and those that it stands on."""
+    stack = list(view.feeding("guidance"))
+    while stack:
+        found = stack.pop()
+        yield found
+        stack += found.feeding("guidance")
+
+
+def _cache_of(view: View) -> StepCache | None:
+    """The cache that a node's settings make; None where an edge feeds one of them."""
+    names = ("mode", "every", "tolerance", "order", "predictor", "warm", "last", "most", "full_steps")
+    given = [view.widgets.get(name) for name in names]
+    return None if None in given else made(*given)
+
+
+def _steps(written: str) -> tuple[int, ...] | None:
+    """ "1-4, 7" -> 0, 1, 2, 3, 6; None if nothing is written."""
+    if written.strip().casefold() in ("", "all"):
+        return None
+    try:
+        numbers = parse_blocks(written) or ()
+    except StudioError as error:
+        raise StudioError(
+            f"The steps {written!r} cannot be read.", hint="For example: 1-4, 7, 10.", socket="full_steps"
+        ) from error
+    return tuple(number - 1 for number in numbers)
