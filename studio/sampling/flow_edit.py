@@ -75,6 +75,12 @@ def flow_edit(
                 hint="Use that control with Sample.",
                 socket="attachments",
             )
+        if controlled.followers:
+            raise StudioError(
+                "A step cache does not go with FlowEdit, which draws new noise at every step.",
+                hint="Disconnect it.",
+                socket="attachments",
+            )
         x0 = picture.to(parts.device)
         predict = make_predict(parts, controlled.attached, beside)
         rows = beside.rows(target, negative)

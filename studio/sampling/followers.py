@@ -17,9 +17,7 @@ from studio.values import Step
 class Follower(Protocol):
     """Something on the network that must know where in the run a call lies."""
 
-    def call(
-        self, step: Step, roles: Sequence[str], controls: Any = None
-    ) -> AbstractContextManager[object]:
+    def call(self, step: Step, roles: Sequence[str], controls: Any = None) -> AbstractContextManager[object]:
         """Around one forward. `controls`: the attention controls on the network (`controls.attach`), if
         any."""
 
