@@ -43,7 +43,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sweeps": {"graph"},
     "ui": {"graph", "layout", "wordmaps", "sweeps", "sheet"},
     "training": {"models", "sampling", "upscaling", "scenes"},
-    "evaluate": {"models", "controls", "sampling", "upscaling", "scenes", "layout"},
+    "evaluate": {"models", "controls", "blocks", "sampling", "upscaling", "scenes", "layout"},
     "cli": {"studio", "graph", "evaluate", "scenes", "layout", "sweeps", "sheet"},
     "__main__": {"cli"},
     "__init__": set(),

@@ -1,8 +1,10 @@
-"""`bench plain`: our sampling against the stock pipeline; `bench control`: what each control costs."""
+"""`bench plain`: our sampling against the stock pipeline; `bench control`: what each control costs; `bench
+cache`: what step caches save."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 
 from studio.cli import shared
 from studio.cli.eval import whole
@@ -13,12 +15,18 @@ def add_to(commands: argparse._SubParsersAction[shared.Parser]) -> None:
     parser = commands.add_parser("bench", help="speed and memory against the stock pipeline")
     parser.add_argument(
         "what",
-        choices=["plain", "control"],
-        help="plain: one picture without any control; control: what each control costs",
+        choices=["plain", "control", "cache"],
+        help="plain: one picture without any control; control: what each control costs; cache: what step "
+        "caches save and what the picture loses",
     )
-    parser.add_argument("--only", metavar="NAME", help="control: off, edit, regions4, heatmaps or nag")
+    parser.add_argument(
+        "--only", metavar="NAME", help="control: off, edit, regions4, heatmaps or nag; cache: part of a mode"
+    )
+    parser.add_argument("--cases", type=whole, default=8, metavar="N", help="cache: prompts, up to 100 (8)")
     parser.add_argument("--pairs", type=whole, default=7, metavar="N", help="alternating pairs (7)")
-    parser.add_argument("--steps", type=whole, default=20, metavar="N", help="steps of each picture (20)")
+    parser.add_argument(
+        "--steps", type=whole, metavar="N", help="steps of each picture (20; cache: 28 and 50)"
+    )
     parser.add_argument("--model", default="embedded:scenes-sd3", metavar="REF", help="model to measure")
     shared.add_json(parser)
     shared.add_home(parser)
@@ -27,10 +35,13 @@ def add_to(commands: argparse._SubParsersAction[shared.Parser]) -> None:
 
 def act(args: argparse.Namespace) -> int:
     """Measure and print `wall_ratio`, `memory_ratio`, `seconds_per_picture`."""
+    if args.what == "cache":
+        return _cache(args)
+    args.steps = args.steps or 20
     if args.what == "control":
         return _control(args)
     if args.only:
-        raise shared.BadCall("--only belongs to `bench control`.")
+        raise shared.BadCall("--only belongs to `bench control` and `bench cache`.")
     from studio.evaluate.plain_bench import bench_plain
 
     result = bench_plain(args.model, pairs=args.pairs, steps=args.steps)
@@ -51,4 +62,21 @@ def _control(args: argparse.Namespace) -> int:
     else:
         for row in rows:
             print(f"{row['name']}: wall_ratio {row['wall_ratio']}, memory_ratio {row['memory_ratio']}")
+    return shared.FINISHED
+
+
+def _cache(args: argparse.Namespace) -> int:
+    from studio.evaluate.cache_bench import STEPS, bench_cache
+
+    steps = (args.steps,) if args.steps else STEPS
+    tell = None if args.json else lambda line: print(line, file=sys.stderr, flush=True)
+    rows = bench_cache(args.model, cases=args.cases, steps=steps, only=args.only, progress=tell)
+    if args.json:
+        shared.show(rows)
+        return shared.FINISHED
+    for row in rows:
+        told = row.get("error") or (
+            f"{row['speedup']}x, {row['psnr_db']} dB, judge {row['judge_before']} -> {row['judge_after']}"
+        )
+        print(f"{row['steps']} steps, {row['mode']}: {told}")
     return shared.FINISHED
