@@ -13,15 +13,17 @@ def add_to(commands: argparse._SubParsersAction[shared.Parser]) -> None:
     parser = commands.add_parser("eval", help="measure the embedded models: prompts, controls")
     parser.add_argument(
         "what",
-        choices=["prompts", "control", "blocks", "localise"],
+        choices=["prompts", "control", "blocks", "localise", "schedule"],
         help="prompts: held-out prompts; control: editing, regions, maps and the rest; blocks: which blocks "
-        "of a model locate words; localise: which blocks carry colour, kind, pattern, background or place",
+        "of a model locate words; localise: which blocks carry colour, kind, pattern, background or place; "
+        "schedule: where a few Euler steps count most",
     )
     parser.add_argument(
         "--cases",
         type=whole,
         metavar="N",
-        help="number of prompts (500), cases of each row (200), scenes for blocks (100), for localise (20)",
+        help="number of prompts (500), cases of each row (200), scenes for blocks (100), for localise (20), "
+        "pictures for schedule (6)",
     )
     parser.add_argument(
         "--only",
@@ -31,6 +33,7 @@ def add_to(commands: argparse._SubParsersAction[shared.Parser]) -> None:
     parser.add_argument(
         "--window", type=whole, metavar="N", default=1, help="localise: so many neighbouring blocks (1)"
     )
+    parser.add_argument("--steps", type=whole, metavar="N", default=8, help="schedule: so many steps (8)")
     parser.add_argument("--model", default="embedded:scenes-sd3", metavar="REF", help="model to judge")
     shared.add_json(parser)
     shared.add_home(parser)
@@ -46,8 +49,14 @@ def whole(text: str) -> int:
 
 def act(args: argparse.Namespace) -> int:
     """Draw and judge; on a terminal a line of progress. Stopped and started again, it goes on."""
-    run = {"prompts": _prompts, "control": _control, "blocks": _blocks, "localise": _localise}[args.what]
-    return run(args)
+    run = {
+        "prompts": _prompts,
+        "control": _control,
+        "blocks": _blocks,
+        "localise": _localise,
+        "schedule": _schedule,
+    }
+    return run[args.what](args)
 
 
 def _prompts(args: argparse.Namespace) -> int:
@@ -145,4 +154,24 @@ def _localise(args: argparse.Namespace) -> int:
         )
     best = ", ".join(map(str, result["best"])) or "none"
     print(f"{result['what']} lies in: {best} (n = {result['n']}, {result['unusable']} unusable)")
+    return shared.FINISHED
+
+
+def _schedule(args: argparse.Namespace) -> int:
+    from studio.evaluate.schedule_search import search_schedule
+
+    if args.only:
+        raise shared.BadCall("--only belongs to `eval control` and `eval localise`.")
+    with shared.open_studio(args) as studio, shared.progress_line("steps") as tick:
+        result = search_schedule(args.steps, args.cases or 6, ref=args.model, progress=tick)
+        studio.history.calibrations.put(result["model"]["digest"], result["kind"], result["key"], result)
+    if args.json:
+        shared.show(result)
+        return shared.FINISHED
+    print(", ".join(f"{sigma:.4g}" for sigma in result["sigmas"]))
+    boss, plain = result["boss_error"], result["plain_error"]
+    print(f"searched on {result['n']} pictures: error {boss:.4g}, plain schedule {plain:.4g}")
+    now, before = result["held_out_error"], result["held_out_plain_error"]
+    print(f"on {result['n']} others: error {now:.4g}, plain schedule {before:.4g}")
+    print("kept for this model" if result["found"] else "no better: the plain schedule is kept")
     return shared.FINISHED

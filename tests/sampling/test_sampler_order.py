@@ -103,8 +103,6 @@ def wave_velocities(count: int, beta: float = 1.0) -> Memory:
     return memory
 
 
-
-
 @pytest.mark.parametrize("bend", [1.0, 1.5])
 @pytest.mark.parametrize(("name", "order"), [("euler", 1), ("heun", 2), ("midpoint", 2), ("edm", 2)])
 def test_samplers_without_history_have_their_order(name, order, bend):

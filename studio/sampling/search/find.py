@@ -1,0 +1,156 @@
+"""A schedule found for a model: BOSS on some runs, checked by running it, and never worse than the plain
+one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from studio.errors import StudioError
+from studio.models.family import Parts
+from studio.sampling.loop import sample_latent, start_latent
+from studio.sampling.samplers import sampler
+from studio.sampling.search.boss import cheapest, chosen, even_levels, jump_costs, total_cost
+from studio.values import Conditioning, Guidance, Latent, Sigmas, StepResult
+
+Progress = Callable[[StepResult], None]
+MOST_FINE = 200
+
+
+@dataclass(frozen=True)
+class Case:
+    """What one or several pictures (the latent's batch) are searched on: prompts and a canvas."""
+
+    positive: Conditioning
+    negative: Conditioning
+    latent: Latent
+
+
+@dataclass(frozen=True)
+class Found:
+    """A schedule, and what it is worth. Errors: mean squared distance of the final latent to that of the fine
+    run, per element; `held_out` ones of `sigmas` and the plain list on cases that took no part in the search,
+    None without any.
+
+    `found` is False where BOSS's list ran no better than the plain one on the cases of the search: then
+    `sigmas` is the plain one. `cost`, `even_cost`: what BOSS minimises, of its list and of evenly taken
+    levels.
+    """
+
+    sigmas: Sigmas
+    found: bool
+    fine: int
+    cost: float
+    even_cost: float
+    boss_error: float
+    plain_error: float
+    held_out_error: float | None = None
+    held_out_plain_error: float | None = None
+
+    @property
+    def gain(self) -> float | None:
+        """By which share the error fell on the held-out cases, or on those of the search if there are
+        none."""
+        now, before = min(self.boss_error, self.plain_error), self.plain_error
+        if self.held_out_error is not None and self.held_out_plain_error is not None:
+            now, before = self.held_out_error, self.held_out_plain_error
+        return None if before == 0 else 1 - now / before
+
+
+def find_schedule(
+    parts: Parts,
+    cases: Sequence[Case],
+    guidance: Guidance,
+    fine: Sigmas,
+    plain: Sigmas,
+    *,
+    held_out: Sequence[Case] = (),
+    on_step: Progress | None = None,
+) -> Found:
+    """Search a list of `plain.steps` Euler steps among the levels of `fine` on the cases.
+
+    plain: what it must beat. Takes, for each case, as many network steps as `fine` has and two plain lists.
+    """
+    if not cases:
+        raise StudioError("There is nothing to search on.", hint="Give at least one picture.")
+    if not plain.steps <= fine.steps <= MOST_FINE:
+        raise StudioError(
+            f"A fine run of {fine.steps} steps is not possible.",
+            socket="fine",
+            hint=f"Possible: from the {plain.steps} steps that are wanted to {MOST_FINE}.",
+        )
+    runs = [_fine_run(parts, case, guidance, fine, on_step) for case in cases]
+    costs = np.mean([jump_costs(latents, fine) for latents in runs], axis=0)
+    levels = cheapest(costs, plain.steps)
+    boss = chosen(fine, levels)
+    ends = [latents[-1] for latents in runs]
+    error, plain_error = (_error(parts, cases, guidance, s, ends, on_step) for s in (boss, plain))
+    better = error < plain_error
+    best = boss if better else plain
+    held: tuple[float | None, float | None] = (None, None)
+    if held_out:
+        ends = [_fine_run(parts, case, guidance, fine, on_step)[-1] for case in held_out]
+        before = _error(parts, held_out, guidance, plain, ends, on_step)
+        now = _error(parts, held_out, guidance, best, ends, on_step) if better else before
+        held = now, before
+    return Found(
+        best,
+        better,
+        fine.steps,
+        total_cost(costs, levels),
+        total_cost(costs, even_levels(fine.steps, plain.steps)),
+        error,
+        plain_error,
+        *held,
+    )
+
+
+def calls_of(fine: Sigmas, plain: Sigmas, cases: int, held_out: int = 0) -> int:
+    """How many steps a search takes at most."""
+    return (cases + held_out) * (fine.steps + 2 * plain.steps)
+
+
+def _fine_run(
+    parts: Parts, case: Case, guidance: Guidance, fine: Sigmas, on_step: Progress | None
+) -> list[torch.Tensor]:
+    with torch.inference_mode():
+        latents = [start_latent(parts, case.latent, fine)]
+
+    def keep(result: StepResult) -> None:
+        latents.append(result.latent)
+        if on_step is not None:
+            on_step(result)
+
+    sample_latent(
+        parts, case.positive, case.negative, case.latent, fine, sampler("euler"), guidance, on_step=keep
+    )
+    return latents
+
+
+def _error(
+    parts: Parts,
+    cases: Sequence[Case],
+    guidance: Guidance,
+    sigmas: Sigmas,
+    ends: Sequence[torch.Tensor],
+    on_step: Progress | None,
+) -> float:
+    """Mean squared distance of the runs' ends to those given."""
+    found = []
+    for case, end in zip(cases, ends, strict=True):
+        made = sample_latent(
+            parts,
+            case.positive,
+            case.negative,
+            case.latent,
+            sigmas,
+            sampler("euler"),
+            guidance,
+            on_step=on_step,
+        ).tensor
+        assert made is not None
+        found.append(float(((made.double() - end.double().to(made.device)) ** 2).mean()))
+    return float(np.mean(found))
