@@ -1,4 +1,4 @@
-"""Masks from attention: click a word, get a mask (controls.md 7 (p), after AttentionCut of DiffusionSeg,
+"""Masks from attention by spreading: click a word, get a mask (controls.md 7 (p), after AttentionCut of DiffusionSeg,
 arXiv 2303.09813; the energy of the paper is not used, this form is ours).
 
 Unary: the maps of words, shared out among the columns (`over_words`). Pairwise: the shares are spread along

@@ -13,6 +13,7 @@ from studio.controls.attention_cut import SPREAD, cut, to_pixels
 from studio.controls.concepts import Concepts
 from studio.controls.drawing import Panel, Section, heat_figure
 from studio.controls.reading import by_block, by_step, check_picture, maps_of, mean_map, word_columns
+from studio.controls.word_looks import LOOKS, both_ways
 from studio.controls.word_maps import OTHER, REST, WordMaps, min_max, over_words
 from studio.errors import StudioError
 from studio.pixels import to_mask
@@ -98,7 +99,8 @@ def word_mask(
     picture: int = 0,
 ) -> tuple[Mask, torch.Tensor]:
     """The mask of some words (empty = the first that was watched) at a picture's size, and its cells on the
-    token grid, bool. The spread maps are taken where the run has them, else the shares of the mean maps.
+    token grid, bool. The spread maps are taken where the run has them, else where picture and word look at
+    each other, else the shares of the mean maps.
 
     `grow` pixels are added all around, then the edge is softened over `soften` pixels; 0 = neither.
     """
@@ -121,6 +123,9 @@ def _shares(seen: Seen, shown: _Shown, of: str, picture: int) -> torch.Tensor:
     if of == WORDS and any(map.name == WordMaps.technique + SPREAD for map in seen.maps):
         return mean_map(maps_of(seen, WordMaps.technique + SPREAD, "'Watch words'"), picture)
     values = mean_map(shown.maps, picture)
+    if of == WORDS and any(map.name == WordMaps.technique + LOOKS for map in seen.maps):
+        looks = maps_of(seen, WordMaps.technique + LOOKS, "'Watch words'")
+        return both_ways(values, mean_map(looks, picture))
     return values if shown.shares else over_words(values)
 
 

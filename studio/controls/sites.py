@@ -42,6 +42,15 @@ def map_sites(sites: Sequence[Site]) -> tuple[int, ...]:
     return tuple(range(count // 3, count - count // 3))
 
 
+def best_map_sites(measured: Mapping[str, object] | None, sites: Sequence[Site]) -> tuple[int, ...]:
+    """Where words are located best: what `eval blocks` measured of the model (its calibration "map_blocks",
+    "scenes"), else `map_sites`."""
+    found = (measured or {}).get("chosen")
+    known = range(joint_count(sites))
+    own = tuple(i for i in found if i in known) if isinstance(found, list | tuple) else ()
+    return own or map_sites(sites)
+
+
 def few_step_sites(sites: Sequence[Site]) -> tuple[int, ...]:
     """Which sites copy the source in a run of at most four steps: the published number, else the first two
     thirds. All of them would copy the whole picture."""

@@ -23,7 +23,7 @@ from studio.errors import StudioError, did_you_mean
 from studio.evaluate.prompts import settings_of
 from studio.models.device import start_noise
 from studio.models.embedded import DEFAULT
-from studio.models.family import Parts, parts_of
+from studio.models.family import Parts, Site, adapter_for, parts_of
 from studio.models.loading import ModelStore
 from studio.sampling import samplers, schedules
 from studio.sampling.guidance.cfg import cfg
@@ -66,6 +66,10 @@ class Bench:
     model: Model
     parts: Parts
     settings: Mapping[str, Any]
+
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        return adapter_for(self.parts.transformer).sites(self.parts.transformer)
 
     @property
     def cfg_scale(self) -> float:

@@ -13,6 +13,7 @@ import numpy as np
 
 from studio.controls.blend import Blend
 from studio.controls.inject_qk import InjectQK
+from studio.controls.sites import best_map_sites
 from studio.evaluate.control import Bench, Result, RowOf
 from studio.evaluate.edit_cases import (
     WHATS,
@@ -24,6 +25,7 @@ from studio.evaluate.edit_cases import (
     source_is_right,
 )
 from studio.evaluate.pictures import psnr, ssim, widened
+from studio.models.embedded import map_blocks
 from studio.models.words import find_words, word_diff
 from studio.scenes.detect import Detection, detect
 from studio.values import TokenSpan
@@ -46,20 +48,12 @@ def controls_of(bench: Bench, case: Case, tau: float, eta: float) -> list[object
                 source,
                 words(bench, case.source_prompt, case.target_prompt, 0),
                 words(bench, case.source_prompt, case.target_prompt, 1),
-                sites=middle_sites(bench),
+                sites=best_map_sites(map_blocks(bench.model.card), bench.sites),
                 eta=eta,
                 max_pool=bench.parts.family.name == "sd3",
             )
         )
     return found
-
-
-def middle_sites(bench: Bench) -> tuple[int, ...]:
-    """The middle third of the joint sites, where no calibration says better."""
-    from studio.models.family import adapter_for
-
-    sites = [s.index for s in adapter_for(bench.parts.transformer).sites(bench.parts.transformer) if s.joint]
-    return tuple(sites[len(sites) // 3 : len(sites) - len(sites) // 3])
 
 
 def words(bench: Bench, source: str, target: str, side: int) -> tuple[TokenSpan, ...]:

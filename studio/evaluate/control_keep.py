@@ -27,7 +27,6 @@ from studio.evaluate.edit_cases import (
     rest_preserved,
     source_is_right,
 )
-from studio.models.family import Site, adapter_for
 from studio.scenes.detect import Detection, detect
 from studio.scenes.world import BACKGROUNDS, COLOURS, KINDS, PLACES
 from studio.values import Mask
@@ -35,15 +34,11 @@ from studio.values import Mask
 LAST = 1 / 6
 
 
-def sites_of(bench: Bench) -> tuple[Site, ...]:
-    return adapter_for(bench.parts.transformer).sites(bench.parts.transformer)
-
-
 def look(bench: Bench, index: int) -> Result | None:
     """One move of an object."""
     case = edit_case("place", index)
     seed = 1000 + index
-    control = KeepLook(bench.text(case.source_prompt), last_sites(sites_of(bench), LAST))
+    control = KeepLook(bench.text(case.source_prompt), last_sites(bench.sites, LAST))
     run = bench.run(case.target_prompt, seed, controls=[control])
     before = detect(bench.picture(run.latents["source"]))
     if not source_is_right(case, before):
@@ -76,7 +71,7 @@ def subject(bench: Bench, index: int) -> Result | None:
         reference.tensor,
         bench.noise(reference),
         bench.text(describe([thing], ground)),
-        vital_sites(sites_of(bench)),
+        vital_sites(bench.sites),
         Mask(known.objects[0].mask.astype(np.float32)),
     )
     where = replace(thing, place=there, pattern="solid").words.replace(f"{colour} ", "").replace("an ", "a ")

@@ -1,5 +1,5 @@
-"""Masks from attention: word maps, their spread form and ConceptAttention on pictures of two objects, against
-the exact masks of the judge.
+"""Masks from attention (word maps, their spread form, both ways, ConceptAttention) on pictures of two objects,
+against the exact masks of the judge.
 
 The picture is the model's own; the truth is what the judge sees in it. Success: IoU on the token grid of at
 least 0.7. `iou_pixels` stands beside `ceiling`, the IoU of the true mask drawn with tokens.
@@ -15,16 +15,20 @@ import torch
 from studio.controls.attention_cut import SPREAD, AttentionCut, cut
 from studio.controls.concepts import make_concepts
 from studio.controls.reading import maps_of, mean_map
+from studio.controls.sites import best_map_sites
+from studio.controls.where import Where
+from studio.controls.word_looks import LOOKS, WordLooks, both_ways
 from studio.controls.word_maps import WordMaps, over_words
 from studio.errors import StudioError
 from studio.evaluate.control import Bench, Result, RowOf
 from studio.evaluate.edit_cases import describe, find, things_of
+from studio.models.embedded import map_blocks
 from studio.models.words import find_words, segment_conditioning
 from studio.scenes.detect import detect
 from studio.scenes.world import BACKGROUNDS
 
 ENOUGH = 0.7
-FORMS = ("words", "cut", "concepts")
+FORMS = ("words", "cut", "both", "concepts")
 
 
 def judge(bench: Bench, index: int, *, form: str) -> Result | None:
@@ -39,20 +43,21 @@ def judge(bench: Bench, index: int, *, form: str) -> Result | None:
     if form == "concepts":
         pieces = [segment_conditioning(bench.parts, name) for name in (*kinds, background)]
         control: object = make_concepts(pieces)
-    elif form == "cut":
-        control = AttentionCut(words, others)
     else:
-        control = WordMaps(words, others)
+        where = Where(best_map_sites(map_blocks(bench.model.card), bench.sites))
+        control = {"words": WordMaps, "cut": AttentionCut, "both": WordLooks}[form](words, others, where)
     run = bench.run(prompt, 5000 + index, controls=[control])
     picture = bench.picture(run.latent)
     seen = detect(picture)
     found = [find(seen, thing) for thing in things]
     if any(item is None for item in found):
         return None
-    name = {"words": "word_maps", "cut": "word_maps" + SPREAD, "concepts": "concepts"}[form]
+    name = {"cut": "word_maps" + SPREAD, "concepts": "concepts"}.get(form, "word_maps")
     shares = mean_map(maps_of(run.seen, name, form))
     if form == "words":
         shares = over_words(shares)
+    if form == "both":
+        shares = both_ways(shares, mean_map(maps_of(run.seen, "word_maps" + LOOKS, form)))
     scores = [compare(shares[..., i], item.mask) for i, item in enumerate(found) if item is not None]
     tokens, pixels, ceiling, pointed = (float(np.mean(values)) for values in zip(*scores, strict=True))
     return {

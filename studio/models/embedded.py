@@ -63,6 +63,11 @@ def card_calibration(card: Mapping[str, object], kind: str, key: str) -> Mapping
     return found if isinstance(found, Mapping) else None
 
 
+def map_blocks(card: Mapping[str, object]) -> Mapping[str, object] | None:
+    """Which blocks of a model locate words best, as its card tells (`eval blocks`)."""
+    return card_calibration(card, "map_blocks", "scenes")
+
+
 def read_card(folder: Path) -> Mapping[str, object]:
     """The card.json of a model folder; an empty one if there is none."""
     path = folder / "card.json"

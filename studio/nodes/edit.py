@@ -24,18 +24,18 @@ from studio.controls.inject_qk import BLOCKS, PROJECTIONS, InjectQK
 from studio.controls.keep_subject import MOST_CLEANER, KeepSubject
 from studio.controls.share_kv import KeepLook
 from studio.controls.sites import (
+    best_map_sites,
     check_sites,
     few_step_sites,
     joint_count,
     last_sites,
-    map_sites,
     vital_sites,
     words_site,
 )
 from studio.controls.text_layers import TextLayers, with_pooled
 from studio.controls.where import parse_blocks
 from studio.models.device import start_noise
-from studio.models.embedded import card_calibration
+from studio.models.embedded import map_blocks
 from studio.models.family import Parts, Site, adapter_for, parts_of
 from studio.models.words import changed_words, check_read, find_words, named_words, places_of, word_diff
 from studio.nodes.prompt import outline, prompt_of, refused, review_carried, review_there
@@ -146,7 +146,7 @@ def edit_by_prompt(
         source,
         before,
         after,
-        chosen(look_at, sites, "look_at") or best_map_sites(model, sites),
+        chosen(look_at, sites, "look_at") or best_map_sites(map_blocks(model.card), sites),
         eta,
         threshold,
         max_pool=parts.family.name == "sd3",
@@ -193,7 +193,7 @@ def keep_look(
         text_too,
         find_words(parts, source.text, words.strip() or new_words) if named else None,
         find_words(parts, target.text, new_words.strip() or words) if named else None,
-        (chosen(look_at, sites, "look_at") or best_map_sites(model, sites)) if named else (),
+        (chosen(look_at, sites, "look_at") or best_map_sites(map_blocks(model.card), sites)) if named else (),
         threshold,
     )
     return cast(Attachment, control)
@@ -296,12 +296,3 @@ def chosen(text: str, sites: Sequence[Site], socket: str) -> tuple[int, ...] | N
     found = parse_blocks(text)
     check_sites(found, sites, socket=socket)
     return tuple(range(joint_count(sites))) if found == () else found
-
-
-def best_map_sites(model: Model, sites: Sequence[Site]) -> tuple[int, ...]:
-    """Where words are located best: as measured in the model's card (`eval blocks`), else `map_sites`."""
-    measured = card_calibration(model.card, "map_blocks", "scenes") or {}
-    found = measured.get("chosen")
-    known = range(joint_count(sites))
-    own = tuple(i for i in found if i in known) if isinstance(found, list | tuple) else ()
-    return own or map_sites(sites)

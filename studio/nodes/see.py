@@ -30,13 +30,15 @@ from studio.controls.estimates import Estimates
 from studio.controls.four_block import FourBlock, block_table
 from studio.controls.heat_maps import heat_maps, outlined, word_mask
 from studio.controls.reading import check_picture, maps_of
+from studio.controls.sites import best_map_sites
 from studio.controls.where import Where, parse_blocks
-from studio.controls.word_maps import WordMaps
+from studio.controls.word_looks import WordLooks
+from studio.models.embedded import map_blocks
 from studio.models.family import Parts, parts_of
 from studio.models.pictures import decode_latent
 from studio.models.text import encode_prompt
 from studio.models.words import FILLERS, find_words, segment_conditioning, words_of
-from studio.nodes.edit import best_map_sites, sites_of
+from studio.nodes.edit import sites_of
 from studio.nodes.prompt import outline, prompt_of, refused, review_carried, review_cut, review_there
 from studio.values import Latent, Seen, TokenSpan
 
@@ -96,7 +98,7 @@ def watch_words(
     blocks: Text = "",
     start: Annotated[float, Slider(0, 1, 0.05)] = 0.0,
     end: Annotated[float, Slider(0, 1, 0.05)] = 1.0,
-    spread: Annotated[int, Slider(0, 3, 1)] = 2,
+    spread: Annotated[int, Slider(0, 3, 1)] = 0,
     every: bool = False,
 ) -> Attachment:
     """Look where in the picture each word is at work, while it is painted. The picture stays the same, bit
@@ -108,18 +110,19 @@ def watch_words(
         model or published for its like; "all" takes more time
     start: from which part of the run on
     end: up to which part of the run
-    spread: for masks: how often a word's place is spread to what belongs to it; 0 = only maps
+    spread: for masks: 0 cuts where picture and word look at each other, which is clearest as a rule; above
+        it, where the picture looks at the word, spread so often to what belongs to it
     every: keep the map of each block and each step, for the grids of "Show maps"; takes more memory
     """
     parts = parts_of(model)
     chosen = parse_blocks(blocks)
     if chosen is None:
-        chosen = best_map_sites(model, sites_of(parts))
+        chosen = best_map_sites(map_blocks(model.card), sites_of(parts))
     found = word_spans(parts, positive.text, words)
     others = tuple(sorted({token.index for token in parts.family.tokens(parts, positive.text)}))
     where = Where(chosen, start, end)
     if not spread:
-        return WordMaps(found, others, where, every)  # type: ignore[return-value]
+        return WordLooks(found, others, where, every)  # type: ignore[return-value]
     return AttentionCut(found, others, where, every, spread)  # type: ignore[return-value]
 
 

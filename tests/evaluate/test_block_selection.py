@@ -34,6 +34,9 @@ def test_the_measures_of_a_map_that_is_the_mask_half_of_it_and_nothing() -> None
     exact, half = metrics(0.01 * mask, mask), metrics(columns * mask, mask)
     assert exact["soft_iou"] == 1.0 and exact["mse"] == 0.0 and exact["bce"] < 1e-3
     assert half["soft_iou"] == 0.5 and half["mse"] == 0.25 and half["bce"] > 1
+    assert exact["auc"] == 1.0 and half["auc"] == 0.75
+    assert metrics(1 - mask, mask)["auc"] == 0.0 and metrics(mask, 0 * mask)["auc"] == 0.5
+    assert metrics(np.zeros((4, 4)), mask)["auc"] == 0.5
     assert metrics(np.zeros((4, 4)), mask)["soft_iou"] == 0.0
     assert metrics(np.full((4, 4), 0.2), mask) == {**metrics(np.ones((4, 4)), mask)}
 
@@ -43,11 +46,11 @@ def test_the_block_whose_maps_are_the_objects_is_the_best() -> None:
     seen = detect(picture)
     masks = [m.reshape(16, 16, 16, 16).mean((1, 3)) for m in draw_masks(scene(), 256).astype(float)]
     rng = np.random.default_rng(0)
-    noise = rng.random((3, 16, 16, 4))
-    noise[1] = np.stack([masks[0], masks[0], masks[1], masks[1]], -1) + 0.01 * noise[1]
-    noise[2] = np.stack([masks[0], masks[0], masks[1], masks[1]], -1) + 0.5 * noise[2]
+    noise = rng.random((3, 16, 16, 2))
+    noise[1] = np.stack(masks, -1) + 0.01 * noise[1]
+    noise[2] = np.stack(masks, -1) + 0.5 * noise[2]
     words = compared(noise, THINGS, seen)
-    assert len(words) == 4 and all(len(word) == 3 for word in words)
+    assert len(words) == 2 and all(len(word) == 3 for word in words)
     found = ranking(words)
     assert [block["index"] for block in found["blocks"]] == [1, 2, 0]
     assert found["chosen"] == [1] and found["agreement"] == 1.0
@@ -57,7 +60,7 @@ def test_the_block_whose_maps_are_the_objects_is_the_best() -> None:
 def test_an_object_that_the_picture_does_not_show_is_not_judged() -> None:
     seen = detect(draw(scene(), 256))
     others = (THINGS[0], Thing("boat", "green", "right"))
-    assert len(compared(np.random.default_rng(0).random((3, 16, 16, 4)), others, seen)) == 2
+    assert len(compared(np.random.default_rng(0).random((3, 16, 16, 2)), others, seen)) == 1
 
 
 def test_nothing_to_judge_ranks_nothing() -> None:
@@ -78,7 +81,7 @@ def test_a_stopped_ranking_goes_on_where_it_stood(tmp_path: Path, monkeypatch: p
     first = rank_blocks(2, **settings)
     assert first["cases"] == 2 and 0 <= first["unusable"] <= 2
     assert (first["n"] == 0) == (first["unusable"] == 2)
-    (written,) = tmp_path.glob("blocks-*.jsonl")
+    (written,) = tmp_path.glob("*blocks-*.jsonl")
     assert [json.loads(line)["case"] for line in written.read_text().splitlines()] == [0, 1]
 
     def refuse(*_: object) -> None:
