@@ -1,5 +1,5 @@
-"""Masks from attention by spreading: click a word, get a mask (controls.md 7 (p), after AttentionCut of DiffusionSeg,
-arXiv 2303.09813; the energy of the paper is not used, this form is ours).
+"""Masks from attention by spreading: click a word, get a mask (controls.md 7 (p), after AttentionCut of
+DiffusionSeg, arXiv 2303.09813; the energy of the paper is not used, this form is ours).
 
 Unary: the maps of words, shared out among the columns (`over_words`). Pairwise: the shares are spread along
 the picture's own attention I2I, 1 to 3 rounds, so that places which look at each other agree. Then Otsu's

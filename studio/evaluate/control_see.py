@@ -1,5 +1,5 @@
-"""Masks from attention (word maps, their spread form, both ways, ConceptAttention) on pictures of two objects,
-against the exact masks of the judge.
+"""Masks from attention (word maps, spread, both ways, ConceptAttention) on pictures of two objects, against
+the exact masks of the judge.
 
 The picture is the model's own; the truth is what the judge sees in it. Success: IoU on the token grid of at
 least 0.7. `iou_pixels` stands beside `ceiling`, the IoU of the true mask drawn with tokens.
