@@ -69,8 +69,8 @@ def widgets_of(graph: Graph, registry: Registry, within: Collection[str] | None 
     """Where a document keeps `prompt`, `negative`, `seed`, `model`, and its other widgets by their name.
 
     Told by the sort of widget, never by a node's id. Exposed widgets come first, in their order, then the
-    others in document order; the first one counts. A prompt widget called `negative` or labelled "Avoid" is
-    the negative one.
+    others in document order; the first one counts. A prompt widget called `negative`, labelled "Avoid", or
+    of a node that feeds `negative` sockets only, is the negative one.
     """
     found: dict[str, Place] = {}
     for what, place in _places(graph, registry, within):
@@ -86,14 +86,15 @@ def _places(graph: Graph, registry: Registry, within: Collection[str] | None) ->
         if spec is not None and (within is None or node.id in within):
             sorts.update({(node.id, param.name): param.widget.sort for param in spec.params})
     labels = {(e.node, e.widget): e.label for e in sorted(graph.exposed, key=lambda e: e.order)}
+    feeds: dict[str, set[str]] = {}
+    for edge in graph.edges:
+        feeds.setdefault(edge.source[0], set()).add(edge.target[1])
     found: list[tuple[str, Place]] = []
     for place in [p for p in labels if p in sorts] + [p for p in sorts if p not in labels]:
         sort = sorts[place]
         if sort == "prompt":
-            avoided = place[1] == "negative" or labels.get(place, "").strip().casefold() in (
-                "avoid",
-                "negative",
-            )
+            said = labels.get(place, "").strip().casefold() in ("avoid", "negative")
+            avoided = said or place[1] == "negative" or feeds.get(place[0]) == {"negative"}
             sort = "negative" if avoided else "prompt"
         found.append((sort if sort in ("prompt", "negative", "seed", "model") else place[1], place))
     return found

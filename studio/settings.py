@@ -28,6 +28,7 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 7860
     open_browser: bool = True
+    window: bool = False
     public: bool = False
     space: bool = False
     space_host: str = ""
@@ -51,13 +52,14 @@ class Settings:
         parser.add_argument("--host", help="address to bind (127.0.0.1); another one means the public policy")
         parser.add_argument("--port", type=int, help="port (7860)")
         parser.add_argument("--no-browser", action="store_true", help="do not open the page in a browser")
+        parser.add_argument("--window", action="store_true", help="open the page in a window of its own")
         parser.add_argument("--public", action="store_true", help="the limits of a public host, here too")
         args = parser.parse_args(list(argv))
         try:
             return cls.from_environ(
                 environ, home=args.home, device=args.device, host=args.host, port=args.port,
                 cache_memory=args.cache_memory, cache_disk=args.cache_disk, public=args.public or None,
-                open_browser=False if args.no_browser else None,
+                open_browser=False if args.no_browser else None, window=args.window,
             )
         except ValueError as error:
             parser.error(str(error))
@@ -68,7 +70,7 @@ class Settings:
         # what a flag said; None = not said
         home: str | Path | None = None, device: str | None = None, host: str | None = None,
         port: int | None = None, cache_memory: int | None = None, cache_disk: int | None = None,
-        public: bool | None = None, open_browser: bool | None = None,
+        public: bool | None = None, open_browser: bool | None = None, window: bool = False,
     ) -> Settings:
         """Settings from the environment, each value replaced by the one given. Cache sizes are in MiB.
 
@@ -84,6 +86,7 @@ class Settings:
             host=bound,
             port=_number("port", port, env.get("STUDIO_PORT"), 7860),
             open_browser=not space if open_browser is None else open_browser,
+            window=window,
             public=space or bool(public) or asked or not is_loopback(bound),
             space=space,
             space_host=env.get("SPACE_HOST", "") if space else "",

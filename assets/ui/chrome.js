@@ -7,9 +7,22 @@
     idle: "Ready", queued: "Waiting", running: "Working", done: "Done", cached: "Done", skipped: "Skipped",
     error: "Not made", stopped: "Stopped", parked: "Parked",
   };
-  const shortcuts = [
+  const everywhere = [
     ["Ctrl + Enter", "Generate"], ["Esc", "Stop the picture in the making, or close a window"], ["?", "This sheet"],
   ];
+  // Those of the graph stand in assets/graph/src/keys.js; a test holds that both say the same.
+  const graph = [
+    ["Ctrl + Enter", "Run the graph"], ["Esc", "Stop the run, or close what is open"], ["Shift + A", "Add a node (or double-click the ground)"],
+    ["Ctrl + Z", "Undo"], ["Ctrl + Shift + Z or Ctrl + Y", "Redo"], ["Ctrl + C", "Copy"], ["Ctrl + X", "Cut"], ["Ctrl + V", "Paste"],
+    ["Ctrl + D", "Duplicate"], ["Ctrl + A", "Choose all nodes"], ["Delete or Backspace", "Delete"], ["Ctrl + G", "Group the chosen nodes"],
+    ["M", "Mute: the node gives nothing"], ["B", "Bypass: what comes in goes on as it is"], ["F", "Fit the view"],
+    ["P", "Show what would run, and why"], ["Ctrl + S", "Save as a file"],
+  ];
+  const regions = [["Enter", "Add a box"], ["Arrow keys", "Move the box; with Shift, change its size"], ["N or P", "Choose the next box, or the one before"], ["Delete", "Remove the box"]];
+  const past = [["Arrow keys", "Go from picture to picture"], ["Home or End", "Newest or oldest picture"], ["Shift + click", "While selecting: all pictures in between"]];
+  const groups = [["Everywhere", everywhere], ["Regions, on the canvas", regions], ["Graph", graph], ["History", past]];
+  window.weft.shortcutSheet = () => el("div", { class: "w-sheet" }, ...groups.map(([title, list]) => el("section", { class: "w-group" }, el("h3", {}, title), el("dl", { class: "w-keys" }, ...list.flatMap(([keys, what]) => [
+    el("dt", {}, ...keys.split(/( \+ | or )/).map((key, i) => (i % 2 ? el("span", { class: "w-help" }, key) : el("kbd", {}, key)))), el("dd", {}, what)])))));
 
   // The engine begins with the widget's own label ("Text: …"); where the node is named, that would be said twice.
   window.weft.errorText = ({ message, hint, socket }, title = "") => {
@@ -23,13 +36,14 @@
     if (run.pending) return "Sending to the studio …";
     if (job.state === "queued") return job.ahead ? `${job.ahead} ahead of you` : "Starting next";
     if (job.state === "running") {
-      const parts = [];
+      const parts = job.cells ? [`picture ${Math.min(job.cell + 1, job.cells)} of ${job.cells}`] : [];
       if (job.total) parts.push(`step ${job.step} of ${job.total}`);
       else parts.push(Object.values(nodes).find((n) => n.state === "running")?.title || "preparing the model");
       if (job.left_s !== null && job.left_s !== undefined) parts.push(job.left_s < 1.5 ? "almost there" : `about ${Math.round(job.left_s)} s left`);
       return parts.join(", ");
     }
     if (warnings?.length) return warnings[0];
+    if (job.cells) return `${job.cell} of ${job.cells} pictures are there.${job.state === "stopped" ? " Start again to make the rest." : ""}`;
     const states = Object.values(nodes).map((n) => n.state);
     if (job.state === "done" && states.length && states.every((s) => s === "cached")) return "Nothing changed, so this is the picture you already have.";
     if (job.state === "done") return job.seconds ? `in ${job.seconds.toFixed(1)} s` : "Your picture is in the history.";
@@ -47,7 +61,10 @@
     window.weft.facts = facts;
     const asked = new URLSearchParams(location.search).get("__theme");
     const kept = remember.get("theme");
-    if (!asked && kept) dark(kept === "dark");
+    const system = matchMedia("(prefers-color-scheme: dark)");
+    if (!asked && kept) dark(kept === "system" ? system.matches : kept === "dark");
+    system.addEventListener("change", () => { if ((remember.get("theme") || "system") === "system") dark(system.matches); });
+    window.weft.setTheme = (value) => { remember.set("theme", value); dark(value === "system" ? system.matches : value === "dark"); };
 
     const swap = el("button", { type: "button", class: "w-round", "aria-label": "Light or dark theme", title: "Light or dark" });
     const paint = () => swap.replaceChildren(icon(document.body.classList.contains("dark") ? "sun" : "moon"));
@@ -58,8 +75,10 @@
     new MutationObserver(paint).observe(document.body, { attributeFilter: ["class"] });
     paint();
 
-    const sheet = () => dialog("Shortcuts", el("dl", { class: "w-keys" }, ...[...(window.weft.shortcuts?.() || shortcuts.slice(0, 2)), shortcuts[2]].flatMap(([keys, what]) => [
-      el("dt", {}, ...keys.split(" + ").flatMap((key, i) => [i ? " + " : null, el("kbd", {}, key)])), el("dd", {}, what)])));
+    const sheet = () => {
+      const box = dialog("Shortcuts", window.weft.shortcutSheet());
+      box.classList.add("w-large");
+    };
     const model = facts.models.find((m) => m.demo);
 
     const state = el("span", { class: "w-state" });
@@ -84,6 +103,20 @@
           el("span", { class: "w-badge w-device", id: "weft-device-badge" }, facts.device), swap),
         dock, said, alarm));
 
+    // On a narrow page the tabs scroll: the open one stays in view.
+    const tabs = document.querySelector("#weft-tabs [role=tablist]");
+    const reach = () => tabs.querySelector(".selected")?.scrollIntoView({ block: "nearest", inline: "center", behavior: "instant" });
+    if (tabs) new MutationObserver(reach).observe(tabs, { subtree: true, attributeFilter: ["aria-selected"] });
+
+    const wanted = new URLSearchParams(location.search).get("tab"); // of a shortcut of the installed app
+    if (/^[a-z]+$/.test(wanted || "")) setTimeout(() => window.weft.openTab(wanted), 50);
+
+    let greeted = false; // the first steps are offered once, to who has no pictures yet
+    on("pictures", (list) => {
+      if (!greeted && !list.length && !remember.get("guided")) setTimeout(window.weft.guide, 300);
+      greeted = true;
+    });
+
     let before = "";
     on("run", (snapshot) => {
       const word = snapshot.job.state;
@@ -98,10 +131,10 @@
       resume.hidden = discard.hidden = word !== "parked";
       dock.classList.toggle("w-error", word === "error");
       stop.hidden = !run.live;
-      const { step, total } = snapshot.job;
-      const share = word === "running" ? (total ? step / total : 0.02) : 0;
+      const { step, total, cell, cells } = snapshot.job;
+      const own = total ? step / total : 0.02, share = word === "running" ? (cells ? (cell + own) / cells : own) : 0;
       fill.style.transform = `scaleX(${share})`;
-      document.title = word === "running" && total ? `${Math.round(100 * share)} % · Weft` : "Weft";
+      document.title = word === "running" && (total || cells) ? `${Math.round(100 * share)} % · Weft` : "Weft";
       if (word !== before) {
         if (word === "error") alarm.textContent = text.textContent;
         else if (["done", "stopped", "running"].includes(word)) said.textContent = `${words[word]}. ${text.textContent}`;

@@ -85,6 +85,7 @@
     const left = {}; // how this page left each template, while it is open
     weft.useTemplate = (name) => {
       if (doc.template) left[doc.template] = doc.current;
+      weft.origin = null;
       doc.flush();
       trigger("choose", { name, text: left[name] ? JSON.stringify(left[name]) : "" });
     };
@@ -170,6 +171,7 @@
     weft.adopt = (document, panel, template) => {
       const before = doc.current, beforePanel = doc.panel, own = before && !doc.template;
       if (doc.template) left[doc.template] = before;
+      weft.origin = null;
       told = [];
       failed = null;
       doc.load(document, panel, template);
@@ -179,7 +181,8 @@
       doc.flush();
     };
     new IntersectionObserver((entries) => { if (entries.some((e) => e.isIntersecting) && shown.length) show(); }).observe(form);
-    weft.generate = ({ targets = null, seeds = true } = {}) => { // the Graph tab runs to a node, and draws no seed
+    // `seeds`: the Graph tab draws none; `parents`: the pictures that this one comes from, as [id, role]
+    weft.generate = ({ targets = null, seeds = true, parents = weft.origin ? [weft.origin] : [] } = {}) => {
       if (run.live || !doc.current) return;
       if (seeds && seed && remember.get("seed-lock") !== "on") seed.put(draw());
       failed = null;
@@ -188,7 +191,7 @@
       say(asked && !String(doc.widget(asked)).trim() ? "The prompt is empty, so the model paints what it likes. Describe something to steer it." : "");
       doc.flush();
       run.begin();
-      trigger("run", { targets });
+      trigger("run", { targets, parents });
     };
     weft.stop = () => {
       if (!run.live) return;
@@ -198,7 +201,7 @@
     weft.cancel = (id) => trigger("stop", { run: id });
     weft.parked = (id, choice) => trigger("parked", { run: id, choice });
     weft.reuse = (picture, what) => {
-      if (what === "all") return trigger("reuse", { generation: picture.id });
+      if (what === "all") { weft.origin = [picture.id, "reuse"]; return trigger("reuse", { generation: picture.id }); }
       const spec = doc.field(what), before = spec && doc.widget(spec);
       if (!spec) return say("This graph shows no such setting.");
       doc.set(spec, picture[what]);
@@ -210,6 +213,7 @@
     weft.addWord = (word) => { if (prompt) prompt.put((prompt.input.value.trimEnd() + " " + word).trimStart()); };
 
     async function openFile(file) {
+      weft.origin = null;
       try {
         if (file.size > weft.facts.maxUpload) throw new Error(`${file.name} is larger than this studio takes.`);
         const json = file.name.toLowerCase().endsWith(".json");

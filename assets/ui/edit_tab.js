@@ -179,7 +179,7 @@
       weft.adopt(whole, panel, template);
       source.taken = template + way;
       source.share = share;
-      weft.generate({ seeds: false });
+      weft.generate({ seeds: false, parents: source.id ? [[source.id, "source"]] : [] });
     }
 
     function show() {

@@ -1,71 +1,111 @@
-// History: every picture of this owner, searched on the server, with its settings and three ways to use it again.
+// History: every picture of this owner by day. Only the rows in view are in the page; searching happens on the server.
 (() => {
   "use strict";
   const weft = window.weft;
   const { el, icon, on, parse, dialog, pictures } = weft;
+  const SMALLEST = 168, HEAD = 48, TEXT = 56, BEYOND = 700; // px: a card, a day's heading, a card's caption, drawn beyond the view
+  const dayName = (day) => new Date(day * 86400000).toLocaleDateString(document.documentElement.lang || [], { weekday: "long", day: "numeric", month: "long", year: "numeric", timeZone: "UTC" });
 
   weft.history = (root, { props, trigger, watch }) => {
+    const cards = new Map(), shown = new Map(), chosen = new Map(); // by place; by place; by id
+    let days = [], sections = [], total = 0, columns = 2, cell = SMALLEST, gap = 16, wave = 0, busy = 0, selecting = false, wanted = null, frame = 0, wait = 0;
+
+    // what is asked
     const input = el("input", { class: "w-text", type: "search", placeholder: "Search prompts, titles, notes and tags", "aria-label": "Search the history" });
-    const grid = el("ul", { class: "w-grid", id: "weft-grid" });
-    const said = el("p", { class: "w-help", role: "status" });
-    const starred = el("button", { type: "button", class: "w-chip w-filter", "aria-pressed": "false", onclick: () => {
-      starred.setAttribute("aria-pressed", String(starred.getAttribute("aria-pressed") !== "true"));
-      ask();
-    } }, icon("star"), "Starred");
-    const notice = el("div", { class: "w-notice", id: "weft-history-notice", hidden: true, role: "status" });
-    const more = el("button", { type: "button", class: "w-btn", hidden: true, onclick: () => ask(next) }, "Show more");
-    root.append(el("section", { class: "weft w-history", "aria-label": "History" },
-      el("div", { class: "w-history-head" }, el("h2", {}, "History"), starred, el("div", { class: "w-search" }, input)), notice, said, grid, el("div", {}, more)));
-    let next = null, list = [], wait = 0;
-
+    const starred = el("button", { type: "button", class: "w-chip w-filter", "aria-pressed": "false", onclick: () => { starred.setAttribute("aria-pressed", String(!only())); fresh(); } }, icon("star"), "Starred");
     const only = () => starred.getAttribute("aria-pressed") === "true";
-    const change = (p, what) => trigger("mark", { generation: p.id, what });
-    const ask = (before = null) => trigger("search", { text: input.value.slice(0, 500), before, starred: only() });
-    input.addEventListener("input", () => { clearTimeout(wait); wait = setTimeout(ask, 250); });
+    const pick = (label, name) => {
+      const box = el("select", { class: "w-text", id: `weft-by-${name}`, onchange: () => fresh() }, el("option", { value: "" }, "any"));
+      return { box, field: el("label", { class: "w-field" }, el("span", { class: "w-label" }, label), box) };
+    };
+    const tag = pick("Tag", "tag"), model = pick("Model", "model"), kind = pick("Node", "kind");
+    const plain = (label, attributes) => { const box = el("input", { class: "w-text", onchange: () => fresh(), ...attributes }); return { box, field: el("label", { class: "w-field" }, el("span", { class: "w-label" }, label), box) }; };
+    const seed = plain("Seed number", { inputmode: "numeric", id: "weft-by-seed", autocomplete: "off" }), since = plain("From", { type: "date", id: "weft-by-since" }), until = plain("To", { type: "date", id: "weft-by-until" });
+    const all = [tag, model, kind, seed, since, until];
+    const clear = el("button", { type: "button", class: "w-btn", onclick: () => { for (const f of all) f.box.value = ""; starred.setAttribute("aria-pressed", "false"); input.value = ""; fresh(); } }, "Clear all");
+    const count = el("span", { class: "w-count", hidden: true });
+    const filters = el("details", { class: "w-filters", id: "weft-filters" }, el("summary", { class: "w-btn" }, icon("chevron"), "Filters", count), el("div", { class: "w-filter-body" }, ...all.map((f) => f.field), clear));
+    const select = el("button", { type: "button", class: "w-btn", id: "weft-select", "aria-pressed": "false", onclick: () => choosing(!selecting) }, icon("done"), "Select");
+    const notice = el("div", { class: "w-notice", id: "weft-history-notice", hidden: true, role: "status" });
+    const said = el("p", { class: "w-help", role: "status" });
+    const grid = el("ul", { class: "w-grid", id: "weft-grid", "aria-label": "Pictures, newest first" });
+    const bar = el("div", { class: "w-chosen", id: "weft-chosen", role: "toolbar", "aria-label": "What to do with the chosen pictures", hidden: true });
+    root.append(el("section", { class: "weft w-history", "aria-label": "History" },
+      el("div", { class: "w-history-head" }, el("h2", {}, "History"), select, starred, el("div", { class: "w-search" }, input)), el("div", { class: "w-filter-row" }, filters, said), notice, grid, bar));
 
-    function detail(p) {
-      const use = (label, what) => el("button", { type: "button", class: "w-btn", onclick: () => { box.close(); weft.openTab("Create"); weft.reuse(p, what); } }, label);
-      const rows = [["Prompt", p.prompt], ["Name", weft.titled(p)], ["Avoid", p.negative], ["Seed", p.seed], ["Size", `${p.width} × ${p.height}`], ["Model", weft.facts.models.find((m) => m.ref === p.model)?.title || p.model],
-        ["Time", p.seconds ? `${p.seconds.toFixed(1)} s` : ""], ["Made", weft.when(p)], ["Id", p.id.slice(0, 12)]].filter(([, value]) => value !== "" && value !== null && value !== undefined);
-      const star = el("button", { type: "button", class: "w-btn w-star", "aria-pressed": String(p.starred), onclick: () => {
-        p = { ...p, starred: !p.starred };
-        star.setAttribute("aria-pressed", String(p.starred));
-        change(p, p.starred ? "star" : "unstar");
-      } }, icon("star"), "Star");
-      const remove = el("button", { type: "button", class: "w-btn", onclick: () => { box.close(); change(p, "delete"); } }, icon("bin"), "Delete");
-      const box = dialog("Picture", el("div", { class: "w-detail" },
-        p.missing ? el("p", { class: "w-unknown" }, "The file of this picture is missing. Reuse its settings to make it again.") : el("img", { src: p.url, alt: weft.named(p), width: p.width, height: p.height }),
-        el("div", { style: "display:grid;gap:16px" }, el("dl", {}, ...rows.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, String(value))])),
-          el("div", { class: "w-actions" }, use("Reuse settings", "all"), use("Only prompt", "prompt"), p.seed === null ? null : use("Only seed", "seed"), ...(p.missing ? [] : weft.saveLinks(p)), star, remove))));
-      box.classList.add("w-large");
+    const noon = (text, plus) => (text ? new Date(`${text}T00:00`).getTime() / 1000 + plus : null);
+    function filtered() {
+      const number = /^\d+$/.test(seed.box.value.trim()) ? Number(seed.box.value.trim()) : null;
+      return { text: input.value.slice(0, 500), starred: only(), tag: tag.box.value, model: model.box.value, kind: kind.box.value, seed: number, since: noon(since.box.value, 0), until: noon(until.box.value, 86400) };
     }
-    function say(text, p = null) {
-      notice.hidden = !text;
-      notice.replaceChildren(el("span", {}, text), p ? el("button", { type: "button", class: "w-link", onclick: () => { say(""); change(p, "undelete"); } }, "Undo") : "");
-      if (p) notice.querySelector("button").focus({ preventScroll: true });
+    const ask = (more) => { busy = Date.now(); trigger("search", { ask: wave, zone: -new Date().getTimezoneOffset(), ...filtered(), ...more }); };
+    function fresh() {
+      wave++;
+      const set = all.filter((f) => f.box.value).length;
+      count.hidden = !set;
+      count.textContent = String(set);
+      ask({ fresh: true, at: 0, many: 60 });
     }
-    function marked({ what, picture }) {
-      const gone = what === "delete";
-      pictures.change(picture, gone);
-      if (what === "undelete") return ask();
-      list = gone ? list.filter((p) => p.id !== picture.id) : list.map((p) => (p.id === picture.id ? picture : p));
+    input.addEventListener("input", () => { clearTimeout(wait); wait = setTimeout(fresh, 250); });
+
+    // where each picture lies
+    function lay() {
+      const width = grid.clientWidth;
+      if (!width) return;
+      gap = width < 500 ? 10 : 16;
+      columns = Math.max(2, Math.floor((width + gap) / (SMALLEST + gap)));
+      cell = (width - gap * (columns - 1)) / columns;
+      let top = 0, first = 0;
+      sections = days.map(([day, n]) => {
+        const section = { day, n, first, top, rows: Math.ceil(n / columns) };
+        top += HEAD + section.rows * (cell + TEXT + gap);
+        first += n;
+        return section;
+      });
+      total = first;
+      grid.style.height = `${top}px`;
       paint();
-      if (gone) say("The picture is deleted. It can be brought back for ten minutes.", picture);
     }
-    function show() {
-      const message = parse(props.value);
-      if (message.marked) return marked(message.marked);
-      if (!message.pictures) return message.says && say(message.says);
-      list = message.before ? [...list, ...message.pictures] : message.pictures;
-      next = message.next;
-      more.hidden = !next;
-      paint(message.says);
+    const sectionOf = (place) => sections.findLast((s) => s.first <= place);
+    function spot(place) {
+      const s = sectionOf(place), i = place - s.first;
+      return { left: (i % columns) * (cell + gap), top: s.top + HEAD + Math.floor(i / columns) * (cell + TEXT + gap) };
     }
-    function paint(says = "") {
-      grid.replaceChildren(...list.map((p) => el("li", {}, el("button", { type: "button", class: "w-card", "data-id": p.id, onclick: () => detail(p) },
-        el("img", { src: p.thumb, alt: "", loading: "lazy" }), p.starred ? mark() : null, el("span", {}, weft.named(p))))));
-      said.textContent = says || (list.length ? `${list.length}${next ? " or more" : ""} picture${list.length === 1 ? "" : "s"}` : input.value ? "No picture matches these words." : only() ? "No picture is starred. Open one and press Star." : "Your pictures will appear here. Make the first one in Create.");
+    function paint() {
+      if (!grid.offsetParent) return;
+      const start = -grid.getBoundingClientRect().top, low = start - BEYOND, high = start + innerHeight + BEYOND, row = cell + TEXT + gap, seen = new Set();
+      for (const s of sections) {
+        if (s.top > high || s.top + HEAD + s.rows * row < low) continue;
+        seen.add(`d${s.day}`);
+        if (!shown.has(`d${s.day}`)) put(`d${s.day}`, el("li", { class: "w-day", role: "presentation", style: `transform:translateY(${s.top}px)` }, el("h3", { translate: "no" }, dayName(s.day)), el("span", { class: "w-help" }, s.n === 1 ? "1 picture" : `${s.n} pictures`)));
+        const from = Math.max(0, Math.floor((low - s.top - HEAD) / row)), to = Math.min(s.rows, Math.ceil((high - s.top - HEAD) / row));
+        for (let place = s.first + from * columns; place < Math.min(s.first + s.n, s.first + to * columns); place++) seen.add(place);
+      }
+      for (const [place, item] of shown) if (!seen.has(place) && !item.contains(document.activeElement)) { item.remove(); shown.delete(place); }
+      const lacking = [];
+      for (const place of seen) {
+        if (typeof place !== "number") continue;
+        if (!cards.has(place)) lacking.push(place);
+        if (!shown.has(place) || (shown.get(place).dataset.empty && cards.has(place))) draw(place);
+      }
+      if (lacking.length && Date.now() - busy > 8000) ask({ at: lacking[0], many: Math.min(120, lacking.at(-1) - lacking[0] + 1 + 2 * columns), fresh: false });
     }
+    function put(place, item) {
+      shown.get(place)?.remove();
+      shown.set(place, item);
+      const next = typeof place === "number" ? [...shown.keys()].filter((p) => typeof p === "number" && p > place).sort((a, b) => a - b)[0] : undefined;
+      grid.insertBefore(item, next === undefined ? null : shown.get(next)); // reading order = order of places
+    }
+    function draw(place) {
+      const p = cards.get(place), { left, top } = spot(place), style = `transform:translate(${left}px,${top}px);width:${cell}px;height:${cell + TEXT}px`;
+      const had = shown.get(place)?.contains(document.activeElement);
+      if (!p) return put(place, el("li", { class: "w-place", style, "data-empty": "1", "aria-hidden": "true" }, el("div", { class: "w-card w-card-wait" })));
+      const button = el("button", { type: "button", class: "w-card", "data-id": p.id, "aria-pressed": selecting ? String(chosen.has(p.id)) : null, onclick: (event) => press(place, event.shiftKey) },
+        el("img", { src: p.thumb, alt: "", loading: "lazy" }), p.starred ? mark() : null, selecting ? el("i", { class: "w-tick", "aria-hidden": "true" }, icon("done")) : null, el("span", { translate: "no" }, weft.named(p)));
+      put(place, el("li", { class: "w-place", style, "aria-setsize": total, "aria-posinset": place + 1 }, button));
+      if (had || wanted === place) { wanted = null; button.focus({ preventScroll: true }); }
+    }
+    const redraw = () => { for (const item of shown.values()) item.remove(); shown.clear(); lay(); };
     function mark() {
       const star = icon("star");
       star.classList.add("w-starred");
@@ -74,9 +114,115 @@
       star.setAttribute("aria-label", "Starred");
       return star;
     }
-    watch("value", show);
-    on("made", () => ask());
-    show();
-    ask();
+    grid.addEventListener("keydown", (event) => {
+      const at = [...shown].find(([place, item]) => typeof place === "number" && item.contains(document.activeElement))?.[0];
+      const next = { ArrowRight: at + 1, ArrowLeft: at - 1, ArrowDown: at + columns, ArrowUp: at - columns, Home: 0, End: total - 1 }[event.key];
+      if (at === undefined || next === undefined) return;
+      event.preventDefault();
+      wanted = Math.min(Math.max(next, 0), total - 1);
+      const top = grid.getBoundingClientRect().top + spot(wanted).top;
+      if (top < 150 || top + cell + TEXT > innerHeight - 70) scrollBy({ top: top - innerHeight / 3, behavior: "instant" });
+      paint();
+      if (shown.has(wanted)) draw(wanted);
+    });
+    const later = () => { cancelAnimationFrame(frame); frame = requestAnimationFrame(paint); };
+    addEventListener("scroll", later, { passive: true });
+    new ResizeObserver(() => redraw()).observe(root);
+
+    // choosing several
+    let anchor = null;
+    function press(place, range) {
+      const p = cards.get(place);
+      if (!selecting) return weft.showPicture(p, { trigger, change, say });
+      const on = !chosen.has(p.id), from = range && anchor !== null ? Math.min(anchor, place) : place, to = range && anchor !== null ? Math.max(anchor, place) : place;
+      for (let i = from; i <= to; i++) { const q = cards.get(i); if (q) { if (on) chosen.set(q.id, q); else chosen.delete(q.id); } }
+      anchor = place;
+      for (let i = from; i <= to; i++) if (shown.has(i)) draw(i);
+      tell();
+    }
+    function choosing(on) {
+      selecting = on;
+      anchor = null;
+      if (!on) chosen.clear();
+      select.setAttribute("aria-pressed", String(on));
+      bar.hidden = !on;
+      redraw();
+      tell();
+    }
+    const ids = () => [...chosen.keys()];
+    const act = (label, name, onclick) => el("button", { type: "button", class: "w-btn", onclick, disabled: !chosen.size }, icon(name), label);
+    function tell() {
+      bar.replaceChildren(el("strong", { role: "status" }, chosen.size === 1 ? "1 chosen" : `${chosen.size} chosen`),
+        el("button", { type: "button", class: "w-link", id: "weft-choose-all", onclick: () => ask({ ids: true }) }, `Choose all ${total}`), el("span", { class: "w-spread" }),
+        act("Star", "star", () => change(ids(), "star")), act("Tag", "copy", () => askTag()), act("Export", "save", () => askExport()), act("Delete", "bin", () => { change(ids(), "delete"); choosing(false); }),
+        el("button", { type: "button", class: "w-btn", onclick: () => { choosing(false); select.focus(); } }, "Done"));
+    }
+    const change = (list, what, text = null) => trigger("mark", { generations: list, what, text });
+    function askTag() {
+      const name = el("input", { class: "w-text", maxlength: 64, list: "weft-tags", "aria-label": "Tag" });
+      const box = dialog("Tag the chosen pictures", el("p", { class: "w-help" }, "A tag has 1 to 64 characters. Tags are found by the search and by the filter."), name, el("datalist", { id: "weft-tags" }, ...[...tag.box.options].slice(1).map((o) => el("option", { value: o.value }))),
+        el("div", { class: "w-actions" }, ...[["Put on", "tag"], ["Take off", "untag"]].map(([label, what]) => el("button", { type: "button", class: "w-btn", onclick: () => { if (name.value.trim()) { change(ids(), what, name.value); box.close(); } } }, label))));
+    }
+    function askExport() {
+      const box = dialog("Export", el("p", {}, "A zip with the pictures, their workflows, and one list of everything the history knows of them."),
+        el("div", { class: "w-actions" }, ...[["With settings", false], ["Pictures alone", true]].map(([label, strip]) => el("button", { type: "button", class: "w-btn", onclick: () => { trigger("export", { generations: ids(), strip }); box.close(); } }, icon("save"), label))));
+    }
+
+    // what comes back
+    function say(text, undo = null) {
+      notice.hidden = !text;
+      notice.replaceChildren(el("span", {}, text), undo ? el("button", { type: "button", class: "w-link", onclick: () => { say(""); undo(); } }, "Undo") : "");
+      if (undo) notice.querySelector("button").focus({ preventScroll: true });
+    }
+    function marked({ what, pictures: list }) {
+      const gone = what === "delete", known = new Map(list.map((p) => [p.id, p]));
+      for (const p of list) pictures.change(p, gone);
+      if (gone) {
+        fresh();
+        return say(list.length === 1 ? "The picture is deleted. It can be brought back for ten minutes." : `${list.length} pictures are deleted. They can be brought back for ten minutes.`, () => change(list.map((p) => p.id), "undelete"));
+      }
+      if (what === "undelete") return fresh();
+      for (const [place, p] of cards) if (known.has(p.id)) { cards.set(place, known.get(p.id)); if (shown.has(place)) draw(place); }
+      if (["tag", "untag"].includes(what)) { weft.tellPicture({ tagged: list }); fresh(); }
+    }
+    const options = (f, list) => {
+      const before = f.box.value, named = (ref, title) => (f === model ? weft.facts.models.find((m) => m.ref === ref)?.title || title : title);
+      f.box.replaceChildren(el("option", { value: "" }, "any"), ...list.map(([value, title, n]) => el("option", { value, translate: "no" }, `${named(value, title)} (${n})`)));
+      f.box.value = list.some(([value]) => value === before) ? before : "";
+    };
+    function empty() {
+      const any = Object.entries(filtered()).some(([, value]) => value);
+      said.textContent = total ? (total === 1 ? "1 picture" : `${total} pictures`) : input.value ? "No picture matches these words." : only() ? "No picture is starred. Open one and press Star." : any ? "No picture fits these filters." : "Your pictures will appear here. Make the first one in Create.";
+    }
+    watch("value", () => {
+      const message = parse(props.value);
+      if (message.marked) return marked(message.marked);
+      if (message.detail || message.proof) return weft.tellPicture(message);
+      if (message.export) return fetchZip(message.export);
+      if (message.ask === undefined) return message.says && say(message.says);
+      if (message.ask !== wave) return;
+      busy = 0;
+      if (message.ids) { for (const id of message.ids) chosen.set(id, null); redraw(); return tell(); }
+      if (message.days) {
+        days = message.days;
+        cards.clear();
+        if (message.choices) { options(tag, message.choices.tags); options(model, message.choices.models); options(kind, message.choices.kinds); }
+      }
+      message.pictures.forEach((p, i) => cards.set(message.at + i, p));
+      if (message.days) { redraw(); empty(); } else paint();
+      if (message.says) said.textContent = message.says;
+      if (selecting) tell();
+    });
+    function fetchZip({ url, pictures: n }) {
+      const link = el("a", { href: url, download: "weft-pictures.zip" });
+      document.body.append(link);
+      link.click();
+      link.remove();
+      say(n === 1 ? "1 picture is in the zip." : `${n} pictures are in the zip.`);
+    }
+    weft.historyCount = () => ({ total, drawn: shown.size, known: cards.size });
+    new IntersectionObserver((entries) => { if (entries.some((e) => e.isIntersecting)) lay(); }).observe(root);
+    on("made", () => fresh());
+    fresh();
   };
 })();

@@ -25,9 +25,9 @@
     const box = dialog("What this model knows",
       el("p", {}, model.limits || "A small model trained on paper-cut scenes. It paints up to four things, each with a colour, a size, a pattern and a place."),
       model.examples.length ? el("section", { class: "w-group" }, el("h3", {}, "Try one of these"),
-        el("div", { class: "w-chips" }, ...model.examples.map((text) => el("button", { type: "button", class: "w-chip", onclick: () => { box.close(); weft.setPrompt(text); } }, text)))) : null,
+        el("div", { class: "w-chips" }, ...model.examples.map((text) => el("button", { type: "button", class: "w-chip", translate: "no", onclick: () => { box.close(); weft.setPrompt(text); } }, text)))) : null,
       ...Object.entries(model.vocabulary).filter(([group]) => !["words", "other"].includes(group)).map(([group, words]) => el("section", { class: "w-group" }, el("h3", {}, names[group] || group),
-        el("div", { class: "w-chips" }, ...words.map((word) => el("button", { type: "button", class: "w-word", "aria-label": `Add ${word} to the prompt`, onclick: () => weft.addWord(word) },
+        el("div", { class: "w-chips" }, ...words.map((word) => el("button", { type: "button", class: "w-word", translate: "no", "aria-label": `Add ${word} to the prompt`, onclick: () => weft.addWord(word) },
           group === "colour" && colours[word] ? el("i", { class: "w-dot", style: `background:${colours[word]}` }) : null, word))))),
       el("p", { class: "w-help" }, "Pressing a word adds it to the prompt. Other words are allowed, but the model cannot see them."));
     return box;
@@ -66,7 +66,7 @@
       const examples = (weft.modelOf(doc)?.examples || []).slice(0, 3);
       mat.replaceChildren(el("div", { class: "w-empty" }, el("img", { src: "weft/ui/empty.svg", alt: "", width: 480, height: 300 }),
         el("h2", {}, "What shall we cut from paper?"), el("p", {}, "Describe a picture, or start from one of these."),
-        el("div", { class: "w-examples" }, ...examples.map((text) => el("button", { type: "button", class: "w-chip", onclick: () => weft.setPrompt(text) }, text)))));
+        el("div", { class: "w-examples" }, ...examples.map((text) => el("button", { type: "button", class: "w-chip", translate: "no", onclick: () => weft.setPrompt(text) }, text)))));
       caption.replaceChildren();
       outputs.hidden = true;
     }
@@ -85,7 +85,7 @@
       mat.replaceChildren(print(p.width, p.height, p.url, weft.named(p), false));
       fit();
       caption.replaceChildren(
-        el("div", { class: "w-caption-text" }, el("p", {}, weft.named(p)), el("p", { class: "w-facts" }, weft.facts_of(p))),
+        el("div", { class: "w-caption-text" }, el("p", { translate: "no" }, weft.named(p)), el("p", { class: "w-facts" }, weft.facts_of(p))),
         el("div", { class: "w-actions" },
           el("button", { type: "button", class: "w-btn", id: "weft-reuse", onclick: () => weft.reuse(p, "all") }, icon("reuse"), "Reuse settings"),
           el("button", { type: "button", class: "w-btn w-quiet", id: "weft-how", onclick: () => { weft.reuse(p, "all"); weft.openTab("Graph"); } }, "Show how it was made"),
@@ -102,7 +102,7 @@
       mat.replaceChildren(print(width, height, image, image ? "Live preview of the picture in the making" : snapshot.job.state === "queued" ? "Waiting for its turn" : "Laying out the paper", true));
       fit();
       const prompt = doc.field("prompt");
-      caption.replaceChildren(el("div", { class: "w-caption-text" }, el("p", {}, prompt ? doc.widget(prompt) : ""), el("p", { class: "w-facts" }, `${width} × ${height}`)));
+      caption.replaceChildren(el("div", { class: "w-caption-text" }, el("p", { translate: "no" }, prompt ? doc.widget(prompt) : ""), el("p", { class: "w-facts" }, `${width} × ${height}`)));
     }
     function choose(p) {
       chosen = p;

@@ -229,8 +229,7 @@
     return box;
   }
   function openTab(name) {
-    const tab = [...document.querySelectorAll('#weft-tabs button[role="tab"]')].find((b) => b.textContent.trim() === name);
-    tab?.click();
+    document.querySelector(`#weft-tabs button[data-tab-id="${name.toLowerCase()}"]`)?.click();
   }
 
   window.weft = { el, icon, on, emit, last, parse, remember, doc, run, pictures, unknownWords, pngText, dialog, openTab, facts: {} };

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -191,6 +191,10 @@ class History:
     def list(self, owner: str, limit: int = 50, before: str | None = None) -> Page:
         """Pictures, newest first; `before` is the `next` of the page before."""
         return search.find(self.db, owner, Query(), limit=limit, before=before)
+
+    def query(self, **filters: Any) -> Query:
+        """The fields of `Query`, for a caller that does not import it."""
+        return Query(**filters)
 
     def find(self, owner: str, query: Query, *, limit: int = 50, before: str | None = None,
              skip: int = 0) -> Page:

@@ -6,7 +6,6 @@ import logging
 import os
 import socket
 import sys
-import webbrowser
 from collections.abc import AsyncIterator  # at run time: gradio reads the hints of handlers
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +23,8 @@ from studio.ui.facts import facts
 from studio.ui.graph_tab import GraphTab, targets_of
 from studio.ui.graph_view import graph_routes
 from studio.ui.history_tab import HistoryTab
+from studio.ui.manifest import manifest_routes
+from studio.ui.more_tabs import more_tabs
 from studio.ui.owners import Owners
 from studio.ui.pictures import Pictures
 from studio.ui.public_api import PublicApi
@@ -31,6 +32,7 @@ from studio.ui.regions_tab import RegionsTab, start_of
 from studio.ui.see_tab import SeeTab
 from studio.ui.theme import gradio_theme
 from studio.ui.web import Guard, PageFiles
+from studio.ui.window import open_page
 
 if TYPE_CHECKING:
     from studio.studio import Studio
@@ -96,8 +98,10 @@ def build(studio: Studio) -> gr.Blocks:
                     elem_id="weft-history",
                     facts=known,
                     js_on_load=OPEN
-                    + "window.weft.history(at, {props, trigger, watch}); // its events: 'search' 'mark'",
+                    + "window.weft.history(at, {props, trigger, watch}); "
+                    "// its events: 'search' 'mark' 'look' 'replay' 'export'",
                 )
+            more_tabs(studio, owners, view, visitor, PRIVATE)
         status = view(
             "{}",
             html_template="",
@@ -121,7 +125,8 @@ def build(studio: Studio) -> gr.Blocks:
         )
 
         async def run(value: str, token: str, event: gr.EventData) -> AsyncIterator[str]:
-            async for message in create_tab.run(value, token, targets_of(event)):
+            parents = event._data.get("parents") if isinstance(event._data, dict) else None
+            async for message in create_tab.run(value, token, targets_of(event), parents):
                 yield message
 
         async def attach(token: str) -> AsyncIterator[str]:
@@ -145,7 +150,8 @@ def build(studio: Studio) -> gr.Blocks:
         graph.look(graph_tab.look, [graph, visitor], [graph], **{**PRIVATE, "trigger_mode": "always_last"})
         graph.hand_out(graph_tab.hand_out, [graph], [graph], **{**PRIVATE, "trigger_mode": "multiple"})
         history.search(history_tab.search, [visitor], [history], **{**PRIVATE, "trigger_mode": "always_last"})
-        history.mark(history_tab.mark, [visitor], [history], **{**PRIVATE, "trigger_mode": "multiple"})
+        for name in ("mark", "export", "look", "replay"):
+            getattr(history, name)(getattr(history_tab, name), [visitor], [history], **follow)
         if regions is not None:
             often = {**PRIVATE, "trigger_mode": "multiple"}
             regions.lint(regions_tab.lint, None, [regions], **{**PRIVATE, "trigger_mode": "always_last"})
@@ -164,6 +170,8 @@ def build(studio: Studio) -> gr.Blocks:
         PublicApi(studio, owners, pictures).register()
 
     demo.weft_routes = [*files.routes(), *pictures.routes(), *graph_routes(studio)]
+    demo.weft_routes += history_tab.exports.routes()
+    demo.weft_routes += manifest_routes(studio.settings.assets_folder / "icons")
     demo.weft_head = files.head()
     return demo
 
@@ -243,7 +251,7 @@ def launch(studio: Studio) -> int:
     sys.stdout.write(f"Weft is open at {served.url}  (stop with Ctrl+C)\n")
     sys.stdout.flush()
     if studio.settings.open_browser:
-        webbrowser.open(served.url)
+        open_page(served.url, window=studio.settings.window)
     try:
         served.demo.block_thread()
     except KeyboardInterrupt:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 MOST_TOLD = 12  # problems told at once
+MOST_PARENTS = 8
+ROLES = ("source", "variation", "inpaint", "upscale", "reuse", "sweep")
 BUG = StudioError("Something went wrong inside the studio.", hint="The log of the studio says more.")
 
 
@@ -65,17 +67,19 @@ class CreateTab:
     # a run
 
     async def run(
-        self, value: object, token: object, targets: Sequence[str] | None = None
+        self, value: object, token: object, targets: Sequence[str] | None = None, parents: object = None
     ) -> AsyncIterator[str]:
         """Submits the page's document and follows it to its end; yields messages for the bus.
 
-        `targets`: the nodes to reach, None = all outputs.
+        `targets`: the nodes to reach, None = all outputs. `parents`: [generation, role] of the pictures that
+        this one comes from; what is no picture of this owner is left out.
         """
         document: Graph | None = None
         try:
             owner = self._owners.owner(token)
             document = self._document(value)
-            run = self._studio.submit(document, targets=targets, owner=owner)
+            kin = self._kin(parents, owner)
+            run = self._studio.submit(document, targets=targets, owner=owner, parents=kin)
         except StudioError as error:
             yield bus.failure(error, title=_title(document, error.node))
             return
@@ -85,6 +89,15 @@ class CreateTab:
             return
         async for message in self._follow(run, owner):
             yield message
+
+    def _kin(self, parents: object, owner: str) -> list[tuple[str, str]]:
+        pairs = parents[:MOST_PARENTS] if isinstance(parents, list) else []
+        found = []
+        for pair in pairs:
+            known = isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str)
+            if known and pair[1] in ROLES and self._studio.history.get(owner, pair[0]) is not None:
+                found.append((pair[0], pair[1]))
+        return found
 
     async def attach(self, token: object) -> AsyncIterator[str]:
         """A page that was opened or reloaded takes up the live run, or is offered one that broke off."""

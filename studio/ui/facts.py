@@ -23,7 +23,7 @@ EXAMPLES = (
 
 def facts(studio: Studio) -> dict[str, object]:
     """Constant JSON for the page's components: no person's data, no path of the server."""
-    models = [_model(card) for card in studio.model_cards()]
+    models = [known_model(card) for card in studio.model_cards()]
     size = models[0]["size"] if models else None
     native = (int(size[0]), int(size[1])) if isinstance(size, Sequence) and len(size) == 2 else (256, 256)
     return {
@@ -36,7 +36,8 @@ def facts(studio: Studio) -> dict[str, object]:
     }
 
 
-def _model(card: Mapping[str, object]) -> dict[str, object]:
+def known_model(card: Mapping[str, object]) -> dict[str, object]:
+    """A model as the page knows it, from its card and `ref`."""
     ref = str(card.get("ref", ""))
     vocabulary = grouped(card.get("vocabulary"))
     given = card.get("examples")

@@ -54,6 +54,8 @@ class Pictures:
             "height": item.height,
             "starred": item.starred,
             "missing": item.missing,
+            "tags": list(item.tags),
+            "note": item.note,
             "seconds": _seconds(item.record),
             "file": _name(item),
             "url": url,

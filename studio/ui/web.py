@@ -33,9 +33,13 @@ CSP = (
     "object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors {ancestors}"
 )
 SCRIPTS = (  # in this order
-    "weft.js", "chrome.js", "stage.js", "fields.js", "region_canvas.js", "regions.js", "templates.js",
-    "create.js", "history.js", "desk.js", "regions_tab.js", "edit_tab.js", "see_tab.js",
+    "weft.js", "language.js", "chrome.js", "stage.js", "fields.js", "region_canvas.js", "regions.js",
+    "templates.js", "create.js", "history.js", "picture_detail.js", "desk.js",
+    "regions_tab.js", "edit_tab.js", "see_tab.js",
+    "models_tab.js", "help_tab.js",
 )  # fmt: skip
+
+STYLES = ("tabs.css", "places.css")  # behind theme.css, in this order
 
 
 class TooLargeError(Exception):
@@ -165,7 +169,9 @@ class PageFiles:
         self._icons = assets / "icons"
         self._graph = assets / "graph" / "dist"
         self._script = "\n".join((self._ui / name).read_text("utf-8") for name in SCRIPTS)
-        self._style = (assets / "theme.css").read_text("utf-8") + (self._ui / "tabs.css").read_text("utf-8")
+        self._style = (assets / "theme.css").read_text("utf-8") + "".join(
+            (self._ui / name).read_text("utf-8") for name in STYLES
+        )
 
     def script_tag(self) -> str:
         return f'<script src="weft/page.js?v={_version(self._script)}"></script>'

@@ -101,11 +101,16 @@ def open_page(weft: Weft, browser: Any) -> Iterator[Callable[..., Any]]:
     """Opens pages in contexts of their own; none may ask another host or log an error."""
     contexts, watched = [], Watched()
 
-    def open_page(path: str = "?__theme=light", *, document: Graph | None = None, **options: Any) -> Any:
+    def open_page(
+        path: str = "?__theme=light", *, document: Graph | None = None, guided: bool = True, **options: Any
+    ) -> Any:
+        """`guided`: this browser has seen the first steps, so they do not stand over the page."""
         context = browser.new_context(**{"viewport": {"width": 1360, "height": 860}, **options})
         contexts.append(context)
         start = json.dumps(dumps(document or weft.document))  # as a JavaScript string
         context.add_init_script(f"localStorage['weft-document'] ||= {start}")
+        if guided:
+            context.add_init_script("localStorage['weft-guided'] ||= 'yes'")
         page = context.new_page()
         watch(page, watched, urlsplit(weft.url).netloc)
         page.watched = watched

@@ -23,9 +23,11 @@ from studio.api import Choice, ModelRef, Number, PictureRef, Prompt, Seed, Slide
 from studio.db.open import open_home
 from studio.errors import StudioError
 from studio.graph.document import Graph, Limits, dumps, load, loads
-from studio.history.store import History, NewGeneration, new_record
+from studio.graph.plan import Plan, PlannedNode
+from studio.history.store import History, NewGeneration, new_record, pixels_digest
 from studio.jobs.queue import Queue
 from studio.policy import Policy
+from studio.replay import Comparison
 from studio.settings import Settings
 
 
@@ -139,6 +141,7 @@ class FakeRun:
     owner: str
     document: Graph
     snapshot: dict[str, object]
+    parents: tuple[tuple[str, str], ...] = ()
     changed: threading.Condition = field(default_factory=threading.Condition)
     cancelled: threading.Event = field(default_factory=threading.Event)
     thread: threading.Thread = field(default_factory=threading.Thread)
@@ -170,6 +173,8 @@ class FakeStudio:
             },
         )
         self.runs: dict[str, FakeRun] = {}
+        self.seconds: float | None = None  # what a picture takes, as far as known
+        self.engine = SimpleNamespace(seen=SimpleNamespace(seconds=lambda kind: self.seconds))
         self.jobs = Queue(self._db)  # only what a crash left; runs of this studio never enter it
 
     def close(self) -> None:
@@ -194,6 +199,27 @@ class FakeStudio:
                 },
             }
         ]
+
+    @property
+    def models(self) -> SimpleNamespace:
+        card = self.model_cards()[0]
+        found = {"name": "scenes-sd3", "title": "Paper scenes", "family": "sd3", "bytes": 1234, "problem": ""}
+        embedded = SimpleNamespace(ref="embedded:scenes-sd3", card=card, path=self.settings.home, **found)
+        where = str(self.settings.models_folder / "broken")
+        broken = {"name": "broken", "title": "broken", "family": "", "bytes": 0, "card": {}}
+        other = SimpleNamespace(ref=where, problem=f"{where} has no model_index.json.", **broken)
+        return SimpleNamespace(
+            list=lambda: (embedded, other),
+            placement=SimpleNamespace(dtype="torch.float32"),
+            memory=lambda: {"total": 2000, "free": 500},
+        )
+
+    def replay(self, generation: str, owner: str = "local", **_: object) -> Comparison:
+        """Paints the document again and compares, as the real one does."""
+        old, document = self.history.show(owner, generation), self.document_of(generation, owner)
+        now = pixels_digest(self.paint(document))
+        verdict = "equal" if now == old.pixels else "different"
+        return Comparison(old.id, verdict, old.pixels, now, 0, None, (), 0.1)
 
     def device_label(self) -> str:
         return "CPU"
@@ -230,7 +256,15 @@ class FakeStudio:
                     )
         return found
 
-    def submit(self, document: Graph, *, owner: str = "local", **_: object) -> str:
+    def plan(self, document: Graph, targets: object = None, *, owner: str = "local", **_: object) -> Plan:
+        key = document.hash
+        action = "run" if self.history.find_by_key(owner, key) is None else "cached"
+        node = PlannedNode("s", "schedule", "", action, "new", self.seconds, key)
+        return Plan((node,), ("s",), by_id={"s": node})
+
+    def submit(
+        self, document: Graph, *, owner: str = "local", parents: object = (), **_: object
+    ) -> str:
         for problem in self.check(document):
             raise StudioError(problem.message, hint=problem.hint, node=problem.node, socket=problem.socket)
         run = "r_" + uuid.uuid4().hex
@@ -247,6 +281,7 @@ class FakeStudio:
                 "error": None,
             },
         )
+        self.runs[run].parents = tuple(parents)  # type: ignore[arg-type]
         self.runs[run].thread = threading.Thread(target=self._work, args=(run,), daemon=True)
         self.runs[run].thread.start()
         return run
@@ -272,9 +307,11 @@ class FakeStudio:
                 graph=dumps(run.document),
                 run=run_id,
                 node="s",
+                key=run.document.hash,
                 prompt=str(text),
                 seed=int(run.document.node("c").widgets["seed"]),
                 model="embedded:scenes-sd3",  # type: ignore[call-overload]
+                parents=run.parents,
                 record=new_record(
                     seed=1,
                     model={"ref": "embedded:scenes-sd3", "family": "sd3", "digest": "0" * 64},
@@ -283,7 +320,8 @@ class FakeStudio:
                     dtype="float32",
                     plugins=[],
                     timings={"s": total * self.pace},
-                    nodes={},
+                    nodes={node.id: {"kind": node.kind, "version": 1} for node in run.document.nodes},
+                    params={node.id: dict(node.widgets) for node in run.document.nodes},
                 ),
             )
         )

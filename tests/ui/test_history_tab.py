@@ -38,7 +38,9 @@ def test_the_search_finds_words_and_unfinished_words(fake):
 
 
 @pytest.mark.parametrize(
-    "data", [{}, {"text": None}, {"text": 7, "before": []}, {"before": "x" * 300}], ids=repr
+    "data",
+    [{}, {"text": None}, {"text": 7, "at": []}, {"at": -5, "many": "x"}, {"seed": True, "since": "now"}],
+    ids=repr,
 )
 def test_junk_from_the_browser_gives_the_newest_pictures(fake, data):
     tab, _ = tab_of(fake)
@@ -46,9 +48,47 @@ def test_junk_from_the_browser_gives_the_newest_pictures(fake, data):
     assert len(search(tab, **data)["pictures"]) == 1
 
 
-def test_a_made_up_cursor_is_answered_in_words(fake):
+def test_a_page_holds_what_was_asked_and_no_more(fake):
     tab, _ = tab_of(fake)
-    assert isinstance(search(tab, before="nonsense")["says"], str)
+    made = [paint(fake, f"star {i}") for i in range(5)][::-1]
+    answer = search(tab, at=1, many=2, ask=7, fresh=False)
+    assert [p["id"] for p in answer["pictures"]] == made[1:3]
+    assert answer["ask"] == 7 and answer["at"] == 1 and "days" not in answer
+    assert len(search(tab, many=10**6)["pictures"]) == 5
+    assert search(tab, at=10**12)["pictures"] == []
+
+
+def test_a_fresh_search_counts_by_day_and_tells_what_can_be_chosen(fake):
+    tab, _ = tab_of(fake)
+    boat = paint(fake, "a yellow boat")
+    paint(fake, "a red star")
+    fake.history.tag("local", boat, "liked")
+    answer = search(tab, fresh=True, zone=60)
+    assert sum(n for _, n in answer["days"]) == 2
+    assert answer["choices"]["tags"] == [["liked", "liked", 1]]
+    assert answer["choices"]["models"] == [["embedded:scenes-sd3", "embedded:scenes-sd3", 2]]
+    assert ["schedule", "Schedule", 2] in answer["choices"]["kinds"]
+
+
+def test_the_filters_find_by_tag_seed_model_node_and_date(fake):
+    tab, _ = tab_of(fake)
+    boat, star = paint(fake, "a yellow boat"), paint(fake, "a red star")
+    fake.history.tag("local", boat, "liked")
+    now = fake.history.show("local", star).created
+    for asked, found in (
+        ({"tag": "liked"}, [boat]),
+        ({"tag": "other"}, []),
+        ({"seed": 1}, [star, boat]),
+        ({"seed": 2}, []),
+        ({"model": "embedded:scenes-sd3"}, [star, boat]),
+        ({"model": "hub:a/b"}, []),
+        ({"kind": "schedule"}, [star, boat]),
+        ({"kind": "upscale"}, []),
+        ({"since": now}, [star]),
+        ({"until": now}, [boat]),
+    ):
+        assert [p["id"] for p in search(tab, **asked)["pictures"]] == found, asked
+        assert search(tab, ids=True, **asked)["ids"] == found, asked
 
 
 def test_visitors_see_their_own_pictures_only(make_fake):
@@ -141,3 +181,104 @@ def test_a_flat_or_missing_vocabulary_is_taken_as_it_is():
 
 def test_facts_name_no_path_of_the_server(fake):
     assert str(fake.settings.home) not in json.dumps(facts(fake))
+
+
+def test_several_pictures_are_starred_tagged_and_deleted_at_once(fake):
+    tab, _ = tab_of(fake)
+    ids = [paint(fake, f"star {i}") for i in range(3)]
+    assert all(p["starred"] for p in mark(tab, generations=ids, what="star")["marked"]["pictures"])
+    tagged = mark(tab, generations=ids[:2], what="tag", text="  my   tag ")["marked"]["pictures"]
+    assert [p["tags"] for p in tagged] == [["my tag"], ["my tag"]]
+    assert fake.history.tags("local") == {"my tag": 2}
+    mark(tab, generations=ids[:1], what="untag", text="my tag")
+    assert fake.history.tags("local") == {"my tag": 1}
+    assert mark(tab, generation=ids[0], what="note", text="good")["marked"]["picture"]["note"] == "good"
+    assert len(mark(tab, generations=ids, what="delete")["marked"]["pictures"]) == 3
+    assert search(tab)["pictures"] == []
+    assert len(mark(tab, generations=ids, what="undelete")["marked"]["pictures"]) == 3
+    assert len(search(tab)["pictures"]) == 3
+
+
+@pytest.mark.parametrize(
+    "ids", [[], "x", ["a", 7], ["x" * 65], ["y"] * 10_001, [None]], ids=lambda given: str(given)[:20]
+)
+def test_a_list_that_names_no_pictures_is_refused(fake, ids):
+    tab, _ = tab_of(fake)
+    paint(fake, "a red star")
+    assert "no usable change" in mark(tab, generations=ids, what="delete")["says"]
+    assert "says" in ask(tab.export, generations=ids)
+    assert len(search(tab)["pictures"]) == 1
+
+
+def test_one_unknown_picture_keeps_all_from_being_deleted(fake):
+    tab, _ = tab_of(fake)
+    made = paint(fake, "a red star")
+    assert "says" in mark(tab, generations=[made, "0" * 32], what="delete")
+    assert len(search(tab)["pictures"]) == 1
+
+
+def ask(handler, token="", **data):
+    return json.loads(handler(token, SimpleNamespace(_data=data)))
+
+
+def test_a_picture_in_full_tells_settings_time_cache_and_family(fake):
+    tab, _ = tab_of(fake)
+    first = paint(fake, "a red star")
+    run = fake.submit(fake.workflow().set("p", "text", "a blue star"), parents=[(first, "source")])
+    *_, last = fake.snapshots(run, interval=0)
+    child = last["outputs"][0]["generation"]
+    found = ask(tab.look, generation=child)["detail"]
+    settings = {title: dict(rows) for title, rows in found["settings"]}
+    assert settings["Prompt"]["Text"] == "a blue star" and settings["Schedule"]["Steps"] == "20"
+    assert found["work"][0]["node"] == "Schedule" and found["work"][0]["seconds"] > 0
+    assert [row["seconds"] for row in found["work"][1:]] == [None] * 5
+    assert ["Device", "cpu"] in found["machine"] and found["missing"] == []
+    assert found["family"]["links"] == [[first, child, "source"]]
+    assert set(found["family"]["members"]) == {first, child}
+    fake.history.delete("local", first)
+    assert ask(tab.look, generation=child)["detail"]["family"]["members"][first] is None
+
+
+def test_a_picture_is_made_again_with_proof(fake):
+    tab, _ = tab_of(fake)
+    made = paint(fake, "a red star")
+    proof = ask(tab.replay, generation=made)["proof"]
+    assert proof["verdict"] == "equal" and proof["of"] == made and proof["words"] == "Equal, bit for bit."
+    unknown = ask(tab.replay, generation="0" * 32)["proof"]
+    assert unknown["verdict"] == "failed" and "No picture" in unknown["words"]
+    assert ask(tab.replay, stop=True) == {}
+
+
+def test_an_export_is_a_zip_behind_a_signed_address(fake):
+    import io
+    import zipfile
+
+    from starlette.applications import Starlette
+    from starlette.testclient import TestClient
+
+    tab, _ = tab_of(fake)
+    ids = [paint(fake, f"star {i}") for i in range(2)]
+    told = ask(tab.export, generations=ids, strip=False)["export"]
+    bare = ask(tab.export, generations=ids, strip=True)["export"]
+    assert told["pictures"] == 2
+    client = TestClient(Starlette(routes=tab.exports.routes()))
+    answer = client.get("/" + told["url"])
+    assert answer.headers["content-type"] == "application/zip"
+    names = zipfile.ZipFile(io.BytesIO(answer.content)).namelist()
+    assert "history.json" in names and sum(name.endswith(".png") for name in names) == 2
+    alone = zipfile.ZipFile(io.BytesIO(client.get("/" + bare["url"]).content)).namelist()
+    assert len(alone) == 2 and all(name.endswith(".png") for name in alone)
+    assert client.get("/" + told["url"].split("?")[0] + "?k=" + "0" * 64).status_code == 404
+    other = told["url"].replace("/local/", "/v" + "0" * 32 + "/")
+    assert client.get("/" + other).status_code == 404
+
+
+def test_nobody_looks_into_replays_or_exports_pictures_of_another(make_fake):
+    studio = make_fake(Policy.public(), pace=0.001)
+    tab, owners = tab_of(studio)
+    mine, other = owners.issue(), owners.issue()
+    made = paint(studio, "mine alone", owners.owner(mine))
+    assert "detail" not in ask(tab.look, other, generation=made)
+    assert ask(tab.replay, other, generation=made)["proof"]["verdict"] == "failed"
+    assert "export" not in ask(tab.export, other, generations=[made])
+    assert ask(tab.search, other, ids=True)["ids"] == []

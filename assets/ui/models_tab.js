@@ -1,0 +1,77 @@
+// Models: what is found here, what each can do and where it is weak, where to put more, and where they run.
+(() => {
+  "use strict";
+  const weft = window.weft;
+  const { el, icon, parse, doc } = weft;
+  const size = (bytes) => (bytes >= 1e9 ? `${(bytes / 1e9).toFixed(1)} GB` : bytes >= 1e6 ? `${(bytes / 1e6).toFixed(1)} MB` : `${Math.ceil(bytes / 1e3)} kB`);
+  weft.bytes = size;
+  const own = (text) => el("span", { translate: "no" }, text);
+
+  weft.modelsTab = (root, { props, trigger, watch }) => {
+    const said = el("p", { class: "w-unknown", role: "status", hidden: true });
+    const place = el("div", { class: "w-facts-row", id: "weft-place" });
+    const list = el("ul", { class: "w-models", id: "weft-models", "aria-label": "Models found here" });
+    const add = el("section", { class: "w-panel", "aria-label": "Add a model" });
+    const again = el("button", { type: "button", class: "w-btn", id: "weft-models-again", onclick: () => look() }, icon("reuse"), "Look again");
+    root.append(el("section", { class: "weft w-page", "aria-label": "Models" }, el("div", { class: "w-history-head" }, el("h2", {}, "Models"), again), said, place, list, add));
+    const look = () => trigger("look", {});
+    const current = () => { const field = doc.field("model"); return field ? doc.widget(field) : ""; };
+
+    function bar({ label, share, interval, n }) {
+      const percent = `${Math.round(100 * share)} %`, range = interval ? ` (${Math.round(100 * interval[0])} to ${Math.round(100 * interval[1])} %)` : "";
+      return el("tr", {}, el("th", { scope: "row" }, label), el("td", {}, el("i", { style: `width:${Math.max(1, 100 * share)}%` })), el("td", { translate: "no", title: n ? `${n}` : "" }, percent, el("span", { class: "w-help" }, range)));
+    }
+    function use(model) {
+      const field = doc.field("model");
+      if (!field) return tell("The open graph has no setting for its model in Create. Set it on its node.");
+      doc.set(field, model.ref);
+      weft.emit("model", model.ref);
+      paint(last);
+      tell("");
+    }
+    function card(model) {
+      const chosen = model.ref === current();
+      return el("li", { class: "w-model", "data-ref": model.ref },
+        el("div", { class: "w-model-head" }, el("h3", { translate: "no" }, model.title), el("span", { class: "w-badge" }, model.embedded ? "comes with Weft" : "from your folder"), chosen ? el("span", { class: "w-badge w-on" }, icon("done"), "in use") : null),
+        model.problem ? el("p", { class: "w-unknown", translate: "no" }, model.problem) : null,
+        el("dl", {}, ...[["Family", model.family], ["Size on disk", model.bytes ? size(model.bytes) : ""], ["Licence", model.licence], ["Reference", model.ref], ...model.settings].filter(([, value]) => value).flatMap(([name, value]) => [el("dt", {}, name), el("dd", { translate: "no" }, value)])),
+        model.scores.length ? el("section", { class: "w-scores" }, el("h4", {}, "How often everything asked for is right"), el("table", { class: "w-times" }, el("tbody", {}, ...model.scores.map(bar))),
+          el("p", { class: "w-help" }, `Judged on ${model.scores[0].n} held-out prompts each; in brackets the 95 % interval.`)) : null,
+        model.limits ? el("section", {}, el("h4", {}, "Where it is weak"), el("p", { translate: "no" }, model.limits)) : null,
+        model.training ? el("section", {}, el("h4", {}, "What it learnt from"), el("p", { class: "w-help", translate: "no" }, model.training)) : null,
+        el("div", { class: "w-actions" }, model.problem || chosen ? null : el("button", { type: "button", class: "w-btn", onclick: () => use(model) }, "Use this model"),
+          chosen && weft.modelOf(doc) ? el("button", { type: "button", class: "w-btn", onclick: () => weft.knows() }, icon("book"), "What it knows") : null));
+    }
+    let last = null;
+    function paint(found) {
+      last = found;
+      const { total, free } = found.memory;
+      place.replaceChildren(...[["Runs on", found.device], ["Precision", found.dtype], ["Memory", total ? `${size(free)} / ${size(total)}` : ""]].filter(([, value]) => value)
+        .map(([name, value]) => el("div", { class: "w-fact" }, el("span", { class: "w-help" }, name), el("strong", { translate: "no" }, value))));
+      list.replaceChildren(...found.models.map(card));
+      const families = Object.values(found.families).join(", ");
+      add.hidden = !found.folder;
+      if (found.folder) add.replaceChildren(el("h3", {}, "Add a model"),
+        el("p", {}, "Put a folder in the diffusers format (with a model_index.json and safetensors files) into this folder, then press “Look again”:"),
+        el("div", { class: "w-row w-path" }, el("code", { translate: "no" }, found.folder.path), el("button", { type: "button", class: "w-btn", onclick: (event) => copy(found.folder.path, event.currentTarget) }, icon("copy"), "Copy")),
+        el("p", { class: "w-help" }, "Families that run: ", own(families), ". Only safetensors are read, never pickles."),
+        found.hub ? el("p", { class: "w-help" }, "A model of the Hugging Face Hub is named in the graph as ", el("code", { translate: "no" }, "hub:owner/name"), "; it is fetched when it first runs.") : null);
+    }
+    async function copy(text, button) {
+      try { await navigator.clipboard.writeText(text); button.lastChild.textContent = "Copied"; } catch { tell("The browser does not let this page copy. Mark the text instead."); }
+    }
+    const tell = (text) => { said.textContent = text; said.hidden = !text; };
+    watch("value", () => {
+      const message = parse(props.value);
+      tell(message.says || "");
+      if (!message.models) return;
+      for (const model of message.facts) { // folders that were found count as known models from now on
+        const at = weft.facts.models.findIndex((m) => m.ref === model.ref);
+        if (at < 0) weft.facts.models.push(model); else weft.facts.models[at] = model;
+      }
+      paint(message);
+    });
+    new IntersectionObserver((entries) => { if (last && entries.some((e) => e.isIntersecting)) paint(last); }).observe(root);
+    look();
+  };
+})();

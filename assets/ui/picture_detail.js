@@ -1,0 +1,104 @@
+// One picture of the history in full: its settings, where its time went, its family, and the proof by making it again.
+(() => {
+  "use strict";
+  const weft = window.weft;
+  const { el, icon, dialog } = weft;
+  const roles = { source: "edited from it", variation: "a variation", inpaint: "painted into it", upscale: "enlarged", reuse: "its settings used again", sweep: "of one comparison" };
+  const own = (text) => el("span", { translate: "no" }, text); // what a person wrote, or a name: never translated
+  const brief = (text) => (text || "–").replaceAll(/[0-9a-f]{64}/g, (digest) => digest.slice(0, 8));
+  const fillIn = (box, ...parts) => box.replaceChildren(...parts.filter((part) => part !== null));
+  let open = null; // {box, hear} of the picture that is shown
+  weft.tellPicture = (message) => open?.hear(message);
+
+  /** `does`: {trigger, change, say} of the History tab. */
+  weft.showPicture = (p, does) => {
+    open?.box.close();
+    const fold = (title, ...body) => el("details", { class: "w-fold" }, el("summary", {}, icon("chevron"), title), ...body);
+    const rows = (list) => el("dl", {}, ...list.flatMap(([name, value]) => [el("dt", {}, name), el("dd", { translate: "no" }, String(value))]));
+    const use = (label, what) => el("button", { type: "button", class: "w-btn", onclick: () => { box.close(); weft.openTab("Create"); weft.reuse(p, what); } }, label);
+    const facts = [["Prompt", p.prompt], ["Name", weft.titled(p)], ["Avoid", p.negative], ["Seed", p.seed], ["Size", `${p.width} × ${p.height}`], ["Model", weft.facts.models.find((m) => m.ref === p.model)?.title || p.model],
+      ["Time", p.seconds ? `${p.seconds.toFixed(1)} s` : ""], ["Made", weft.when(p)], ["Id", p.id.slice(0, 12)]].filter(([, value]) => value !== "" && value !== null && value !== undefined);
+
+    const star = el("button", { type: "button", class: "w-btn w-star", "aria-pressed": String(p.starred), onclick: () => {
+      p = { ...p, starred: !p.starred };
+      star.setAttribute("aria-pressed", String(p.starred));
+      does.change([p.id], p.starred ? "star" : "unstar");
+    } }, icon("star"), "Star");
+    const remove = el("button", { type: "button", class: "w-btn", onclick: () => { box.close(); does.change([p.id], "delete"); } }, icon("bin"), "Delete");
+    const how = el("button", { type: "button", class: "w-btn", onclick: () => { box.close(); weft.reuse(p, "all"); weft.openTab("Graph"); } }, "Show how it was made");
+
+    // tags and note
+    const tags = el("div", { class: "w-chips w-tags", role: "group", "aria-label": "Tags" });
+    const name = el("input", { class: "w-text", maxlength: 64, placeholder: "new tag", "aria-label": "New tag", onkeydown: (event) => { if (event.key === "Enter") add(); } });
+    const add = () => { if (name.value.trim()) does.change([p.id], "tag", name.value); name.value = ""; };
+    const note = el("textarea", { class: "w-text", rows: 2, maxlength: 10000, placeholder: "A note to this picture", "aria-label": "Note", value: p.note || "", onchange: () => does.change([p.id], "note", note.value) });
+    const paintTags = () => tags.replaceChildren(...(p.tags || []).map((tag) => el("button", { type: "button", class: "w-chip", "aria-label": `Take the tag ${tag} off`, onclick: () => does.change([p.id], "untag", tag) }, own(tag), icon("close"))), el("span", { class: "w-row w-new-tag" }, name, el("button", { type: "button", class: "w-btn", onclick: add }, "Add tag")));
+    paintTags();
+
+    // proof
+    const proof = el("div", { class: "w-proof", id: "weft-proof", role: "status" });
+    const again = el("button", { type: "button", class: "w-btn", id: "weft-replay", onclick: () => {
+      again.disabled = true;
+      proof.replaceChildren(el("span", { class: "w-state w-spin", "data-state": "running" }, icon("running"), "Making it again …"), el("button", { type: "button", class: "w-btn", onclick: () => does.trigger("replay", { stop: true }) }, icon("stop"), "Stop"));
+      does.trigger("replay", { generation: p.id });
+    } }, icon("reuse"), "Make it again and compare");
+    function prove({ verdict, words, max_difference: gap, psnr, changes = [] }) {
+      again.disabled = false;
+      const told = { equal: "Equal, bit for bit.", "within tolerance": "Within tolerance.", different: "Different.", stopped: "Stopped." }[verdict] || words;
+      fillIn(proof, el("p", { class: "w-state", "data-state": verdict === "equal" || verdict === "within tolerance" ? "done" : "error", "data-verdict": verdict }, icon(verdict === "equal" ? "done" : verdict === "stopped" ? "stopped" : verdict === "within tolerance" ? "done" : "error"), told),
+        gap ? el("p", { class: "w-help" }, `Largest difference ${gap} of 255, ${psnr.toFixed(1)} dB.`) : null,
+        changes.length ? el("details", { class: "w-fold" }, el("summary", {}, icon("chevron"), changes.length === 1 ? "1 ingredient is another now" : `${changes.length} ingredients are others now`),
+          el("ul", { class: "w-said", translate: "no" }, ...changes.map((c) => el("li", {}, `${c.what}: ${brief(c.before)} → ${brief(c.now)}`)))) : ["equal", "stopped", "failed"].includes(verdict) ? null : el("p", { class: "w-help" }, "No recorded ingredient changed."));
+    }
+
+    const more = el("div", { class: "w-folds" }, el("p", { class: "w-help" }, "Looking it up …"));
+    const box = dialog("Picture", el("div", { class: "w-detail" },
+      el("div", { class: "w-detail-left" }, p.missing ? el("p", { class: "w-unknown" }, "The file of this picture is missing. Reuse its settings to make it again.") : el("img", { src: p.url, alt: weft.named(p), width: p.width, height: p.height }), more),
+      el("div", { class: "w-detail-right" }, rows(facts),
+        el("div", { class: "w-actions" }, use("Reuse settings", "all"), use("Only prompt", "prompt"), p.seed === null ? null : use("Only seed", "seed"), how),
+        el("div", { class: "w-actions" }, ...(p.missing ? [] : weft.saveLinks(p)), star, remove),
+        tags, note, el("div", { class: "w-actions" }, again), proof)));
+    box.classList.add("w-large");
+    open = { box, hear({ detail, proof, tagged }) {
+      if (detail?.picture.id === p.id) fill(detail);
+      if (proof?.of === p.id) prove(proof);
+      const now = tagged?.find((q) => q.id === p.id);
+      if (now) { p = now; paintTags(); }
+    } };
+    box.addEventListener("close", () => { if (open?.box === box) open = null; });
+
+    function fill(detail) {
+      const { settings, work, machine, warnings, missing, family } = detail, spent = work.filter((w) => w.seconds !== null), kept = work.filter((w) => w.seconds === null);
+      const most = Math.max(...spent.map((w) => w.seconds), 0.001), sum = spent.reduce((a, w) => a + w.seconds, 0);
+      const kin = tree(family, does, box);
+      fillIn(more,
+        missing.length ? el("p", { class: "w-unknown" }, "Not installed here: ", own(missing.join(", ")), ". The workflow opens, but it cannot be made again.") : null,
+        ...warnings.map((text) => el("p", { class: "w-unknown" }, text)),
+        kin ? el("section", { class: "w-fold" }, el("h3", {}, "Family"), kin) : null,
+        fold("Settings", ...settings.map(([node, list]) => el("section", { class: "w-node-facts" }, el("h4", { translate: "no" }, node), rows(list)))),
+        fold("Time and cache", el("p", { class: "w-help" }, `${sum.toFixed(2)} s in ${spent.length} nodes; ${kept.length} from the cache.`),
+          el("table", { class: "w-times" }, el("tbody", {}, ...work.map((w) => el("tr", {}, el("th", { scope: "row", translate: "no" }, w.node), el("td", {}, el("i", { style: `width:${w.seconds === null ? 0 : Math.max(1, (100 * w.seconds) / most)}%` })), el("td", {}, w.seconds === null ? "from the cache" : `${w.seconds.toFixed(2)} s`)))))),
+        fold("Machine", rows(machine)));
+    }
+    does.trigger("look", { generation: p.id });
+    return box;
+  };
+
+  /** Pictures as a nested list, the oldest first; null where there is no relative. */
+  function tree({ start, members, links }, does, box) {
+    if (Object.keys(members).length < 2) return null;
+    const children = {}, hasParent = new Set(links.map(([, child]) => child)), told = new Set();
+    for (const [parent, child, role] of links) (children[parent] ||= []).push([child, role]);
+    const item = (id, role) => {
+      const p = members[id], again = told.has(id), words = role ? el("span", { class: "w-help" }, roles[role] || role) : null;
+      told.add(id);
+      const label = !p ? el("span", { class: "w-kin w-gone" }, "deleted", words) : id === start
+        ? el("span", { class: "w-kin", "aria-current": "true" }, el("img", { src: p.thumb, alt: "" }), el("span", {}, own(weft.named(p)), words))
+        : el("button", { type: "button", class: "w-kin", "data-kin": id, onclick: () => { box.close(); weft.showPicture(p, does); } }, el("img", { src: p.thumb, alt: "" }), el("span", {}, own(weft.named(p)), words));
+      const below = again ? [] : children[id] || [];
+      return el("li", {}, label, below.length ? el("ul", {}, ...below.map(([child, how]) => item(child, how))) : null);
+    };
+    const roots = Object.keys(members).filter((id) => !hasParent.has(id));
+    return el("ul", { class: "w-tree", id: "weft-family", "aria-label": "What this picture came from, and what came from it" }, ...(roots.length ? roots : [start]).map((id) => item(id, null)));
+  }
+})();

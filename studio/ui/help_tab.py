@@ -1,0 +1,62 @@
+"""The Help tab: what is stored where, how much of it there is, and the way to delete all of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import gradio as gr
+
+from studio.errors import StudioError
+from studio.ui import bus
+from studio.ui.owners import Owners
+
+if TYPE_CHECKING:
+    from studio.studio import Studio
+
+
+class HelpTab:
+    """Handlers of the Help tab. A public host names no folder of its own."""
+
+    def __init__(self, studio: Studio, owners: Owners) -> None:
+        self._studio = studio
+        self._owners = owners
+
+    def look(self, token: object) -> str:
+        """What is kept for this owner: {"kept"} with pictures, bytes, folder and limits."""
+        try:
+            owner = self._owners.owner(token)
+            return bus.dump({"kept": self._kept(owner)})
+        except StudioError as error:
+            return bus.dump({"says": str(error)})
+
+    def forget(self, token: object, event: gr.EventData) -> str:
+        """Deletes every picture of this owner and the finished runs, for good. Event data: `sure` (true)."""
+        data = event._data if isinstance(event._data, dict) else {}
+        try:
+            owner = self._owners.owner(token)
+            if data.get("sure") is not True:
+                raise StudioError("The page sent no usable change.", hint="Reload the page.")
+            gone = self._studio.history.delete_all(owner)
+            return bus.dump({"kept": self._kept(owner), "gone": gone})
+        except StudioError as error:
+            return bus.dump({"says": str(error)})
+
+    def _kept(self, owner: str) -> dict[str, object]:
+        studio, policy = self._studio, self._studio.policy
+        home = studio.settings.home if not policy.is_public else None
+        return {
+            "pictures": studio.history.count(owner),
+            "bytes": studio.history.bytes_used(owner),
+            "home": None if home is None else str(home),
+            "places": [] if home is None else [[name, str(home / name)] for name in _there(home)],
+            "cache": None if home is None else studio.settings.cache_disk_bytes,
+            "hours": policy.lifetime_hours,
+            "graphInside": policy.embed_graph,
+            "urls": policy.allow_urls or policy.allow_hub,
+        }
+
+
+def _there(home: Path) -> list[str]:
+    """The parts of a home that this page can explain, of those that are there."""
+    return [name for name in ("images", "uploads", "studio.db", "cache", "models") if (home / name).exists()]

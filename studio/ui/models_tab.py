@@ -1,0 +1,106 @@
+"""The Models tab: what is found here, what its card tells, where to put more, and where it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from studio.errors import StudioError
+from studio.ui import bus
+from studio.ui.facts import known_model
+from studio.ui.owners import Owners
+
+if TYPE_CHECKING:
+    from studio.models.loading import ModelInfo
+    from studio.studio import Studio
+
+# What a family is called, and an example of it: read by the page's "Add a model".
+FAMILIES = {"sd3": "Stable Diffusion 3", "flux": "FLUX.1"}
+SETTINGS = {"steps": "Steps", "cfg_scale": "Guidance", "shift": "Shift", "size": "Size"}
+SCORES = {"one": "One thing", "two": "Two things", "three": "Three things", "four": "Four things"}
+
+
+class ModelsTab:
+    """Handler of the Models tab. A public host names no folder of its own and no memory."""
+
+    def __init__(self, studio: Studio, owners: Owners) -> None:
+        self._studio = studio
+        self._owners = owners
+
+    def look(self, token: object) -> str:
+        """Everything the tab shows; reads cards and file sizes, no weights."""
+        studio, local = self._studio, self._studio.policy.show_traces
+        try:
+            self._owners.owner(token)
+            found = studio.models.list()
+        except (OSError, StudioError) as error:
+            return bus.dump({"says": str(error)})
+        placement = studio.models.placement
+        folder = studio.settings.models_folder if studio.policy.allow_paths else None
+        return bus.dump(
+            {
+                "models": [self._told(info) for info in found],
+                "facts": [_known(info) for info in found if not info.problem],
+                "folder": None if folder is None else {"path": str(folder), "there": folder.is_dir()},
+                "hub": studio.policy.allow_hub,
+                "families": FAMILIES,
+                "device": studio.device_label(),
+                "dtype": str(placement.dtype).removeprefix("torch."),
+                "memory": studio.models.memory() if local else {},
+            }
+        )
+
+    def _told(self, info: ModelInfo) -> dict[str, object]:
+        card = info.card
+        problem = info.problem
+        if problem and not self._studio.policy.show_traces:
+            problem = "It cannot be loaded."
+        return {
+            "ref": info.ref,
+            "title": info.title,
+            "family": FAMILIES.get(info.family, info.family),
+            "bytes": info.bytes,
+            "embedded": info.ref.startswith("embedded:"),
+            "licence": _words(card.get("licence") or card.get("license")),
+            "settings": [[label, _setting(card[name])] for name, label in SETTINGS.items() if name in card],
+            "scores": scores(card.get("scores")),
+            "training": _training(card.get("training")),
+            "limits": _words(card.get("limits")),
+            "problem": problem,
+        }
+
+
+def _known(info: ModelInfo) -> dict[str, object]:
+    return known_model(dict(info.card) | {"ref": info.ref, "name": info.title})
+
+
+def scores(given: object) -> list[dict[str, object]]:
+    """The measured shares of a card, in words: share of pictures in which everything was right, its 95 %
+    interval (both 0..1) and how many were judged. Anything that is no such entry is left out."""
+    table: Mapping[str, Any] = given if isinstance(given, Mapping) else {}
+    found: list[dict[str, object]] = []
+    for name, label in SCORES.items():
+        entry = table.get(name)
+        if not isinstance(entry, Mapping) or not isinstance(entry.get("share"), int | float):
+            continue
+        interval = entry.get("interval")
+        pair = isinstance(interval, Sequence) and not isinstance(interval, str) and len(interval) == 2
+        found.append({"label": label, "share": entry["share"], "n": entry.get("n"),
+                      "interval": list(interval) if pair else None})  # type: ignore[arg-type]  # fmt: skip
+    return found
+
+
+def _training(given: object) -> str:
+    """One line on where a model learnt, from its card."""
+    if not isinstance(given, Mapping):
+        return ""
+    return ". ".join(_words(given.get(name)) for name in ("data", "hardware") if given.get(name))
+
+
+def _setting(value: object) -> str:
+    pair = isinstance(value, list | tuple) and len(value) == 2
+    return f"{value[0]} × {value[1]}" if pair else str(value)  # type: ignore[index]
+
+
+def _words(value: object) -> str:
+    return value[:2000] if isinstance(value, str) else ""
