@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import secrets
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -31,11 +32,15 @@ BUG = {"message": "Something went wrong inside the studio.", "hint": "The log of
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a sweep will take. `there`: cells that are made already; `seconds` None: not known yet."""
+    """What a sweep will take. `there`: cells that are made already; `seconds` None: not known yet.
+
+    `outputs`: the pictures of each cell that are there (node, item, generation), for the first MOST_PLANNED.
+    """
 
     cells: int
     there: int
     seconds: float | None
+    outputs: tuple[list[dict[str, Any]], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         seconds = None if self.seconds is None else round(self.seconds, 1)
@@ -82,12 +87,15 @@ def forecast(studio: Studio, sweep: Sweep, owner: str) -> Forecast:
     planned = sweep.cells[:MOST_PLANNED]
     there, seconds, known = 0, 0.0, True
     counted: set[str] = set()
+    outputs: list[list[dict[str, Any]]] = []
     for cell in planned:
+        outputs.append([])
         try:
             plan = studio.plan(cell.document, owner=owner)
         except StudioError:
             continue  # it fails at once
-        if found(studio, plan, owner):
+        outputs[-1] = found(studio, plan, owner)
+        if outputs[-1]:
             there += 1
             continue
         for node in plan.nodes:
@@ -97,7 +105,8 @@ def forecast(studio: Studio, sweep: Sweep, owner: str) -> Forecast:
             known = known and node.seconds is not None
             seconds += node.seconds or 0.0
     share = len(sweep.cells) / max(1, len(planned))
-    return Forecast(len(sweep.cells), round(there * share), seconds * share if known else None)
+    about = seconds * share if known else None
+    return Forecast(len(sweep.cells), round(there * share), about, tuple(outputs))
 
 
 class RunningSweep:
@@ -116,12 +125,20 @@ class RunningSweep:
         self.at: int | None = None
         self.now: Mapping[str, Any] = {}
         self.over = threading.Event()
+        self.begun = time.monotonic()
         self._run = ""
         self._asked = threading.Event()
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
         return f"RunningSweep({self.sweep!r}, {self.state})"
+
+    @property
+    def left(self) -> float | None:
+        """Seconds to the end, from the cells that were made so far; None before the first of them."""
+        made = sum(cell.state in ("done", "error") for cell in self.cells)
+        open_ = sum(cell.state in ("idle", "running") for cell in self.cells)
+        return (time.monotonic() - self.begun) / made * open_ if made else None
 
     def stop(self) -> None:
         """No further cell; the one in the making is stopped. What is finished stays."""

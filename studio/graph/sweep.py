@@ -77,10 +77,11 @@ class Sweep:
 
     def name(self, cell: Cell) -> str:
         """The values of a cell in one line: "Steps 8, Guidance 3"."""
-        pairs = zip(self.axes, self.labels(cell), strict=True)
-        return ", ".join(
-            f"{axis.find} → {text}" if axis.find else f"{axis.label} {text}" for axis, text in pairs
-        )
+        parts = []
+        for axis, text in zip(self.axes, self.labels(cell), strict=True):
+            replaced = text if text == axis.find else f"{axis.find} → {text}"
+            parts.append(replaced if axis.find else f"{axis.label} {text}")
+        return ", ".join(parts)
 
     def __repr__(self) -> str:
         return f"Sweep({' x '.join(f'{a.node}.{a.widget} {len(a.values)}' for a in self.axes)})"

@@ -17,6 +17,7 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from studio.errors import StudioError
+from studio.ui.compare_tab import CompareTab
 from studio.ui.create import CreateTab
 from studio.ui.edit_tab import EditTab
 from studio.ui.facts import facts
@@ -50,6 +51,7 @@ def build(studio: Studio) -> gr.Blocks:
     create_tab, history_tab = CreateTab(studio, owners, pictures), HistoryTab(studio, owners, pictures)
     regions_tab = RegionsTab(studio, owners)
     see_tab = SeeTab(studio, owners)
+    compare_tab = CompareTab(studio, owners, pictures)
     edit_tab = EditTab(studio, owners, create_tab.templates)
     graph_tab = GraphTab(studio, owners, create_tab.templates)
     files = PageFiles(studio.settings.assets_folder)
@@ -91,6 +93,7 @@ def build(studio: Studio) -> gr.Blocks:
                 )
             see = _desk_tab(view, "See", start_of(studio, "see-words"), "maps mask",
                             estimates=start_of(studio, "estimates"))  # fmt: skip
+            compare = _desk_tab(view, "Compare", {}, "estimate sweep sheet")
             with gr.Tab("History", id="history"):
                 history = view(
                     "{}",
@@ -130,8 +133,17 @@ def build(studio: Studio) -> gr.Blocks:
                 yield message
 
         async def attach(token: str) -> AsyncIterator[str]:
-            async for message in create_tab.attach(token):
+            sweep = compare_tab.live(token)
+            async for message in compare_tab.follow(sweep) if sweep else create_tab.attach(token):
                 yield message
+
+        async def sweep(token: str, event: gr.EventData) -> AsyncIterator[str]:
+            async for message in compare_tab.start(token, event):
+                yield message
+
+        def stop(token: str, event: gr.EventData) -> None:
+            if not compare_tab.halt(token, event):
+                create_tab.stop(token, event)
 
         async def parked(token: str, event: gr.EventData) -> AsyncIterator[str]:
             async for message in create_tab.parked(token, event):
@@ -140,7 +152,7 @@ def build(studio: Studio) -> gr.Blocks:
         # Subscriptions hold no lock and no worker: runs wait in the studio's queue, which tells their place.
         follow = {**PRIVATE, "concurrency_limit": None, "trigger_mode": "multiple"}
         create.run(run, [create, visitor], [status], **follow)
-        create.stop(create_tab.stop, [visitor], None, **follow)
+        create.stop(stop, [visitor], None, **follow)
         create.parked(parked, [visitor], [status], **follow)
         create.reuse(create_tab.reuse, [visitor], [create], **PRIVATE)
         create.open(create_tab.open, None, [create], **PRIVATE)
@@ -164,6 +176,10 @@ def build(studio: Studio) -> gr.Blocks:
         if see is not None:
             see.maps(see_tab.maps, [visitor], [see], **{**PRIVATE, "trigger_mode": "always_last"})
             see.mask(see_tab.mask, [visitor], [see], **PRIVATE)
+        if compare is not None:
+            compare.estimate(compare_tab.estimate, [visitor], [compare], **follow)
+            compare.sweep(sweep, [visitor], [status], **follow)
+            compare.sheet(compare_tab.sheet, [visitor], [compare], **PRIVATE)
         demo.load(history_tab.shelf, [visitor], [visitor, shelf], **PRIVATE).then(
             attach, [visitor], [status], **follow
         )

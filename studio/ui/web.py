@@ -36,10 +36,11 @@ SCRIPTS = (  # in this order
     "weft.js", "language.js", "chrome.js", "stage.js", "fields.js", "region_canvas.js", "regions.js",
     "templates.js", "create.js", "history.js", "picture_detail.js", "desk.js",
     "regions_tab.js", "edit_tab.js", "see_tab.js",
+    "compare_axes.js", "compare_view.js", "compare_tab.js",
     "models_tab.js", "help_tab.js",
 )  # fmt: skip
 
-STYLES = ("tabs.css", "places.css")  # behind theme.css, in this order
+STYLES = ("tabs.css", "places.css", "compare.css")  # behind theme.css, in this order
 
 
 class TooLargeError(Exception):

@@ -1,0 +1,129 @@
+// Compare, what varies: a card for each axis with its input, its values as a person writes them, and what they come to.
+(() => {
+  "use strict";
+  const weft = window.weft;
+  const { el, icon, doc } = weft;
+  const KINDS = ["slider", "number", "bool", "choice", "text", "model"];
+  const FILL = new Set("a an the on in at of to by with and".split(" "));
+  const PLACES = ["Across", "Down", "A table for each"];
+  const MOST = 3;
+  const quoted = (value) => (/[,"]/.test(value) ? `"${String(value).replaceAll('"', '""')}"` : String(value));
+  const wordsOf = (text) => [...new Set((text.toLowerCase().match(/[\p{L}\p{N}'-]+/gu) || []).filter((w) => !FILL.has(w)))];
+
+  /** `changed()` is called for every change; gives {box, axes(), tell(lines), look()}. */
+  weft.axisList = (changed) => {
+    let axes = [], parts = [];
+    const list = el("div", { class: "w-axes" });
+    const more = el("button", { type: "button", class: "w-btn w-wide-btn", id: "weft-axis-more", onclick: () => { axes.push(fresh()); build(); changed(); list.lastElementChild.querySelector("select").focus(); } }, "Vary another setting");
+    const box = el("div", { class: "w-axis-list" }, list, more);
+
+    const inputs = () => doc.panel.filter((f) => KINDS.includes(f.kind) && f.widget !== "name");
+    const spec = (axis) => inputs().find((f) => f.node === axis.node && f.widget === axis.widget);
+    const isText = (f) => f?.sort === "prompt" || f?.sort === "text";
+    const free = () => inputs().filter((f) => isText(f) || !axes.some((a) => a.node === f.node && a.widget === f.widget));
+    function fresh() {
+      const order = ["prompt", "seed", "guidance", "steps"], open = free();
+      const rank = (f) => { const at = order.findIndex((w) => f.role === w || f.label.toLowerCase() === w); return at < 0 ? 9 : at; };
+      return starting([...open].sort((x, y) => rank(x) - rank(y)).find((f) => f.role !== "prompt" || !axes.some((a) => a.node === f.node)) || open[0]);
+    }
+    /** An axis over an input with values to begin with. */
+    function starting(f) {
+      const axis = { node: f.node, widget: f.widget, words: isText(f), find: "", text: "", own: false };
+      if (isText(f)) find(axis, wordsOf(String(doc.widget(f) ?? "")).find((word) => group(word, "colour")) || wordsOf(String(doc.widget(f) ?? ""))[0] || "");
+      else axis.text = offers(f)[0]?.[1] || "";
+      if (isText(f) && !axis.find) axis.words = false;
+      return axis;
+    }
+    const group = (word, name = null) => Object.entries(weft.modelOf(doc)?.vocabulary || {}).find(([key, words]) => (!name || key === name) && !["words", "other"].includes(key) && words.includes(word))?.[1];
+    function find(axis, word) {
+      axis.find = word;
+      if (axis.own) return;
+      const others = (group(word) || []).filter((w) => w !== word && !wordsOf(String(doc.widget(spec(axis) || {}) ?? "")).includes(w)).slice(0, 2);
+      axis.text = [word, ...others].map(quoted).join(", ");
+    }
+    /** Values worth a press: [label, text]. */
+    function offers(f) {
+      if (f.role === "seed" || f.sort === "seed") return [["3 seeds", "*3"], ["5 seeds", "*5"]];
+      if (f.kind === "slider" || f.kind === "number") {
+        const low = f.min ?? -Infinity, high = f.max ?? Infinity, now = Number(doc.widget(f)) || 0, step = f.step || (f.whole ? 1 : 0.01);
+        const fit = (v) => { const on = f.whole ? Math.round((v - (f.min || 0)) / step) * step + (f.min || 0) : Math.round(v * 100) / 100; return Math.min(high, Math.max(low, on)); };
+        const around = now ? [now / 2, now, now * 2] : [f.min ?? 0, ((f.min ?? 0) + (f.max ?? 1)) / 2, f.max ?? 1];
+        const values = [...new Set(around.map(fit))].sort((x, y) => x - y);
+        return [[values.join(", "), values.join(", ")]];
+      }
+      return [];
+    }
+
+    function card(axis, place) {
+      const f = spec(axis), chosen = el("select", { class: "w-text", "aria-label": `${PLACES[place]}: what varies`, onchange: () => { axes[place] = starting(options[chosen.selectedIndex]); build(); changed(); list.children[place].querySelector("select").focus(); } });
+      const options = inputs().filter((o) => o === f || isText(o) || !axes.some((a) => a.node === o.node && a.widget === o.widget));
+      chosen.replaceChildren(...options.map((o) => el("option", {}, o.label)));
+      chosen.selectedIndex = options.indexOf(f);
+      const tool = (name, label, act) => el("button", { type: "button", class: "w-square w-small", "aria-label": label, title: label, onclick: act }, icon(name));
+      const head = el("div", { class: "w-axis-head" }, el("span", { class: "w-axis-place" }, PLACES[place]), chosen,
+        place ? tool("up", `Change places with “${spec(axes[place - 1])?.label || ""}”`, () => { axes.splice(place - 1, 2, axes[place], axes[place - 1]); build(); changed(); list.children[place - 1].querySelector("select").focus(); }) : null,
+        axes.length > 1 ? tool("close", `Do not vary ${f.label}`, () => { axes.splice(place, 1); build(); changed(); (list.children[Math.max(0, place - 1)] || more).querySelector?.("select")?.focus(); }) : null);
+      const tags = el("div", { class: "w-tags", "aria-label": "Values" }), fault = el("p", { class: "w-fault", role: "status", hidden: true });
+      const input = el(isText(f) && !axis.words ? "textarea" : "input", { class: "w-text", value: axis.text, spellcheck: "false", autocomplete: "off", "aria-label": `Values of ${f.label}`, oninput: () => { axis.text = input.value; axis.own = true; changed(); } });
+      if (input.matches("textarea")) input.rows = 3;
+      input.placeholder = axis.words ? "red, blue, green" : isText(f) ? "one text on each line" : f.whole ? "8, 12, 20 or 4:20:4" : "1, 2.5, 4 or 1:5:0.5";
+      const put = (text) => { axis.text = input.value = text; changed(); };
+      const body = [];
+      if (isText(f)) {
+        const text = String(doc.widget(f) ?? ""), known = wordsOf(text);
+        const mode = (words, label) => el("button", { type: "button", class: "w-tool", "aria-pressed": String(axis.words === words), onclick: () => { Object.assign(axis, { words, own: false, text: "", find: "" }); if (words) find(axis, known[0] || ""); else axis.text = text; build(); changed(); } }, label);
+        body.push(el("div", { class: "w-tool-group w-axis-mode", role: "group", "aria-label": "How it varies" }, mode(true, "Words"), mode(false, "Whole texts")));
+        if (axis.words) {
+          const word = el("input", { class: "w-text", value: axis.find, spellcheck: "false", "aria-label": "Words to replace", oninput: () => { find(axis, word.value); input.value = axis.text; press(); changed(); } });
+          const chips = el("div", { class: "w-chips", role: "group", "aria-label": "Words of the prompt" }, ...known.slice(0, 16).map((w) => el("button", { type: "button", class: "w-chip", "data-word": w, onclick: () => { find(axis, w); word.value = w; input.value = axis.text; press(); changed(); } }, w)));
+          const press = () => { for (const c of chips.children) c.setAttribute("aria-pressed", String(c.dataset.word === axis.find.trim().toLowerCase())); };
+          press();
+          body.push(known.length ? chips : null, el("label", { class: "w-axis-line" }, el("span", { class: "w-help" }, "Replace"), word), el("label", { class: "w-axis-line" }, el("span", { class: "w-help" }, "by"), input));
+        } else body.push(input);
+      } else if (["choice", "bool", "model"].includes(f.kind)) {
+        const all = f.kind === "bool" ? [["on", "On"], ["off", "Off"]] : f.kind === "model" ? weft.facts.models.map((m) => [m.ref, m.title || m.ref]) : f.choices.map((c) => [c, String(c).replaceAll("_", " ")]);
+        const on = new Set(axis.text.split(",").map((t) => t.trim()).filter((t) => all.some(([v]) => v === t)));
+        if (!on.size) for (const [value] of all.slice(0, 3)) on.add(value);
+        axis.text = [...on].map(quoted).join(", ");
+        body.push(el("div", { class: "w-chips", role: "group", "aria-label": `Values of ${f.label}` }, ...all.map(([value, label]) => {
+          const chip = el("button", { type: "button", class: "w-chip", "aria-pressed": String(on.has(value)), onclick: () => { on[on.has(value) ? "delete" : "add"](value); chip.setAttribute("aria-pressed", String(on.has(value))); axis.text = all.map(([v]) => v).filter((v) => on.has(v)).map(quoted).join(", "); changed(); } }, label);
+          return chip;
+        })));
+        tags.hidden = true;
+      } else body.push(input, el("div", { class: "w-chips" }, ...offers(f).map(([label, text]) => el("button", { type: "button", class: "w-chip", onclick: () => put(text) }, label))));
+      parts[place] = { tags, fault, input };
+      return el("section", { class: "w-axis", "aria-label": `${PLACES[place]}: ${f.label}` }, head, ...body.filter(Boolean), tags, fault);
+    }
+    function build() {
+      axes = axes.filter((a) => spec(a));
+      if (!axes.length && inputs().length) {
+        axes.push(fresh());
+        if (free().length) axes.push(fresh());
+      }
+      parts = [];
+      list.replaceChildren(...axes.map(card));
+      more.hidden = axes.length >= MOST || !free().length;
+    }
+    return {
+      box,
+      axes: () => axes.map(({ node, widget, words, find: word, text }) => ({ node, widget, text, find: words ? word.trim() || " " : "" })),
+      covers: (role) => axes.some((a) => spec(a)?.role === role),
+      kept: () => axes,
+      load(kept) { axes = Array.isArray(kept) ? kept.filter((a) => a && typeof a.text === "string" && typeof a.find === "string") : []; build(); },
+      /** What Python made of the values: a line for each axis. */
+      tell(lines) {
+        lines.forEach(({ labels, fault }, i) => {
+          const part = parts[i];
+          if (!part) return;
+          part.fault.hidden = !fault;
+          part.fault.textContent = fault;
+          part.input.closest(".w-axis")?.classList.toggle("w-wrong", Boolean(fault));
+          const plain = labels.join(", ") === part.input.value.trim() || labels.length < 2;
+          part.tags.replaceChildren(...(plain ? [] : [...labels.slice(0, 24).map((label) => el("span", { class: "w-tag" }, label)), labels.length > 24 ? el("span", { class: "w-help" }, `and ${labels.length - 24} more`) : ""]));
+        });
+      },
+      /** The document changed: inputs that are gone fall away, labels follow. */
+      look() { if (!list.contains(document.activeElement)) build(); },
+    };
+  };
+})();
