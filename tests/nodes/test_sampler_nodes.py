@@ -1,0 +1,209 @@
+"""Nodes of samplers and schedules: what stored graphs mean, whole runs, refusals, and found schedules."""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from studio.graph.call import results  # noqa: F401
+from studio.graph.context import Context
+from studio.graph.document import Edge, Graph, Node, loads
+from studio.graph.engine import Engine
+from studio.graph.registry import Registry
+from studio.models.codec import TensorCodec
+from studio.models.family import parts_of
+from studio.models.loading import ModelStore
+from studio.nodes.sample import choose_sampler, schedule
+from studio.nodes.samplers import churn_sampler, momentum_sampler, noisy_sampler, unipc_sampler
+from studio.nodes.schedules import schedule_from_list, shift_for_size
+from studio.nodes.step_search import found_schedule
+from studio.sampling.guidance.cfg import cfg
+from studio.sampling.loop import sample_latent
+from studio.sampling.samplers import SAMPLERS, sampler
+from studio.sampling.schedules import SCHEDULES, flow, flow_diffusers
+from studio.sampling.search.stored import KIND, key_of
+from studio.settings import ROOT
+from studio.values import Latent, Sampler
+
+MODULES = [f"studio.nodes.{m.name}" for m in pkgutil.iter_modules([str(ROOT / "studio" / "nodes")])]
+CONTEXT = Context()
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    made = Engine(Registry(MODULES), codecs=[TensorCodec()], models=ModelStore(device="cpu"))
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module", params=["tiny:sd3", "tiny:flux"])
+def parts(request: pytest.FixtureRequest) -> Iterator[Any]:
+    store = ModelStore(device="cpu")
+    yield parts_of(store.load(request.param))
+    store.close()
+
+
+def workflow(**settings: Any) -> Graph:
+    graph = loads((ROOT / "assets" / "workflows" / "text-to-image.json").read_text(encoding="utf-8"))
+    settings = {"model.model": "tiny:sd3", "canvas.width": 64, "canvas.height": 64, **settings}
+    for place, value in settings.items():
+        graph = graph.set(*place.split("."), value)
+    return graph
+
+
+def put(graph: Graph, id: str, kind: str, **widgets: Any) -> Graph:
+    """The graph with a node of another kind in a node's place, its exposed settings gone."""
+    nodes = tuple(Node(id, kind, widgets=widgets) if node.id == id else node for node in graph.nodes)
+    return replace(graph, nodes=nodes, exposed=tuple(e for e in graph.exposed if e.node != id))
+
+
+def choices(engine: Engine, kind: str, widget: str) -> tuple[str, ...]:
+    param = next(p for p in engine.registry.get(kind).params if p.name == widget)
+    return tuple(param.widget.options()["choices"])
+
+
+def test_stored_graphs_keep_their_meaning(engine: Engine) -> None:
+    assert choose_sampler() == sampler("euler")
+    assert schedule(ctx=CONTEXT).values == flow_diffusers(20, 3.0).values
+    assert choices(engine, "choose_sampler", "sampler")[:4] == ("euler", "heun", "midpoint", "midpoint_reuse")
+    assert choices(engine, "schedule", "spacing")[:3] == ("flow_diffusers", "flow", "flux")
+
+
+def test_the_menus_offer_what_there_is(engine: Engine) -> None:
+    offered = choices(engine, "choose_sampler", "sampler")
+    assert set(offered) <= set(SAMPLERS) and len(offered) >= 14
+    for name in offered:
+        assert choose_sampler(name) == sampler(name)
+    assert set(choices(engine, "schedule", "spacing")) == set(SCHEDULES)
+
+
+def test_nodes_with_settings_give_samplers_with_these_settings() -> None:
+    assert noisy_sampler("tcd", 0.4) == sampler("tcd", gamma=0.4)
+    assert noisy_sampler("dpmpp_2m_sde", 0.4) == sampler("dpmpp_2m_sde", eta=0.4)
+    assert momentum_sampler("hb", 3, 0.5) == sampler("hb", order=3, beta=0.5)
+    assert churn_sampler(5.0, 0.1, 0.9, 1.01) == sampler("edm", churn=5.0, low=0.1, high=0.9, spread=1.01)
+    assert unipc_sampler(3) == sampler("unipc", order=3)
+
+
+@pytest.mark.parametrize("name", sorted(SAMPLERS))
+def test_every_sampler_paints_and_a_picture_of_a_batch_is_the_picture_alone(parts: Any, name: str) -> None:
+    positive, _ = parts.family.encode_text(parts, "a red star")
+    negative, _ = parts.family.encode_text(parts, "")
+
+    def run(canvas: Latent, made: Sampler) -> torch.Tensor:
+        found = sample_latent(parts, positive, negative, canvas, flow(4, 3.0), made, cfg(2.0)).tensor
+        assert found is not None
+        return found
+
+    made = sampler("edm", churn=4.0) if name == "edm" else sampler(name)
+    batch = run(Latent(64, 64, 2, 5), made)
+    assert torch.isfinite(batch).all() and batch.std() > 0.01
+    assert torch.equal(batch, run(Latent(64, 64, 2, 5), made))
+    for k in range(2):
+        # another batch shape takes other kernels
+        assert (run(Latent(64, 64, 1, 5 + k), made) - batch[k : k + 1]).abs().max() < 5e-5
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        ("noisy_sampler", {"sampler": "dpmpp_2m_sde"}),
+        ("momentum_sampler", {}),
+        ("churn_sampler", {}),
+        ("unipc_sampler", {}),
+    ],
+)
+def test_samplers_made_for_nobody_in_particular_are_refused_where_one_is_needed(
+    engine: Engine, kind: str, settings: dict[str, Any]
+) -> None:
+    graph = put(workflow(), "sampler", kind, **settings)
+    assert [p for p in engine.check(graph) if p.level == "error"] == []
+    guidance = next(e.source[0] for e in graph.edges if e.target[1] == "guidance")
+    problems = [p for p in engine.check(put(graph, guidance, "cfg_plus_plus")) if p.level == "error"]
+    assert [p.socket for p in problems] == ["sampler"] and "needs the sampler euler" in problems[0].message
+
+
+@pytest.mark.parametrize(
+    ("levels", "words"),
+    [
+        ("", "empty"),
+        ("1, 0.5, 0.6, 0", "not below"),
+        ("1, nan, 0", "nan"),
+        ("1, 0.5", "must be 0"),
+        ("1, x, 0", "not a number"),
+    ],
+)
+def test_a_list_that_cannot_be_is_refused_at_its_node_before_the_run(
+    engine: Engine, levels: str, words: str
+) -> None:
+    graph = put(workflow(), "schedule", "schedule_from_list", levels=levels)
+    problems = [p for p in engine.check(graph) if p.level == "error"]
+    assert [(p.node, p.socket) for p in problems] == [("schedule", "levels")]
+    assert words in problems[0].message
+
+
+def test_a_list_equal_to_the_plain_schedule_gives_the_same_picture(engine: Engine) -> None:
+    plain = workflow(**{"schedule.steps": 3})
+    written = ", ".join(repr(v) for v in flow_diffusers(3, 3.0).values)
+    listed = put(plain, "schedule", "schedule_from_list", levels=written)
+    pictures = [engine.run(graph).outputs["save"]["image"] for graph in (plain, listed)]
+    assert pictures[0] == pictures[1]
+    assert schedule_from_list("1, 0.5, 0", ctx=CONTEXT).values == (1.0, 0.5, 0.0)
+
+
+def test_the_churn_range_must_be_one(engine: Engine) -> None:
+    graph = put(workflow(), "sampler", "churn_sampler", low=0.9, high=0.1)
+    assert [(p.node, p.socket) for p in engine.check(graph) if p.level == "error"] == [("sampler", "low")]
+
+
+def test_the_shift_for_a_size_feeds_a_schedule(engine: Engine) -> None:
+    assert shift_for_size(Latent(512, 512), 3.0, 256) == pytest.approx(6.0)
+    assert shift_for_size(Latent(2048, 2048), 20.0, 64) == 20.0
+    graph = workflow(**{"schedule.steps": 2})
+    graph = replace(
+        graph,
+        nodes=(*graph.nodes, Node("shift", "shift_for_size", widgets={"native": 64, "shift": 2.0})),
+        edges=(
+            *graph.edges,
+            Edge(("canvas", "latent"), ("shift", "latent")),
+            Edge(("shift", "float"), ("schedule", "shift")),
+        ),
+    )
+    assert engine.run(graph).status == "finished"
+
+
+def test_a_found_schedule_is_taken_and_a_missing_one_said() -> None:
+    guidance, canvas, kept = cfg(3.0), Latent(64, 64), {}
+    store = ModelStore(device="cpu", calibrations=lambda *place: kept.get(place))
+    model = store.load("tiny:sd3")
+    warned: list[str] = []
+
+    class Listening(Context):
+        def warn(self, text: str) -> None:
+            warned.append(text)
+
+    ctx = Listening(models=store)
+    plain = found_schedule(model, canvas, guidance, 2, ctx=ctx)
+    assert plain.values == flow_diffusers(2, 3.0).values
+    assert len(warned) == 1 and "eval schedule --steps 2" in warned[0]
+    kept[model.digest, KIND, key_of(2, 64, 64, guidance)] = {"sigmas": [1.0, 0.4, 0.0]}
+    assert found_schedule(model, canvas, guidance, 2, ctx=ctx).values == (1.0, 0.4, 0.0)
+    assert found_schedule(model, canvas, guidance, 2, 0.5, ctx=ctx).values == (0.4, 0.0)
+    assert len(warned) == 1
+    found_schedule(model, Latent(128, 64), guidance, 2, ctx=ctx)
+    assert len(warned) == 2
+    store.close()
+
+
+def test_a_search_in_a_graph_gives_a_schedule_that_the_run_takes(engine: Engine) -> None:
+    graph = put(workflow(), "schedule", "search_schedule", steps=2, fine=4)
+    fed = {e.target[1]: e.source for e in graph.edges if e.target[0] in ("sample", "paint")}
+    taken = ("model", "positive", "negative", "latent", "guidance")
+    graph = replace(graph, edges=(*graph.edges, *(Edge(fed[name], ("schedule", name)) for name in taken)))
+    report = engine.run(graph)
+    assert report.status == "finished", report
