@@ -120,7 +120,11 @@ def choose_sampler(
 
 def sampler_name(view: View) -> str:
     """The name of the sampler that a node gives; empty where only the run can tell."""
-    return str(view.widgets.get("sampler", "edm" if view.kind == "churn_sampler" else ""))
+    return str(view.widgets.get("sampler", GIVES.get(view.kind, "")))
+
+
+# What nodes give that have no choice of samplers.
+GIVES = {"churn_sampler": "edm", "unipc_sampler": "unipc"}
 
 
 def review_sample(view: View) -> Iterator[Refusal]:

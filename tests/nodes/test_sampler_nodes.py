@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import torch
 
-from studio.graph.call import results  # noqa: F401
 from studio.graph.context import Context
 from studio.graph.document import Edge, Graph, Node, loads
 from studio.graph.engine import Engine
@@ -118,7 +117,7 @@ def test_every_sampler_paints_and_a_picture_of_a_batch_is_the_picture_alone(part
         ("unipc_sampler", {}),
     ],
 )
-def test_samplers_made_for_nobody_in_particular_are_refused_where_one_is_needed(
+def test_guidance_made_for_euler_is_refused_with_every_other_sampler(
     engine: Engine, kind: str, settings: dict[str, Any]
 ) -> None:
     graph = put(workflow(), "sampler", kind, **settings)
