@@ -9,9 +9,14 @@ from studio.errors import StudioError
 
 @dataclass(frozen=True)
 class Interval:
-    """One full step in `every` (TaylorSeer arXiv 2503.06923, PAB); 1 = none is skipped."""
+    """One full step in `every` (TaylorSeer arXiv 2503.06923, PAB); 1 = none is skipped.
+
+    `growth` 0..1: from the t-th step on one in `growth` * t where that is more: what happens early decides
+    the picture, and features move ever less.
+    """
 
     every: int = 3
+    growth: float = 0.0
 
     def __post_init__(self) -> None:
         if self.every < 1:
@@ -20,6 +25,14 @@ class Interval:
                 hint="Take 1 (no cache) or more.",
                 socket="every",
             )
+        if not 0 <= self.growth <= 1:
+            raise StudioError(
+                f"A growth of {self.growth} is not possible.", hint="Possible: 0 to 1.", socket="growth"
+            )
+
+    def distance(self, full: int) -> int:
+        """How far the next full step is from the one of this index."""
+        return max(self.every, round(self.growth * (full + 1))) if self.every > 1 else 1
 
 
 @dataclass(frozen=True)

@@ -227,7 +227,7 @@ class Session:
         if limits.most and state.skips >= limits.most:
             return False
         if isinstance(gate, Interval):
-            return step.index - state.step.index < gate.every
+            return step.index - state.step.index < gate.distance(state.step.index)
         if isinstance(gate, FixedSteps):
             return gate.full is not None and step.index not in gate.full
         expected = state.probe.forecast(part.at(step)) if gate.forecast else state.probe.last

@@ -52,10 +52,17 @@ def confident_taylor(
 
 
 def taylor(
-    every: int = 3, *, order: int = 1, form: str = "newton", axis: str = "step", limits: Limits | None = None
+    every: int = 3,
+    *,
+    growth: float = 0.0,
+    order: int = 1,
+    form: str = "newton",
+    axis: str = "step",
+    limits: Limits | None = None,
 ) -> StepCache:
-    """TaylorSeer (arXiv 2503.06923) on one residual in place of every module's: one full step in `every`."""
-    part = Part(Interval(every), 0, -1, order, form, axis, limits or Limits(warm=3))
+    """TaylorSeer (arXiv 2503.06923) on one residual in place of every module's: one full step in `every`,
+    with `growth` ever fewer."""
+    part = Part(Interval(every, growth), 0, -1, order, form, axis, limits or Limits(warm=3))
     return StepCache("taylor", (part,))
 
 

@@ -121,24 +121,21 @@ def modes_of(runs: Runs, steps: int, ref: str) -> list[Mode]:
     """Every mode at a number of steps, the libraries last."""
     recorder = Recorder()
     runs.make(CALIBRATION, SEED + 10_000, [recorder.attachment])
-    fewer, more = (11, 13) if steps < 40 else (13, 16)
-    if steps < 8:
-        fewer, more = max(steps // 2, 1), steps - 1
+    full = max(min(12 if steps < 40 else 15, steps - 1), 1)
+    warm = Limits(warm=min(6, full))
     ours = {
         "off (warm = all steps)": taylor(2, limits=Limits(warm=steps)),
         "first block 0.08": first_block(0.08),
         "confidence 0.1, order 1": confident_taylor(0.1),
-        "confidence 0.15, order 1": confident_taylor(0.15),
-        "taylor 2, order 0": taylor(2, order=0),
         "taylor 2, order 1": taylor(2),
         "taylor 3, order 0": taylor(3, order=0),
         "taylor 3, order 1": taylor(3),
         "taylor 3, order 2": taylor(3, order=2),
         "taylor 4, order 1": taylor(4),
-        "taylor 5, order 1": taylor(5),
         "delta 2": delta_dit(2),
-        f"searched steps, {more}": fixed_steps(searched(recorder.features, more)),
-        f"searched steps, {fewer}": fixed_steps(searched(recorder.features, fewer)),
+        "taylor 2, growth 0.2, warm 6": taylor(2, growth=0.2, limits=warm),
+        "taylor 2, growth 0.3, warm 6": taylor(2, growth=0.3, limits=warm),
+        f"searched steps, {full} full": fixed_steps(searched(recorder.features, full, warm=warm.warm)),
     }
     found = [Mode(name, [attachment(cache)]) for name, cache in ours.items()]
     return found + [Mode(own.name, [own.attachment], _own_parts(ref)) for own in libraries(steps)]

@@ -40,6 +40,9 @@ class Recorder:
             yield
 
 
-def searched(features: list[torch.Tensor], full: int, *, order: int = 1) -> tuple[int, ...]:
-    """The steps to run in full."""
-    return best_steps(distances(features, order=order), full)
+def searched(features: list[torch.Tensor], full: int, *, warm: int = 1, order: int = 1) -> tuple[int, ...]:
+    """The steps to run in full, the `warm` first ones among them: what features tell of early steps says
+    little of what they do to the picture."""
+    first = max(min(warm, full) - 1, 0)
+    found = best_steps(distances(features[first:], order=order), full - first)
+    return (*range(first), *(index + first for index in found))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from inspect import signature
 from typing import Annotated
 
 from studio.api import Attachment, Choice, Number, Refusal, Slider, StudioError, Text, View, node
@@ -34,10 +35,11 @@ def review_step_cache(view: View) -> Iterator[Refusal]:
 def step_cache(
     mode: Annotated[str, Choice(*MODES)] = "taylor",
     every: Annotated[int, Slider(1, 10, 1)] = 2,
+    growth: Annotated[float, Slider(0, 1, 0.01)] = 0.2,
     tolerance: Annotated[float, Slider(0, 1, 0.01)] = 0.1,
     order: Annotated[int, Slider(0, 2, 1)] = 1,
     predictor: Annotated[str, Choice(*FORMS)] = "newton",
-    warm: Annotated[int, Number(0, 200)] = 3,
+    warm: Annotated[int, Number(0, 200)] = 6,
     last: Annotated[int, Number(0, 200)] = 0,
     most: Annotated[int, Number(0, 200)] = 0,
     full_steps: Annotated[str, Text()] = "",
@@ -49,6 +51,8 @@ def step_cache(
     changes (FirstBlockCache); confidence = skip while its change was foreseen; delta = half of the blocks
     (Delta-DiT, also for runs of few steps); fixed steps = those written below
     every: taylor and delta: one full step in this many; 1 = no cache
+    growth: taylor: this share of the steps done may lie between two full ones, so that late steps, which
+    change little, are skipped more; 0 = always the same distance
     tolerance: first block and confidence: how much may have changed; 0 = no cache
     order: how what is missing is guessed: 0 = as it was, 1 = along a line, 2 = along a curve
     predictor: newton is exact at any distance, taylor as published
@@ -57,12 +61,15 @@ def step_cache(
     most: skipped steps in a row; 0 = any number
     full_steps: fixed steps: the full ones, such as 1-4, 7, 10; all others are skipped; empty = no cache
     """
-    return presets.attachment(made(mode, every, tolerance, order, predictor, warm, last, most, full_steps))
+    return presets.attachment(
+        made(mode, every, growth, tolerance, order, predictor, warm, last, most, full_steps)
+    )
 
 
 def made(
     mode: str,
     every: int,
+    growth: float,
     tolerance: float,
     order: int,
     predictor: str,
@@ -81,7 +88,7 @@ def made(
         return presets.delta_dit(every, limits=limits)
     if mode == "fixed steps":
         return presets.fixed_steps(_steps(full_steps), order=order, form=predictor)
-    return presets.taylor(every, order=order, form=predictor, limits=limits)
+    return presets.taylor(every, growth=growth, order=order, form=predictor, limits=limits)
 
 
 def review_caches(view: View, model: Outline | None, steps: Sequence[Step]) -> Iterator[Refusal]:
@@ -163,8 +170,7 @@ def _guidances(view: View) -> Iterator[View]:
 
 def _cache_of(view: View) -> StepCache | None:
     """The cache that a node's settings make; None where an edge feeds one of them."""
-    names = ("mode", "every", "tolerance", "order", "predictor", "warm", "last", "most", "full_steps")
-    given = [view.widgets.get(name) for name in names]
+    given = [view.widgets.get(name) for name in signature(made).parameters]
     return None if None in given else made(*given)
 
 

@@ -38,7 +38,7 @@ PRESETS = {
 NEUTRAL = {
     "tolerance 0": first_block(0),
     "foreseen 0": confident_taylor(0),
-    "interval 1": taylor(1),
+    "interval 1": taylor(1, growth=0.5),
     "delta 1": delta_dit(1),
     "all steps": fixed_steps(None),
 }
@@ -239,6 +239,7 @@ def test_limits() -> None:
 
     assert told(Interval(8), Limits(warm=3)) == "FFFsssss"
     assert told(Interval(3), Limits(warm=3)) == "FFFssFss"
+    assert told(Interval(2, 0.7), Limits(warm=1)) == "FsFsFsss"
     assert told(Interval(8), Limits(warm=1, last=2)) == "FsssssFF"
     assert told(Interval(8), Limits(warm=1, most=2)) == "FssFssFs"
     assert told(FixedSteps((0, 5)), Limits(warm=0)) == "FssssFss"
@@ -269,6 +270,7 @@ def test_bad_settings_are_refused() -> None:
             make()
 
     refused(lambda: taylor(0), "One full step in 0")
+    refused(lambda: taylor(2, growth=1.5), "growth of 1.5")
     refused(lambda: taylor(2, order=3), "order of 3")
     refused(lambda: taylor(2, form="newtn"), "no predictor 'newtn'")
     refused(lambda: first_block(-1), "tolerance of -1")
