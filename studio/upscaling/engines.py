@@ -136,7 +136,7 @@ def network_upscaler(
         overlap=2 * known + 8 if known else 32,
         reach=known,
         multiple=int(like.fold),
-        least=max(4, 2 * int(like.fold)),
+        least=max(4, 2 * int(like.fold), int(getattr(like, "least", 1))),
         params=(("sha256", digest),),
     )
 

@@ -28,13 +28,15 @@ NAMES = ("InterpolationMode", "rotate", "normalize")
 
 
 class Other(nn.Module):
-    """A network of spandrel's with the attributes of ours; nobody knows how far it looks (`reach` 0)."""
+    """A network of spandrel's with the attributes of ours; nobody knows how far it looks, so `reach` is more
+    than any tile."""
 
     def __init__(self, found: Any) -> None:
         super().__init__()
         self.found = found.model
         self.scale = int(found.scale)
         self.fold = int(found.size_requirements.multiple_of or 1)
+        self.least = int(found.size_requirements.minimum or 1)
         self.reach = 10_000
 
     def forward(self, pictures: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Runs by tiles: one tile is the plain run, the network only ever sees tiles, noise is shared, regions come along."""
+"""Runs by tiles: one tile is the plain run, the network sees tiles alone, noise is shared, regions are cut."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def prompts(tiny_parts):
 def run(tiny_parts, prompts):
     def sampled(*wraps, size=(128, 96), batch=1, name="euler", scale=2.0, latent=None, sigmas=None, **more):
         return sample_latent(
-            tiny_parts, *prompts, latent or Latent(*size, batch, 2), sigmas or flow(STEPS, 3.0), sampler(name),
-            cfg(scale), wraps=wraps, **more,
+            tiny_parts, *prompts, latent or Latent(*size, batch, 2), sigmas or flow(STEPS, 3.0),
+            sampler(name), cfg(scale), wraps=wraps, **more,
         ).tensor  # fmt: skip
 
     return sampled
@@ -128,8 +128,8 @@ def test_the_model_is_as_before(tiny_parts, run):
 
 @pytest.mark.parametrize(
     ("size", "side", "said"),
-    [((128, 96), 20, "Tiles of 20 pixels"), ((128, 96), 8, "Tiles of 8 pixels"), ((128, 100), 64, "height of 100"),
-     ((8, 64), 64, "width of 8")],
+    [((128, 96), 20, "Tiles of 20 pixels"), ((128, 96), 8, "Tiles of 8 pixels"),
+     ((128, 100), 64, "height of 100"), ((8, 64), 64, "width of 8")],
 )  # fmt: skip
 def test_sizes_that_cannot_be_are_refused_with_the_nearest(tiny_parts, size, side, said):
     step = tiny_parts.family.size_step(tiny_parts)

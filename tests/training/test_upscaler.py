@@ -1,4 +1,4 @@
-"""The upscaler's recipe: pairs of drawn scenes, measures that are right, resuming, and a file that can be read."""
+"""The upscaler's recipe: pairs of drawn scenes, right measures, resuming, and a file that can be read."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_a_pair_is_one_scene_at_two_sizes_and_never_held_out(vae: torch.nn.Modul
 def test_crops_of_input_and_answer_show_the_same_place(pairs: recipe.Pairs) -> None:
     inputs, answers = pairs.batch(24, np.random.default_rng(0))
     assert inputs.shape == (24, 3, 48, 48) and answers.shape == (24, 3, 96, 96)
-    assert 0 <= float(inputs.min()) and float(inputs.max()) <= 1
+    assert float(inputs.min()) >= 0 and float(inputs.max()) <= 1
     small = torch.nn.functional.avg_pool2d(answers, 2)
     error = (small - inputs).abs().mean((1, 2, 3))
     # half of the crops went through an untrained autoencoder; of the others every one lies in place
@@ -76,8 +76,9 @@ def test_measures_are_known_values() -> None:
     assert recipe.ssim(noise, noise[::-1]) < 0.2
 
 
-def test_training_goes_on_where_it_stopped_and_gets_better(vae: torch.nn.Module, tmp_path: Path,
-                                                           monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+def test_training_goes_on_where_it_stopped_and_gets_better(
+    vae: torch.nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(recipe, "FIRST", 3)
     monkeypatch.setattr(recipe, "SIZE", SIZE)
     small = recipe.Pairs.__init__
