@@ -3,8 +3,8 @@
 A picture mu is sought whose measurement A mu is y and that the model finds likely. For every noise level,
 from high to low, mu is noised, the model gives its clean estimate D, and Adam follows
 A'(A mu - y) + weight (mu - D): with the published weight of the noise levels, sigma / (1 - sigma), the
-regulariser's gradient is exactly that pull to D. Here A acts on the latent: known points (filling in), or means
-over blocks (super-resolution).
+regulariser's gradient is exactly that pull to D. Here A acts on the latent: known points (filling in), or
+means over blocks (super-resolution).
 """
 
 from __future__ import annotations
