@@ -63,7 +63,7 @@
       const head = el("div", { class: "w-axis-head" }, el("span", { class: "w-axis-place" }, PLACES[place]), chosen,
         place ? tool("up", `Change places with “${spec(axes[place - 1])?.label || ""}”`, () => { axes.splice(place - 1, 2, axes[place], axes[place - 1]); build(); changed(); list.children[place - 1].querySelector("select").focus(); }) : null,
         axes.length > 1 ? tool("close", `Do not vary ${f.label}`, () => { axes.splice(place, 1); build(); changed(); (list.children[Math.max(0, place - 1)] || more).querySelector?.("select")?.focus(); }) : null);
-      const tags = el("div", { class: "w-tags", "aria-label": "Values" }), fault = el("p", { class: "w-fault", role: "status", hidden: true });
+      const tags = el("div", { class: "w-tags", role: "group", "aria-label": "Values", translate: "no" }), fault = el("p", { class: "w-fault", role: "status", hidden: true });
       const input = el(isText(f) && !axis.words ? "textarea" : "input", { class: "w-text", value: axis.text, spellcheck: "false", autocomplete: "off", "aria-label": `Values of ${f.label}`, oninput: () => { axis.text = input.value; axis.own = true; changed(); } });
       if (input.matches("textarea")) input.rows = 3;
       input.placeholder = axis.words ? "red, blue, green" : isText(f) ? "one text on each line" : f.whole ? "8, 12, 20 or 4:20:4" : "1, 2.5, 4 or 1:5:0.5";
@@ -75,7 +75,7 @@
         body.push(el("div", { class: "w-tool-group w-axis-mode", role: "group", "aria-label": "How it varies" }, mode(true, "Words"), mode(false, "Whole texts")));
         if (axis.words) {
           const word = el("input", { class: "w-text", value: axis.find, spellcheck: "false", "aria-label": "Words to replace", oninput: () => { find(axis, word.value); input.value = axis.text; press(); changed(); } });
-          const chips = el("div", { class: "w-chips", role: "group", "aria-label": "Words of the prompt" }, ...known.slice(0, 16).map((w) => el("button", { type: "button", class: "w-chip", "data-word": w, onclick: () => { find(axis, w); word.value = w; input.value = axis.text; press(); changed(); } }, w)));
+          const chips = el("div", { class: "w-chips", role: "group", "aria-label": "Words of the prompt" }, ...known.slice(0, 16).map((w) => el("button", { type: "button", class: "w-chip", translate: "no", "data-word": w, onclick: () => { find(axis, w); word.value = w; input.value = axis.text; press(); changed(); } }, w)));
           const press = () => { for (const c of chips.children) c.setAttribute("aria-pressed", String(c.dataset.word === axis.find.trim().toLowerCase())); };
           press();
           body.push(known.length ? chips : null, el("label", { class: "w-axis-line" }, el("span", { class: "w-help" }, "Replace"), word), el("label", { class: "w-axis-line" }, el("span", { class: "w-help" }, "by"), input));
@@ -86,11 +86,11 @@
         if (!on.size) for (const [value] of all.slice(0, 3)) on.add(value);
         axis.text = [...on].map(quoted).join(", ");
         body.push(el("div", { class: "w-chips", role: "group", "aria-label": `Values of ${f.label}` }, ...all.map(([value, label]) => {
-          const chip = el("button", { type: "button", class: "w-chip", "aria-pressed": String(on.has(value)), onclick: () => { on[on.has(value) ? "delete" : "add"](value); chip.setAttribute("aria-pressed", String(on.has(value))); axis.text = all.map(([v]) => v).filter((v) => on.has(v)).map(quoted).join(", "); changed(); } }, label);
+          const chip = el("button", { type: "button", class: "w-chip", "aria-pressed": String(on.has(value)), translate: f.kind === "bool" ? null : "no", onclick: () => { on[on.has(value) ? "delete" : "add"](value); chip.setAttribute("aria-pressed", String(on.has(value))); axis.text = all.map(([v]) => v).filter((v) => on.has(v)).map(quoted).join(", "); changed(); } }, label);
           return chip;
         })));
         tags.hidden = true;
-      } else body.push(input, el("div", { class: "w-chips" }, ...offers(f).map(([label, text]) => el("button", { type: "button", class: "w-chip", onclick: () => put(text) }, label))));
+      } else body.push(input, el("div", { class: "w-chips" }, ...offers(f).map(([label, text]) => el("button", { type: "button", class: "w-chip", translate: label === text ? "no" : null, onclick: () => put(text) }, label))));
       parts[place] = { tags, fault, input };
       return el("section", { class: "w-axis", "aria-label": `${PLACES[place]}: ${f.label}` }, head, ...body.filter(Boolean), tags, fault);
     }

@@ -7,14 +7,14 @@
   weft.compareTab = (root, { props, trigger, watch }) => {
     let asked = 0, told = null, wait = 0, sweeping = false, live = null, saving = 0, waiting = 0, again = false;
     const view = weft.compareView();
-    const save = el("button", { type: "button", class: "w-btn", id: "weft-sheet", disabled: true, onclick: () => sheet() }, icon("save"), "One picture");
+    const save = el("button", { type: "button", class: "w-btn", id: "weft-sheet", disabled: true, title: "The whole table as one labelled PNG", "aria-label": "One picture", onclick: () => sheet() }, icon("save"), el("span", { class: "w-tool-short" }, "One picture"));
     view.tools.append(save);
     const list = weft.axisList(() => changed());
     const count = el("p", { class: "w-sum", id: "weft-sum" }), takes = el("p", { class: "w-help", id: "weft-takes", role: "status" });
     const said = el("p", { class: "w-unknown", role: "status", hidden: true });
     const seed = el("p", { class: "w-help w-same-seed" });
     const go = el("button", { type: "button", class: "w-go", id: "weft-sweep", onclick: () => (run.live ? weft.stop() : act()) });
-    const base = el("div", { class: "w-field" }, el("div", { class: "w-label" }, el("span", {}, "All else as in Create"), el("button", { type: "button", class: "w-link", onclick: () => weft.openTab("Create") }, "Change it")), el("p", { class: "w-base", id: "weft-base" }));
+    const base = el("div", { class: "w-field" }, el("div", { class: "w-label" }, el("span", {}, "All else as in Create"), el("button", { type: "button", class: "w-link", onclick: () => weft.openTab("Create") }, "Change it")), el("p", { class: "w-base", id: "weft-base", translate: "no" }));
     const form = el("section", { class: "w-form", "aria-label": "What varies" }, el("h2", { class: "w-form-title" }, "What varies"), list.box, base, seed, el("div", { class: "w-run" }, el("div", {}, count, takes), said, go));
     root.append(el("div", { class: "weft w-create w-regions-tab w-compare-tab" }, el("section", { class: "w-stage", "aria-label": "Comparison" }, view.tools, view.mat, view.below), form));
 
@@ -60,6 +60,7 @@
       live = null;
       run.begin();
       trigger("sweep", payload());
+      if (matchMedia("(max-width: 900px)").matches) view.tools.scrollIntoView({ block: "start", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
       paint();
     }
     function sheet() {

@@ -23,13 +23,14 @@
 
     const tables = el("div", { class: "w-tables", id: "weft-table" });
     const pair = weft.beforeAfter();
+    for (const word of pair.box.querySelectorAll(".w-ba-word")) word.setAttribute("translate", "no");
     pair.box.querySelector("input").setAttribute("aria-label", "How much of picture A is shown");
     const canvas = el("canvas", { class: "w-differ", role: "img" });
     const empty = el("div", { class: "w-empty" }, el("h2", {}, "What would change it?"), el("p", {}, "Choose what varies: every combination becomes a picture, side by side."));
     const mat = el("div", { class: "w-mat w-table-mat" }, tables);
     const ratio = () => { const p = byKey.get(a)?.picture; return p ? p.width / p.height : 1; };
     const fitPair = weft.fitInto(mat, pair.box, ratio), fitCanvas = weft.fitInto(mat, canvas, ratio);
-    const choose = (name) => el("select", { class: "w-text", "aria-label": `Picture ${name}`, onchange: (event) => { if (name === "A") pick(event.target.value, b); else pick(a, event.target.value); }  });
+    const choose = (name) => el("select", { class: "w-text", translate: "no", "aria-label": `Picture ${name}`, onchange: (event) => { if (name === "A") pick(event.target.value, b); else pick(a, event.target.value); }  });
     const selectA = choose("A"), selectB = choose("B");
     const swap = el("button", { type: "button", class: "w-square", "aria-label": "Exchange A and B", title: "Exchange A and B", onclick: () => pick(b, a) }, icon("reuse"));
     const pickers = el("div", { class: "w-pickers" }, el("label", {}, el("b", { class: "w-ab" }, "A"), selectA), swap, el("label", {}, el("b", { class: "w-ab" }, "B"), selectB));
@@ -42,7 +43,7 @@
       const [across, down = { title: "", labels: [""] }, deep = { title: "", labels: [""] }] = table.axes;
       const two = table.axes.length > 1;
       buttons.clear();
-      tables.replaceChildren(...deep.labels.map((sheet, z) => el("table", { class: "w-table" },
+      tables.replaceChildren(...deep.labels.map((sheet, z) => el("table", { class: "w-table", translate: "no" },
         el("caption", { class: table.axes.length > 2 ? "" : "w-sr" }, table.axes.length > 2 ? `${deep.title}: ${sheet}` : "The pictures by what varies"),
         el("thead", {}, el("tr", {}, two ? el("th", { class: "w-axis-down", scope: "col" }, el("span", {}, down.title)) : null, el("th", { class: "w-axis-across", scope: "colgroup", colspan: across.labels.length }, across.title)),
           el("tr", {}, two ? el("td", { class: "w-corner" }) : null, ...across.labels.map((label) => el("th", { scope: "col", title: label }, el("span", {}, label))))),
@@ -95,7 +96,7 @@
       const room = mat.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight) - (table.axes.length > 1 ? (tables.querySelector("tbody th")?.offsetWidth || 90) : 0) - 10 * columns;
       if (room <= 0) return;
       const rows = table.axes[1]?.labels.length || 1, first = table.cells.find((c) => c.picture)?.picture, ratio = first ? first.width / first.height : 1;
-      const high = matchMedia("(max-width: 900px)").matches ? Infinity : ((innerHeight - mat.getBoundingClientRect().top - scrollY - 190) / rows - 10) * ratio;
+      const high = matchMedia("(max-width: 900px)").matches ? Infinity : ((mat.clientHeight - 86 - 24 * (table.axes.length > 2)) / rows - 10) * ratio;
       const cell = own || Math.max(88, Math.min(256, Math.floor(room / columns), Math.max(132, Math.floor(high))));
       if (!own) size.value = cell;
       tables.style.setProperty("--cell", `${cell}px`);
@@ -109,7 +110,7 @@
       const place = at.split(",").map(Number), button = (label, act, extra = {}) => el("button", { type: "button", class: "w-btn", ...extra, onclick: () => { box.close(); act(); } }, label);
       const rows = [...table.axes.map((axis, i) => [axis.title, axis.labels[place[i]]]), ["Seed", table.axes.some((axis) => axis.title === "Seed") ? null : p.seed], ["Size", `${p.width} × ${p.height}`], ["Time", p.seconds ? `${p.seconds.toFixed(1)} s` : ""]].filter(([, value]) => value !== "" && value !== null && value !== undefined);
       const box = dialog(cell.name, el("div", { class: "w-detail" }, el("img", { src: p.url, alt: weft.named(p), width: p.width, height: p.height }),
-        el("div", { class: "w-cell-side" }, p.prompt ? el("p", { class: "w-cell-prompt" }, p.prompt) : null, el("dl", {}, ...rows.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, String(value))])),
+        el("div", { class: "w-cell-side" }, p.prompt ? el("p", { class: "w-cell-prompt", translate: "no" }, p.prompt) : null, el("dl", { translate: "no" }, ...rows.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, String(value))])),
           el("div", { class: "w-actions" }, button("Open in Create", () => { weft.openTab("Create"); weft.reuse(p, "all"); }, { "data-to": "create" }), button("Show in Graph", () => { weft.reuse(p, "all"); weft.openTab("Graph"); }, { "data-to": "graph" }),
             button("Compare as A", () => pick(at, b === at ? a : b)), button("Compare as B", () => { view = "pair"; pick(a === at ? b : a, at); }), ...weft.saveLinks(p)))));
       box.classList.add("w-large");
