@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, NamedTuple
 
-from studio.api import Conditioning, Context, Guidance, Latent, Model, Sigmas, Slider, StudioError, node
+from studio.api import Conditioning, Context, Guidance, Latent, Model, Sigmas, Slider, node
 from studio.models.family import parts_of
 from studio.sampling import schedules
 from studio.sampling.search import stored
@@ -35,16 +35,12 @@ def search_schedule(
     """Finds where a few steps of the sampler euler count most, and keeps them only if they beat the plain
     schedule on the canvas it searched on.
 
-    latent: an empty canvas; the more pictures in its batch, the surer the result
+    latent: the canvas to search on, from pure noise; the more pictures in its batch, the surer the result
     steps: how many steps the schedule will have
     fine: steps of the slow run that it is compared with; they cost most of the time
     shift: of the plain schedule
     strength: as in Schedule; how much of what was found is used
     """
-    if latent.tensor is not None:
-        raise StudioError(
-            "A schedule is searched from pure noise.", hint="Connect Empty canvas.", socket="latent"
-        )
     ctx.policy.check_steps(fine, socket="fine")
     levels, plain = schedules.flow_diffusers(fine, shift), schedules.flow_diffusers(steps, shift)
     total, done = calls_of(levels, plain, 1), 0
@@ -54,7 +50,8 @@ def search_schedule(
         done += 1
         ctx.step(min(done, total), total)
 
-    case = Case(positive, negative, latent)
+    canvas = Latent(latent.width, latent.height, latent.batch, latent.seed)
+    case = Case(positive, negative, canvas)
     found = find_schedule(parts_of(model), [case], guidance, levels, plain, on_step=tick)
     report = _said(found)
     ctx.note("schedule", {"sigmas": list(found.sigmas.values), "report": report})
