@@ -76,12 +76,20 @@ class Comparison:
         ]
         if self.max_difference:
             lines[0] += f" Largest difference {self.max_difference} of 255, PSNR {self.psnr:.1f} dB."
-        lines += [
-            f"  changed: {c.what}: {c.before or 'nothing'} -> {c.now or 'nothing'}" for c in self.changes
-        ]
+        code = [c for c in self.changes if c.what.endswith(": code")]
+        rest = [c for c in self.changes if c not in code]
+        if code:
+            nodes = "1 node" if len(code) == 1 else f"{len(code)} nodes"
+            lines.append(f"  changed: the code of {nodes}; --json tells which")
+        lines += [f"  changed: {c.what}: {_short(c.before)} -> {_short(c.now)}" for c in rest]
         if self.verdict != "equal" and not self.changes:
             lines.append("  No recorded ingredient changed.")
         return "\n".join(lines)
+
+
+def _short(value: str) -> str:
+    """A value for a line of text: the beginning of a digest."""
+    return f"{value[:12]}…" if len(value) > 40 and value.isalnum() else value or "nothing"
 
 
 def compare_runs(

@@ -62,9 +62,9 @@ class Studio:
         self.db = open_home(settings.home, serve=serve)
         try:
             self._wire()
-            self.notices: tuple[str, ...] = self.db.notices
+            swept = self.history.sweep().words if serve or self.db.rebuilt else ()
+            self.notices: tuple[str, ...] = (*self.db.notices, *swept)
             if serve:
-                self.notices += tuple(self.history.sweep().words)
                 self.jobs.recover()
                 self._runner.start()
         except BaseException:

@@ -193,7 +193,7 @@ def run_document(
     else:
         _tell(result)
     fault = result["error"] or {"message": ""}
-    for warning in (*studio.notices, *result["warnings"]):
+    for warning in result["warnings"]:
         if not fault["message"] or fault["message"] not in warning:  # the error says it anyway
             shared.say(f"Note: {warning}")
     if result["error"]:
@@ -243,7 +243,10 @@ def write_picture(output: Any, target: Path) -> None:
         data = encode(image, kind)
     if target.is_file() and target.read_bytes() == data:
         return
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".weft-", suffix=".part")
+    try:
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".weft-", suffix=".part")
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(target)) from error  # a name that the person knows
     try:
         with os.fdopen(handle, "wb") as out:
             out.write(data)

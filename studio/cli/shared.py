@@ -81,6 +81,8 @@ def open_studio(args: argparse.Namespace) -> Iterator[Studio]:
     from studio.studio import Studio
 
     studio = Studio(settings_of(args), Policy.local())
+    for notice in studio.notices:
+        say(f"Note: {notice}")
     try:
         yield studio
     finally:

@@ -21,16 +21,18 @@ _FULL, _READ_ONLY, _BUSY, _LOCKED, _CORRUPT, _NOT_A_DB, _CANNOT_OPEN, _IO = 13, 
 class Db:
     """The open database of one home. Made by `open_home`; safe to use from every thread of the process.
 
-    `read_only` homes are browsed from a copy in memory: the queue works on, `writable()` says no.
+    `read_only` homes are browsed from a copy in memory: the queue works on, `writable()` says no. `rebuilt`:
+    it took the place of a damaged one.
     """
 
     def __init__(self, connection: sqlite3.Connection, home: Path, *, process: str, disk: Disk | None = None,
                  read_only: bool = False, notices: Iterable[str] = (),
-                 locks: Iterable[FileLock] = ()) -> None:
+                 locks: Iterable[FileLock] = (), rebuilt: bool = False) -> None:
         self.home = home
         self.process = process
         self.disk = disk or Disk()
         self.read_only = read_only
+        self.rebuilt = rebuilt
         self.notices = tuple(notices)
         self._connection = connection
         self._connection.row_factory = sqlite3.Row

@@ -49,12 +49,12 @@ def open_home(home: Path, *, serve: bool = False, disk: Disk | None = None) -> D
         with FileLock(home / "open.lock"):
             others = _others_alive(home)
             locks.append(_lock_process(home, process))
-            connection, notices = _checked(home, disk, others=others, serve=serve)
+            connection, notices, rebuilt = _checked(home, disk, others=others, serve=serve)
     except BaseException:
         for lock in locks:
             lock.release(remove=True)
         raise
-    return Db(connection, home, process=process, disk=disk, notices=notices, locks=locks)
+    return Db(connection, home, process=process, disk=disk, notices=notices, locks=locks, rebuilt=rebuilt)
 
 
 def process_alive(home: Path, process: str) -> bool:
@@ -89,9 +89,12 @@ def _others_alive(home: Path) -> bool:
     return alive
 
 
-def _checked(home: Path, disk: Disk, *, others: bool, serve: bool) -> tuple[sqlite3.Connection, list[str]]:
-    """A connection to a sound, current database, and what had to be done for that, in words."""
-    path, notices = home / DATABASE, list[str]()
+def _checked(
+    home: Path, disk: Disk, *, others: bool, serve: bool
+) -> tuple[sqlite3.Connection, list[str], bool]:
+    """A connection to a sound, current database, what had to be done for that, in words, and whether a
+    damaged one was replaced."""
+    path, notices, damage = home / DATABASE, list[str](), ""
     try:
         if path.exists() and (damage := _damage(path, thorough=not others)):
             if others:
@@ -104,7 +107,7 @@ def _checked(home: Path, disk: Disk, *, others: bool, serve: bool) -> tuple[sqli
         except BaseException:
             connection.close()
             raise
-        return connection, notices
+        return connection, notices, bool(damage)
     except sqlite3.Error as error:
         raise database_error(error, disk, home) from error
     except OSError as error:

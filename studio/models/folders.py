@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from studio.errors import BadModel, did_you_mean
+from studio.errors import BadModel
 from studio.models.embedded import read_card
 from studio.models.family import Component, Family, families
 from studio.models.weight_files import WeightFiles, find_weights, read_json
@@ -55,7 +55,7 @@ def check_folder(path: Path, card: Mapping[str, object] | None = None) -> Folder
     if wanted not in known:
         raise BadModel(
             f"{path} is a {wanted}; Weft has no family for it.",
-            hint=did_you_mean(wanted, known) or f"Possible: {', '.join(known)}.",
+            hint=f"Possible: {', '.join(known)}.",
         )
     family = known[wanted]
     classes: dict[str, tuple[str, str]] = {}

@@ -225,3 +225,27 @@ def test_a_plan_that_needs_an_unknown_node_is_not_a_success(cli: Cli, tmp_path: 
     got = cli("plan", path, "--json")
     assert got.code == 2
     assert got.json["status"] == "failed"
+
+
+def test_a_damaged_database_is_told_and_its_pictures_come_back(
+    cli: Cli, tiny: tuple[object, ...], home: Path, tmp_path: Path
+) -> None:
+    """Whatever command opens the home first: the pictures carry what the database knew."""
+    assert cli("generate", "a red star", "--out", tmp_path / "x.png", "--seed", 3, *tiny).code == 0
+    told = ("id", "prompt", "seed", "file", "pixels")
+    (before,) = cli("history", "list", "--json").json["generations"]
+    with (home / "studio.db").open("r+b") as database:
+        database.write(b"\0" * 3000)
+    for rest in home.glob("studio.db-*"):
+        rest.unlink()
+    listed = cli("history", "list")
+    assert listed.code == 0 and "Note: " in listed.err and "damaged" in listed.err
+    assert "a red star" in listed.out and len(listed.out.splitlines()) == 1
+    (after,) = cli("history", "list", "--json").json["generations"]
+    assert {name: after[name] for name in told} == {name: before[name] for name in told}
+    assert "Note: " not in cli("history", "list").err
+
+
+def test_a_place_that_cannot_be_written_is_named_as_it_was_given(cli: Cli, tiny: tuple[object, ...]) -> None:
+    said = cli("generate", "a red star", *tiny, "--out", "/proc/x.png")
+    assert said.code == 1 and "'/proc/x.png'" in said.err and ".weft-" not in said.err
