@@ -175,8 +175,8 @@ class Session:
             if part.works(step):
                 now.ranges.append(_Range(number, part, *bounds))
             else:
-                for key in [key for key in context.states if key[0] == number]:
-                    del context.states[key]
+                for state in [state for state in context.states if state[0] == number]:
+                    del context.states[state]
         return now
 
     def _check_context(self, now: _Call, image: torch.Tensor, text: torch.Tensor) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from inspect import signature
-from typing import Annotated
+from typing import Annotated, Any
 
 from studio.api import Attachment, Choice, Number, Refusal, Slider, StudioError, Text, View, node
 from studio.blocks import step_cache as presets
@@ -170,8 +170,8 @@ def _guidances(view: View) -> Iterator[View]:
 
 def _cache_of(view: View) -> StepCache | None:
     """The cache that a node's settings make; None where an edge feeds one of them."""
-    given = [view.widgets.get(name) for name in signature(made).parameters]
-    return None if None in given else made(*given)
+    given: dict[str, Any] = {name: view.widgets.get(name) for name in signature(made).parameters}
+    return None if None in given.values() else made(**given)
 
 
 def _steps(written: str) -> tuple[int, ...] | None:
