@@ -1,7 +1,8 @@
 """A differentiable judge of colours at places, the built-in scorer of the scene world.
 
-How much of a colour there is at a point is a Gaussian of the distance in RGB; at a place, its mean under a
-window the size of a ninth of the picture. The score is the mean over the wanted things of the log of that.
+How much of a colour there is at a point falls with the distance in RGB, 1 / (1 + (d / NEAR)^2), slowly enough
+that a wrong colour still has a slope; at a place, its mean under a window the size of a ninth of the picture.
+The score is the mean over the wanted things of the log of that.
 """
 
 from __future__ import annotations
@@ -13,9 +14,8 @@ import torch
 from studio.errors import StudioError
 from studio.values import Scorer
 
-# Standard deviations: of a colour (RGB 0..1), of a place's window (share of the picture's side).
-NEAR, WINDOW = 0.22, 0.12
-LEAST = 0.02
+# Where a colour counts half (RGB 0..1), and the standard deviation of a place's window (share of the side).
+NEAR, WINDOW = 0.22, 0.1
 
 Colour = tuple[float, float, float]
 # (RGB 0..1, centre x, y in 0..1 or None for anywhere)
@@ -24,7 +24,7 @@ Thing = tuple[Colour, "tuple[float, float] | None"]
 
 def colour_place(things: Sequence[Thing]) -> Scorer:
     """The score of pictures (picture, 3, height, width, 0..1) of any size: 0 = all things fill their place
-    with their colour, log(LEAST) = none of them is there. StudioError without things."""
+    with their colour, below 0 otherwise. StudioError without things."""
     if not things:
         raise StudioError(
             "There is no colour to look for.",
@@ -33,7 +33,7 @@ def colour_place(things: Sequence[Thing]) -> Scorer:
         )
 
     def score(pixels: torch.Tensor) -> torch.Tensor:
-        found = [_present(pixels, colour, place).clamp_min(0).add(LEAST).log() for colour, place in things]
+        found = [_present(pixels, colour, place).log() for colour, place in things]
         return torch.stack(found).mean(0)
 
     return Scorer("colour_place", score, (("things", tuple(_flat(thing) for thing in things)),))
@@ -47,7 +47,7 @@ def _flat(thing: Thing) -> tuple[float, ...]:
 def _present(pixels: torch.Tensor, colour: Colour, place: tuple[float, float] | None) -> torch.Tensor:
     """How much of a colour there is at a place, 0..1, picture by picture; anywhere = at its best place."""
     wanted = torch.tensor(colour, dtype=pixels.dtype, device=pixels.device).reshape(1, 3, 1, 1)
-    near = torch.exp(-(pixels - wanted).square().sum(1) / (2 * NEAR**2))
+    near = 1 / (1 + (pixels - wanted).square().sum(1) / NEAR**2)
     height, width = near.shape[1:]
     ys, xs = (
         (torch.arange(length, dtype=pixels.dtype, device=pixels.device) + 0.5) / length

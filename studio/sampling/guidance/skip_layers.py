@@ -3,6 +3,7 @@ from a network that leaves some of its blocks out."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -60,10 +61,12 @@ class _Skip(ModelHook):  # type: ignore[misc]
     """
 
     def new_forward(self, module: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
+        given = inspect.signature(type(module).forward).bind(module, *args, **kwargs).arguments
+        # the picture's tokens (or the joint sequence) are the first argument of every block
+        image = list(given.values())[1]
         known = TransformerBlockRegistry.get(type(module))
-        image = known._get_parameter_from_args_kwargs("hidden_states", args, kwargs)
         text_place = known.return_encoder_hidden_states_index
         if text_place is None:
             return image
-        text = known._get_parameter_from_args_kwargs("encoder_hidden_states", args, kwargs)
+        text = given["encoder_hidden_states"]
         return (text, image) if text_place < known.return_hidden_states_index else (image, text)

@@ -7,7 +7,6 @@ network is changed.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -25,8 +24,8 @@ from studio.sampling.samplers import precise
 from studio.values import Around, Denoise, Guidance, Predict, Row, Setting, Step
 
 MOST_SCALE = 10.0
-# Blocks that suit where nobody named some, as shares of the depth: 7, 8 and 9 of the 24 of SD3.5 medium.
-FROM, TO = 0.28, 0.42
+# Blocks that suit where nobody named some: as deep as 7, 8 and 9 of the 24 of SD3.5 medium.
+FROM, TO, OF = 7, 10, 24
 
 
 def away_from(
@@ -94,7 +93,7 @@ def _alone(predict: Predict, latent: torch.Tensor, step: Step, cond: Row) -> tup
 
 
 def chosen_blocks(name: str, blocks: Sequence[int], sites: Sequence[Site]) -> tuple[Site, ...]:
-    """The joint sites with these numbers; none named = those that suit (`FROM`, `TO`). StudioError for one
+    """The joint sites with these numbers; none named = those that suit. StudioError for one
     that the network lacks."""
     joint = [site for site in sites if site.joint]
     strange = [block for block in blocks if not 0 <= block < len(joint)]
@@ -110,8 +109,8 @@ def chosen_blocks(name: str, blocks: Sequence[int], sites: Sequence[Site]) -> tu
             hint="Name some of them, or leave the field empty for those that suit.",
             socket="blocks",
         )
-    first = math.floor(FROM * len(joint))
-    usual = range(first, max(math.ceil(TO * len(joint)), first + 1))
+    first = FROM * len(joint) // OF
+    usual = range(first, max(-(-TO * len(joint) // OF), first + 1))
     return tuple(joint[block] for block in sorted(set(blocks)) or usual)
 
 
