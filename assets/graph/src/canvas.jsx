@@ -14,22 +14,22 @@ function drawn(doc, before) {
   const old = new Map(before.map((n) => [n.id, n]));
   const keep = (id, type, position, data, more = {}) => {
     const was = old.get(id);
-    const same = was && was.type === type && was.position.x === position.x && was.position.y === position.y && JSON.stringify(was.data) === JSON.stringify(data);
+    const same = was && was.type === type && was.position.x === position.x && was.position.y === position.y && was.ariaLabel === more.ariaLabel && JSON.stringify(was.data) === JSON.stringify(data);
     return same ? was : { ...was, id, type, position, data, ...more };
   };
   const first = new Map([...doc.nodes].reverse().map((n) => [n.id, n])); // of two with one id, which Python names, the first
   const nodes = doc.nodes.filter((n) => first.get(n.id) === n).map((n, i) => {
     const pos = posOf(n) || [60 + (i % 5) * 300, 60 + Math.floor(i / 5) * 220];
-    return keep(n.id, "weft", { x: pos[0], y: pos[1] }, {}, { dragHandle: ".g-head" });
+    return keep(n.id, "weft", { x: pos[0], y: pos[1] }, {}, { dragHandle: ".g-head", ariaLabel: `Node ${String(n.title || n.kind || n.id).replaceAll("_", " ")}` });
   });
-  const notes = doc.notes.filter((n) => isObject(n) && n.id).map((n) => { const pos = posOf(n) || [0, 0]; return keep(n.id, "note", { x: pos[0], y: pos[1] }, { text: String(n.text ?? "") }, { dragHandle: ".g-head" }); });
+  const notes = doc.notes.filter((n) => isObject(n) && n.id).map((n) => { const pos = posOf(n) || [0, 0]; return keep(n.id, "note", { x: pos[0], y: pos[1] }, { text: String(n.text ?? "") }, { dragHandle: ".g-head", ariaLabel: "A note" }); });
   const box = new Map(nodes.map((n) => [n.id, n]));
   const groups = doc.groups.filter((g) => isObject(g) && g.id && Array.isArray(g.nodes)).map((g) => {
     const inside = g.nodes.map((id) => box.get(id)).filter(Boolean);
     if (!inside.length) return null;
     const left = Math.min(...inside.map((n) => n.position.x)) - PAD, top = Math.min(...inside.map((n) => n.position.y)) - PAD - HEAD;
     const right = Math.max(...inside.map((n) => n.position.x + (n.measured?.width || 264))) + PAD, bottom = Math.max(...inside.map((n) => n.position.y + (n.measured?.height || 160))) + PAD;
-    return keep(g.id, "frame", { x: left, y: top }, { title: String(g.title ?? ""), width: right - left, height: bottom - top }, { zIndex: -1, dragHandle: ".g-group-head" });
+    return keep(g.id, "frame", { x: left, y: top }, { title: String(g.title ?? ""), width: right - left, height: bottom - top }, { zIndex: -1, dragHandle: ".g-group-head", ariaLabel: `Group ${g.title || ""}`.trim() });
   }).filter(Boolean);
   return [...groups, ...nodes, ...notes];
 }
@@ -145,7 +145,7 @@ export function Canvas({ onSelection, onAsk, dark, api }) {
   return (
     <div className={`g-canvas ${far ? "g-far" : ""}`} onDoubleClick={(e) => { if (e.target.classList?.contains("react-flow__pane")) onAsk({ x: e.clientX, y: e.clientY }); }} onDragOver={(e) => { if ([...e.dataTransfer.types].includes("application/x-weft-kind")) e.preventDefault(); }} onDrop={drop}>
       <style ref={wiring} />
-      <ReactFlow nodes={nodes} edges={edges} nodeTypes={NODE_TYPES} onNodesChange={onNodesChange} onEdgesChange={onEdgesChange} onConnect={onConnect} onConnectStart={onConnectStart} onConnectEnd={onConnectEnd}
+      <ReactFlow aria-label="Canvas of the graph" nodes={nodes} edges={edges} nodeTypes={NODE_TYPES} onNodesChange={onNodesChange} onEdgesChange={onEdgesChange} onConnect={onConnect} onConnectStart={onConnectStart} onConnectEnd={onConnectEnd}
         isValidConnection={isValid} onMove={(_, view) => setFar(view.zoom < FAR)} colorMode={dark ? "dark" : "light"} connectionRadius={30} connectionLineType={ConnectionLineType.Bezier} minZoom={0.1} maxZoom={2} snapToGrid snapGrid={[8, 8]}
         deleteKeyCode={null} zoomOnDoubleClick={false} onlyRenderVisibleElements={doc.nodes.length > MANY} elevateNodesOnSelect fitView fitViewOptions={{ padding: 0.12, maxZoom: 1 }} proOptions={{ hideAttribution: false }}
         ariaLabelConfig={{ "node.a11yDescription.default": "Press Enter or Space to choose this node, arrows to move it, Delete to remove it." }}>
