@@ -217,7 +217,7 @@
     function paintResults() {
       variants.hidden = results.length < 2;
       variants.replaceChildren(...results.map((r) => el("button", { type: "button", class: "w-output", "aria-pressed": String(r === shown), onclick: () => { shown = r; show(); } }, el("img", { src: r.thumb, alt: "", height: 48 }), el("span", {}, `${Math.round(100 * r.share)} %`))));
-      caption.replaceChildren(...(shown ? [el("div", { class: "w-caption-text" }, el("p", {}, shown.words || weft.named(shown)), el("p", { class: "w-facts" }, weft.facts_of(shown))),
+      caption.replaceChildren(...(shown ? [el("div", { class: "w-caption-text" }, el("p", { translate: "no" }, shown.words || weft.named(shown)), el("p", { class: "w-facts" }, weft.facts_of(shown))),
         el("div", { class: "w-actions" }, el("button", { type: "button", class: "w-btn", id: "weft-new-source", onclick: () => choose(shown) }, icon("reuse"), "Use as new source"), ...weft.saveLinks(shown))]
         : source ? [el("p", { class: "w-help" }, "Change a word and press “Change it”. Both pictures come under one slider.")] : []));
     }

@@ -23,7 +23,7 @@
 
     root.append(el("section", { class: "weft w-page", "aria-label": "Settings and help" }, el("div", { class: "w-history-head" }, el("h2", {}, "Settings and help"), el("button", { type: "button", class: "w-btn", onclick: () => weft.guide() }, icon("book"), "First steps")), said,
       el("div", { class: "w-two-columns" },
-        el("div", {}, section("Look", el("div", { class: "w-field" }, el("span", { class: "w-label" }, "Theme"), radios("w-theme", "Theme", [["light", "Light"], ["dark", "Dark"], ["system", "Like the system"]], remember.get("theme") || "system", (value) => weft.setTheme(value))),
+        el("div", {}, section("Appearance", el("div", { class: "w-field" }, el("span", { class: "w-label" }, "Theme"), radios("w-theme", "Theme", [["light", "Light"], ["dark", "Dark"], ["system", "Like the system"]], remember.get("theme") || "system", (value) => weft.setTheme(value))),
           el("div", { class: "w-field" }, el("span", { class: "w-label" }, "Language"), radios("w-language", "Language", Object.entries(weft.languages), weft.language, (value) => weft.setLanguage(value)),
             el("p", { class: "w-help" }, "Prompts stay as you write them. Help of the nodes and messages of models are in English."))),
           section("Privacy", el("p", {}, "Weft sends nothing to anybody: the page talks to this studio only, and no use is counted."), kept,

@@ -10,7 +10,7 @@
   weft.modelsTab = (root, { props, trigger, watch }) => {
     const said = el("p", { class: "w-unknown", role: "status", hidden: true });
     const place = el("div", { class: "w-facts-row", id: "weft-place" });
-    const list = el("ul", { class: "w-models", id: "weft-models", "aria-label": "Models found here" });
+    const list = el("ul", { class: "w-models", id: "weft-model-list", "aria-label": "Models found here" });
     const add = el("section", { class: "w-panel", "aria-label": "Add a model" });
     const again = el("button", { type: "button", class: "w-btn", id: "weft-models-again", onclick: () => look() }, icon("reuse"), "Look again");
     root.append(el("section", { class: "weft w-page", "aria-label": "Models" }, el("div", { class: "w-history-head" }, el("h2", {}, "Models"), again), said, place, list, add));

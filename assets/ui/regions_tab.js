@@ -163,7 +163,7 @@
     function under() {
       const p = lastPicture && fits(lastPicture) ? lastPicture : weft.pictures.list.find((q) => !weft.titled(q) && fits(q));
       if (!run.live) picture(p?.url || null);
-      caption.replaceChildren(...(p ? [el("div", { class: "w-caption-text" }, el("p", {}, weft.named(p)), el("p", { class: "w-facts" }, weft.facts_of(p))),
+      caption.replaceChildren(...(p ? [el("div", { class: "w-caption-text" }, el("p", { translate: "no" }, weft.named(p)), el("p", { class: "w-facts" }, weft.facts_of(p))),
         el("div", { class: "w-actions" }, weft.editThis ? el("button", { type: "button", class: "w-btn", onclick: () => weft.editThis(p) }, "Edit this") : null, ...weft.saveLinks(p))] : [el("p", { class: "w-help" }, "Your picture will lie under the boxes.")]));
     }
     on("run", (snapshot) => {

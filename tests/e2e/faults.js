@@ -11,7 +11,7 @@
   for (const e of document.querySelectorAll('[role=group], [role=toolbar], [role=radiogroup], [role=dialog], dialog[open], [role=application]')) if (seen(e) && !e.getAttribute('aria-label')?.trim() && !e.getAttribute('aria-labelledby')) faults.push('group without a name: ' + e.outerHTML.slice(0, 160));
   for (const e of document.querySelectorAll('[aria-labelledby], [aria-describedby]')) for (const name of ['aria-labelledby', 'aria-describedby'])
     for (const id of (e.getAttribute(name) || '').split(/\s+/).filter(Boolean)) if (seen(e) && !document.getElementById(id)) faults.push(`${name} names nothing: ` + id);
-  const ids = [...document.querySelectorAll('.weft [id]')].map((e) => e.id);
+  const ids = [...document.querySelectorAll('.weft [id], [id^=weft]')].map((e) => e.id);
   for (const id of new Set(ids)) if (ids.filter((other) => other === id).length > 1) faults.push('id twice: ' + id);
   if (!document.documentElement.lang) faults.push('the page has no language');
   if (!document.querySelector('main, [role=main]')) faults.push('no main landmark');

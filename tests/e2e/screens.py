@@ -1,4 +1,4 @@
-"""Makes the pictures of the docs: Create in light, dark and on a phone, the live preview, and the history.
+"""Makes the pictures of the docs: Create in light, dark and on a phone, the preview, history, models, help.
 
 python tests/e2e/screens.py [--out docs/pictures] [--steps 20] [--home DIR]    (needs Chromium and Playwright)
 """
@@ -65,7 +65,9 @@ def shoot(url: str, out: Path, steps: int, prompts: list[str] | tuple[str, ...])
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS.split())
 
         def page(theme: str, **options: Any) -> Any:
-            page = browser.new_context(**options).new_page()
+            context = browser.new_context(**options)
+            context.add_init_script("localStorage['weft-guided'] ||= 'yes'")
+            page = context.new_page()
             page.goto(f"{url}?__theme={theme}")
             page.locator("#weft-go").wait_for()
             page.wait_for_load_state("networkidle")
@@ -92,6 +94,14 @@ def shoot(url: str, out: Path, steps: int, prompts: list[str] | tuple[str, ...])
         desk.get_by_role("tab", name="History").click()
         desk.locator(".w-card img").first.wait_for()
         snap(desk, "history")
+        desk.locator("#weft-grid button").first.click()
+        desk.locator("dialog .w-times").wait_for(state="attached")
+        snap(desk, "history-picture")
+        desk.keyboard.press("Escape")
+        for name in ("Models", "Help"):
+            desk.evaluate("(name) => window.weft.openTab(name)", name)
+            desk.locator(f"#weft-{name.lower()} h2").wait_for()
+            snap(desk, name.lower())
         snap(page("dark", **DESK), "create-dark")
         snap(page("light", **PHONE), "create-phone")
         browser.close()

@@ -45,6 +45,24 @@ def test_a_run_ends_with_its_picture(fake):
     assert all(not message["pictures"] for message in messages[:-1])
 
 
+def test_a_run_remembers_which_pictures_it_comes_from(make_fake):
+    studio = make_fake(Policy.public(), pace=0.001)
+    tab, owners = tab_of(studio)
+    mine, other = owners.issue(), owners.issue()
+    value = value_of(studio.workflow().set("s", "steps", 1))
+
+    def made(parents, token=mine):
+        name = collect(tab.run(value, token, None, parents))[-1]["pictures"][0]["id"]
+        return name, studio.history.show(owners.owner(token), name).parents
+
+    first, none = made(None)
+    assert none == ()
+    junk = [7, ["x" * 32, "source"], [first], [first, "friend"], [None, "source"]]
+    assert made([[first, "source"], *junk])[1] == ((first, "source"),)
+    assert made([[first, "source"]], other)[1] == (), "nobody builds on a picture of another visitor"
+    assert made("junk")[1] == made({"a": 1})[1] == ()
+
+
 def test_previews_arrive_before_the_end(make_fake):
     tab, _ = tab_of(studio := make_fake(pace=0.06))
     messages = collect(tab.run(value_of(studio.workflow()), ""))
