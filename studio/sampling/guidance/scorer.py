@@ -18,9 +18,9 @@ from studio.sampling.previews import rgb_map
 from studio.values import Denoise, Scorer, Step, Wrap
 
 MOST_STRENGTH = 10.0
-# Strength 1 pushes an estimate by about 0.4 at s = 1 for colours at places; at most by LONGEST (both the root
-# mean square over its numbers).
-UNIT, LONGEST = 0.1, 0.5
+# Strength 1 is enough to move a thing of the embedded model; no push is longer than LONGEST (root mean square
+# over its numbers).
+UNIT, LONGEST = 0.2, 0.5
 THROUGH = ("preview", "decoder")
 
 
