@@ -64,9 +64,21 @@ def _machine(record: Mapping[str, Any]) -> list[list[str]]:
         "Device": record.get("device"),
         "Precision": record.get("dtype"),
         "Model weights": str(model.get("digest") or "")[:12],
+        "Network calls": network_calls(record),
         **_table(record, "versions"),
     }
     return [[name, str(value)] for name, value in rows.items() if value]
+
+
+def network_calls(record: Mapping[str, Any]) -> str:
+    """How often all runs of a picture called their network, and for how many rows of guidance; empty if the
+    record does not tell."""
+    forwards = rows = 0
+    for notes in _table(record, "notes").values():
+        told = _table(notes, "network") if isinstance(notes, Mapping) else {}
+        if type(told.get("forwards")) is int and type(told.get("rows")) is int:
+            forwards, rows = forwards + told["forwards"], rows + told["rows"]
+    return f"{forwards} ({rows} rows)" if forwards else ""
 
 
 def _missing(studio: Studio, record: Mapping[str, Any]) -> list[str]:
