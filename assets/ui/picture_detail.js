@@ -68,7 +68,7 @@
     box.addEventListener("close", () => { if (open?.box === box) open = null; });
 
     function fill(detail) {
-      const { settings, work, machine, warnings, missing, family } = detail, spent = work.filter((w) => w.seconds !== null), kept = work.filter((w) => w.seconds === null);
+      const { settings, work, machine, caches, warnings, missing, family } = detail, spent = work.filter((w) => w.seconds !== null), kept = work.filter((w) => w.seconds === null);
       const most = Math.max(...spent.map((w) => w.seconds), 0.001), sum = spent.reduce((a, w) => a + w.seconds, 0);
       const kin = tree(family, does, box);
       fillIn(more,
@@ -78,11 +78,20 @@
         fold("Settings", ...settings.map(([node, list]) => el("section", { class: "w-node-facts" }, el("h4", { translate: "no" }, node), rows(list)))),
         fold("Time and cache", el("p", { class: "w-help" }, `${sum.toFixed(2)} s in ${spent.length} nodes; ${kept.length} from the cache.`),
           el("table", { class: "w-times" }, el("tbody", {}, ...work.map((w) => el("tr", {}, el("th", { scope: "row", translate: "no" }, w.node), el("td", {}, el("i", { style: `width:${w.seconds === null ? 0 : Math.max(1, (100 * w.seconds) / most)}%` })), el("td", {}, w.seconds === null ? "from the cache" : `${w.seconds.toFixed(2)} s`)))))),
+        caches.length ? fold("Step cache", ...caches.flatMap((c) => skipped(c, caches.length > 1))) : null,
         fold("Machine", rows(machine)));
     }
     does.trigger("look", { generation: p.id });
     return box;
   };
+
+  /** Which steps of a run were skipped: a sentence and a strip, one cell a step, full ones filled. */
+  function skipped({ picture, steps, skipped: gone, error_estimate: off, seconds_saved: saved }, many) {
+    const words = [many ? `Picture ${picture}.` : null, `${gone.length} of ${steps} steps skipped.`,
+      saved > 0 && picture === 1 ? `About ${saved.toFixed(1)} s saved.` : null, off === null ? null : `The guesses were off by ${(100 * off).toFixed(1)} % where that was seen.`];
+    return [el("p", { class: "w-help w-told" }, ...words.filter((text) => text).map((text) => el("span", {}, `${text} `))),
+      el("div", { class: "w-strip", role: "img", "aria-label": `Skipped steps: ${gone.join(", ") || "none"}` }, ...Array.from({ length: steps }, (_, i) => el("i", { class: gone.includes(i + 1) ? "w-skipped" : "", title: `Step ${i + 1}` })))];
+  }
 
   /** Pictures as a nested list, the oldest first; null where there is no relative. */
   function tree({ start, members, links }, does, box) {

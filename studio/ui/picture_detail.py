@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from studio.studio import Studio
 
 LONGEST = 400  # characters of one value
+MOST_STEPS, MOST_PICTURES = 1000, 16
 
 
 def detail(studio: Studio, pictures: Pictures, owner: str, generation: str) -> dict[str, object]:
@@ -31,6 +33,7 @@ def detail(studio: Studio, pictures: Pictures, owner: str, generation: str) -> d
         "settings": _settings(studio, record, titles),
         "work": _work(record, titles),
         "machine": _machine(record),
+        "caches": caches(record),
         "warnings": [str(text) for text in _table(record, "notes").get("warnings") or ()],
         "missing": _missing(studio, record),
         "family": _family(studio, pictures, owner, item),
@@ -56,6 +59,34 @@ def _work(record: Mapping[str, Any], titles: Mapping[str, str]) -> list[dict[str
     timings = _table(record, "timings")
     nodes = sorted(_table(record, "nodes"), key=lambda node: -(timings.get(node) or 0.0))
     return [{"node": titles.get(node, node), "seconds": timings.get(node)} for node in nodes]
+
+
+def caches(record: Mapping[str, Any]) -> list[dict[str, object]]:
+    """What step caches did: for each picture of the run its number from 1, how many steps there were, the
+    numbers of those skipped, how far the guesses were off (share) and the seconds saved; None = not known.
+    A record may come from anywhere: what is not as we write it is left out."""
+    found: list[dict[str, object]] = []
+    for notes in _table(record, "notes").values():
+        told = _table(notes, "step_cache") if isinstance(notes, Mapping) else {}
+        steps = told.get("steps")
+        if type(steps) is not int or not 0 < steps <= MOST_STEPS:
+            continue
+        for number, (_, steps_of) in enumerate(list(_table(told, "pictures").items())[:MOST_PICTURES], 1):
+            given = steps_of.get("skipped") if isinstance(steps_of, Mapping) else None
+            skipped = [s for s in given if type(s) is int] if isinstance(given, list) else []
+            found.append(
+                {
+                    "picture": number,
+                    "steps": steps,
+                    "skipped": [step for step in skipped if 0 < step <= steps],
+                    **{name: _number(told.get(name)) for name in ("error_estimate", "seconds_saved")},
+                }
+            )
+    return found
+
+
+def _number(value: object) -> float | None:
+    return float(value) if type(value) in (int, float) and math.isfinite(value) else None  # type: ignore[arg-type]
 
 
 def _machine(record: Mapping[str, Any]) -> list[list[str]]:

@@ -11,6 +11,7 @@ from studio.policy import Policy
 from studio.ui.facts import facts, grouped
 from studio.ui.history_tab import HistoryTab
 from studio.ui.owners import Owners
+from studio.ui.picture_detail import caches
 from studio.ui.pictures import Pictures
 
 
@@ -282,3 +283,18 @@ def test_nobody_looks_into_replays_or_exports_pictures_of_another(make_fake):
     assert ask(tab.replay, other, generation=made)["proof"]["verdict"] == "failed"
     assert "export" not in ask(tab.export, other, generations=[made])
     assert ask(tab.search, other, ids=True)["ids"] == []
+
+
+def test_a_picture_in_full_tells_what_a_step_cache_skipped_and_trusts_no_record():
+    told = {
+        "steps": 8,
+        "pictures": {"0": {"skipped": [3, 5, "x", 99, True]}, "1": {"skipped": []}, "2": 7},
+        "error_estimate": 0.1,
+        "seconds_saved": float("nan"),
+    }
+    found = caches({"notes": {"sample": {"step_cache": told}, "warnings": ["a"], "other": {"step_cache": 1}}})
+    assert [(row["picture"], row["skipped"]) for row in found] == [(1, [3, 5]), (2, []), (3, [])]
+    assert (found[0]["steps"], found[0]["error_estimate"], found[0]["seconds_saved"]) == (8, 0.1, None)
+    for steps in (None, 0, 10**9, True):
+        assert caches({"notes": {"sample": {"step_cache": told | {"steps": steps}}}}) == []
+    assert caches({}) == caches({"notes": 3}) == []
