@@ -34,6 +34,12 @@ def add_to(commands: argparse._SubParsersAction[shared.Parser]) -> None:
         "--window", type=whole, metavar="N", default=1, help="localise: so many neighbouring blocks (1)"
     )
     parser.add_argument("--steps", type=whole, metavar="N", default=8, help="schedule: so many steps (8)")
+    parser.add_argument(
+        "--generations",
+        type=whole,
+        metavar="N",
+        help="schedule: vary what was found so often (AutoDiffusion); without it, not at all",
+    )
     parser.add_argument("--model", default="embedded:scenes-sd3", metavar="REF", help="model to judge")
     shared.add_json(parser)
     shared.add_home(parser)
@@ -163,13 +169,19 @@ def _schedule(args: argparse.Namespace) -> int:
     if args.only:
         raise shared.BadCall("--only belongs to `eval control` and `eval localise`.")
     with shared.open_studio(args) as studio, shared.progress_line("steps") as tick:
-        result = search_schedule(args.steps, args.cases or 6, ref=args.model, progress=tick)
+        result = search_schedule(
+            args.steps,
+            args.cases or 6,
+            ref=args.model,
+            generations=args.generations or 0,
+            progress=tick,
+        )
         studio.history.calibrations.put(result["model"]["digest"], result["kind"], result["key"], result)
     if args.json:
         shared.show(result)
         return shared.FINISHED
     print(", ".join(f"{sigma:.4g}" for sigma in result["sigmas"]))
-    boss, plain = result["boss_error"], result["plain_error"]
+    boss, plain = result["evolved_error"], result["plain_error"]
     print(f"searched on {result['n']} pictures: error {boss:.4g}, plain schedule {plain:.4g}")
     now, before = result["held_out_error"], result["held_out_plain_error"]
     print(f"on {result['n']} others: error {now:.4g}, plain schedule {before:.4g}")

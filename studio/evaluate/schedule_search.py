@@ -15,7 +15,7 @@ from studio.models.family import Parts, parts_of
 from studio.models.loading import ModelStore
 from studio.sampling import schedules
 from studio.sampling.guidance.cfg import cfg
-from studio.sampling.search.find import Case, calls_of, find_schedule
+from studio.sampling.search.find import CHILDREN, Case, calls_of, find_schedule
 from studio.sampling.search.stored import KIND, key_of
 from studio.scenes.caption import held_out_prompts
 from studio.values import Latent
@@ -28,6 +28,7 @@ def search_schedule(
     ref: str = DEFAULT,
     fine: int = 40,
     seed: int = 0,
+    generations: int = 0,
     progress: Callable[[int, int], None] | None = None,
     **overrides: Any,
 ) -> dict[str, Any]:
@@ -43,7 +44,7 @@ def search_schedule(
     plain = schedules.flow_diffusers(steps, settings["shift"])
     levels = schedules.flow_diffusers(fine, settings["shift"])
     guidance = cfg(settings["cfg_scale"])
-    total = calls_of(levels, plain, cases, cases)
+    total = calls_of(levels, plain, cases, cases, generations * CHILDREN)
     done = 0
 
     def tick(_: object) -> None:
@@ -59,6 +60,7 @@ def search_schedule(
         levels,
         plain,
         held_out=_cases(parts, cases, 2 * seed + 1, settings["size"]),
+        generations=generations,
         on_step=tick,
     )
     return {

@@ -8,7 +8,7 @@ from studio.api import Conditioning, Context, Guidance, Latent, Model, Sigmas, S
 from studio.models.family import parts_of
 from studio.sampling import schedules
 from studio.sampling.search import stored
-from studio.sampling.search.find import Case, Found, calls_of, find_schedule
+from studio.sampling.search.find import CHILDREN, Case, Found, calls_of, find_schedule
 
 
 class Searched(NamedTuple):
@@ -28,6 +28,7 @@ def search_schedule(
     steps: Annotated[int, Slider(1, 50, 1)] = 8,
     fine: Annotated[int, Slider(2, 200, 1)] = 40,
     shift: Annotated[float, Slider(0.1, 20, 0.1)] = 3.0,
+    generations: Annotated[int, Slider(0, 50, 1)] = 0,
     strength: Annotated[float, Slider(0, 1, 0.01)] = 1.0,
     *,
     ctx: Context,
@@ -39,11 +40,13 @@ def search_schedule(
     steps: how many steps the schedule will have
     fine: steps of the slow run that it is compared with; they cost most of the time
     shift: of the plain schedule
+    generations: how often what was found is varied to find something better (AutoDiffusion), four lists each
+    time; 0 = not at all
     strength: as in Schedule; how much of what was found is used
     """
     ctx.policy.check_steps(fine, socket="fine")
     levels, plain = schedules.flow_diffusers(fine, shift), schedules.flow_diffusers(steps, shift)
-    total, done = calls_of(levels, plain, 1), 0
+    total, done = calls_of(levels, plain, 1, tried=generations * CHILDREN), 0
 
     def tick(_: object) -> None:
         nonlocal done
@@ -52,7 +55,9 @@ def search_schedule(
 
     canvas = Latent(latent.width, latent.height, latent.batch, latent.seed)
     case = Case(positive, negative, canvas)
-    found = find_schedule(parts_of(model), [case], guidance, levels, plain, on_step=tick)
+    found = find_schedule(
+        parts_of(model), [case], guidance, levels, plain, generations=generations, on_step=tick
+    )
     report = _said(found)
     ctx.note("schedule", {"sigmas": list(found.sigmas.values), "report": report})
     return Searched(schedules.from_strength(found.sigmas, strength), report)
@@ -61,11 +66,11 @@ def search_schedule(
 def _said(found: Found) -> str:
     if not found.found:
         return (
-            f"The plain schedule stays: what was found ends {found.boss_error:.4g} away from the fine run, "
+            f"The plain schedule stays: what was found ends {found.evolved_error:.4g} from the fine run, "
             f"the plain one {found.plain_error:.4g} (mean square)."
         )
     return (
-        f"Ends {found.boss_error:.4g} away from the fine run, the plain schedule {found.plain_error:.4g} "
+        f"Ends {found.evolved_error:.4g} away from the fine run, the plain schedule {found.plain_error:.4g} "
         f"(mean square): {found.gain or 0:.0%} closer."
     )
 

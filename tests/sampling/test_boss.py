@@ -15,6 +15,7 @@ from studio.sampling.samplers import run_sampler, sampler
 from studio.sampling.schedules import flow, flow_diffusers
 from studio.sampling.search import stored
 from studio.sampling.search.boss import cheapest, chosen, even_levels, jump_costs, total_cost
+from studio.sampling.search.evolution import evolve
 from studio.sampling.search.find import Case, calls_of, find_schedule
 from studio.values import Latent, StepResult
 from tests.sampling.analytic import denoise, exact, no_noise
@@ -128,7 +129,7 @@ def test_a_search_says_what_its_list_does_and_is_never_worse_than_the_plain_one(
     assert found.sigmas.steps == 3 and found.cost <= found.even_cost
     assert len(steps) <= calls_of(fine, plain, 1, 1)
     ours, theirs = (distance(tiny_parts, cases[0], s, fine) for s in (found.sigmas, plain))
-    assert ours == pytest.approx(min(found.boss_error, found.plain_error), rel=1e-4)
+    assert ours == pytest.approx(min(found.evolved_error, found.plain_error), rel=1e-4)
     assert theirs == pytest.approx(found.plain_error, rel=1e-4) and ours <= theirs
     held = distance(tiny_parts, cases[1], found.sigmas, fine)
     assert held == pytest.approx(found.held_out_error, rel=1e-4)
@@ -136,6 +137,45 @@ def test_a_search_says_what_its_list_does_and_is_never_worse_than_the_plain_one(
         assert set(found.sigmas.values) <= set(fine.values) and found.gain is not None
     else:
         assert found.sigmas == plain and found.gain == 0
+
+
+def test_evolution_is_never_worse_than_its_seeds_and_the_same_every_time():
+    costs = costs_of()
+    asked: list[tuple[int, ...]] = []
+
+    def score(levels):
+        asked.append(levels)
+        return total_cost(costs, levels)
+
+    even = even_levels(FINE, 4)
+    none, start = evolve(score, [even], generations=0)
+    assert none == even
+    best, least = evolve(score, [even], generations=30)
+    assert least < start and least == total_cost(costs, best)
+    # what dynamic programming proves to be the best cannot be beaten
+    assert least >= total_cost(costs, cheapest(costs, 4))
+    assert evolve(score, [cheapest(costs, 4)], generations=10)[0] == cheapest(costs, 4)
+    assert (best, least) == evolve(score, [even], generations=30)
+    for levels in asked:
+        assert levels == tuple(sorted(set(levels))) and (levels[0], levels[-1], len(levels)) == (0, FINE, 5)
+
+
+@pytest.mark.parametrize("seed", [(0, 7), (0, 1, 2), (0, 1, 2, 3)])
+def test_evolution_with_nothing_to_vary_keeps_what_there_is(seed):
+    found, _ = evolve(lambda levels: float(len(levels)), [seed], generations=3)
+    assert found == seed
+
+
+def test_evolution_goes_on_from_boss(tiny_parts, cases):
+    fine, plain, steps = flow_diffusers(8, 3.0), flow_diffusers(3, 3.0), []
+    alone = find_schedule(tiny_parts, cases[:1], cfg(2.0), fine, plain)
+    found = find_schedule(
+        tiny_parts, cases[:1], cfg(2.0), fine, plain, generations=3, children=2, on_step=steps.append
+    )
+    assert alone.evolved_error == alone.boss_error == found.boss_error
+    assert found.evolved_error <= found.boss_error and len(steps) <= calls_of(fine, plain, 1, tried=6)
+    ours = distance(tiny_parts, cases[0], found.sigmas, fine)
+    assert ours == pytest.approx(min(found.evolved_error, found.plain_error), rel=1e-4)
 
 
 def test_a_list_that_runs_worse_is_not_kept(tiny_parts, cases):

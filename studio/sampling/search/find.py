@@ -1,5 +1,5 @@
-"""A schedule found for a model: BOSS on some runs, checked by running it, and never worse than the plain
-one."""
+"""A schedule found for a model: BOSS on some runs, then evolution, checked by running it, and never worse
+than the plain one."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from studio.models.family import Parts
 from studio.sampling.loop import sample_latent, start_latent
 from studio.sampling.samplers import sampler
 from studio.sampling.search.boss import cheapest, chosen, even_levels, jump_costs, total_cost
+from studio.sampling.search.evolution import Levels, evolve
 from studio.values import Conditioning, Guidance, Latent, Sigmas, StepResult
 
 Progress = Callable[[StepResult], None]
 MOST_FINE = 200
+CHILDREN = 4
 
 
 @dataclass(frozen=True)
@@ -35,9 +37,9 @@ class Found:
     run, per element; `held_out` ones of `sigmas` and the plain list on cases that took no part in the search,
     None without any.
 
-    `found` is False where BOSS's list ran no better than the plain one on the cases of the search: then
-    `sigmas` is the plain one. `cost`, `even_cost`: what BOSS minimises, of its list and of evenly taken
-    levels.
+    `found` is False where no list ran better than the plain one on the cases of the search: then `sigmas` is
+    the plain one. `evolved_error`: of what evolution made of BOSS's list. `cost`, `even_cost`: what BOSS
+    minimises, of its list and of evenly taken levels.
     """
 
     sigmas: Sigmas
@@ -46,6 +48,7 @@ class Found:
     cost: float
     even_cost: float
     boss_error: float
+    evolved_error: float
     plain_error: float
     held_out_error: float | None = None
     held_out_plain_error: float | None = None
@@ -54,7 +57,7 @@ class Found:
     def gain(self) -> float | None:
         """By which share the error fell on the held-out cases, or on those of the search if there are
         none."""
-        now, before = min(self.boss_error, self.plain_error), self.plain_error
+        now, before = min(self.evolved_error, self.plain_error), self.plain_error
         if self.held_out_error is not None and self.held_out_plain_error is not None:
             now, before = self.held_out_error, self.held_out_plain_error
         return None if before == 0 else 1 - now / before
@@ -68,11 +71,14 @@ def find_schedule(
     plain: Sigmas,
     *,
     held_out: Sequence[Case] = (),
+    generations: int = 0,
+    children: int = CHILDREN,
     on_step: Progress | None = None,
 ) -> Found:
     """Search a list of `plain.steps` Euler steps among the levels of `fine` on the cases.
 
-    plain: what it must beat. Takes, for each case, as many network steps as `fine` has and two plain lists.
+    plain: what it must beat. generations: of `children` lists each, every one of which is run on all cases;
+    0 = BOSS alone. How many network steps that takes, `calls_of` says.
     """
     if not cases:
         raise StudioError("There is nothing to search on.", hint="Give at least one picture.")
@@ -85,11 +91,24 @@ def find_schedule(
     runs = [_fine_run(parts, case, guidance, fine, on_step) for case in cases]
     costs = np.mean([jump_costs(latents, fine) for latents in runs], axis=0)
     levels = cheapest(costs, plain.steps)
-    boss = chosen(fine, levels)
     ends = [latents[-1] for latents in runs]
-    error, plain_error = (_error(parts, cases, guidance, s, ends, on_step) for s in (boss, plain))
-    better = error < plain_error
-    best = boss if better else plain
+
+    def score(levels: Levels) -> float:
+        return _error(parts, cases, guidance, chosen(fine, levels), ends, on_step)
+
+    error, plain_error = score(levels), _error(parts, cases, guidance, plain, ends, on_step)
+    evolved, evolved_error = levels, error
+    if generations:
+        first = {levels: error}
+        evolved, evolved_error = evolve(
+            lambda tried: first[tried] if tried in first else score(tried),
+            [levels],
+            generations=generations,
+            children=children,
+        )
+    better = evolved_error < plain_error
+    name = "boss" if evolved == levels else "evolved"
+    best = chosen(fine, evolved, name) if better else plain
     held: tuple[float | None, float | None] = (None, None)
     if held_out:
         ends = [_fine_run(parts, case, guidance, fine, on_step)[-1] for case in held_out]
@@ -103,14 +122,15 @@ def find_schedule(
         total_cost(costs, levels),
         total_cost(costs, even_levels(fine.steps, plain.steps)),
         error,
+        evolved_error,
         plain_error,
         *held,
     )
 
 
-def calls_of(fine: Sigmas, plain: Sigmas, cases: int, held_out: int = 0) -> int:
-    """How many steps a search takes at most."""
-    return (cases + held_out) * (fine.steps + 2 * plain.steps)
+def calls_of(fine: Sigmas, plain: Sigmas, cases: int, held_out: int = 0, tried: int = 0) -> int:
+    """How many steps a search takes at most; `tried`: generations times children."""
+    return (cases + held_out) * (fine.steps + 2 * plain.steps) + cases * tried * plain.steps
 
 
 def _fine_run(
