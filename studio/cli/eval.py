@@ -13,22 +13,23 @@ def add_to(commands: argparse._SubParsersAction[shared.Parser]) -> None:
     parser = commands.add_parser("eval", help="measure the embedded models: prompts, controls")
     parser.add_argument(
         "what",
-        choices=["prompts", "control", "blocks", "localise", "schedule"],
+        choices=["prompts", "control", "blocks", "localise", "schedule", "guidance"],
         help="prompts: held-out prompts; control: editing, regions, maps and the rest; blocks: which blocks "
         "of a model locate words; localise: which blocks carry colour, kind, pattern, background or place; "
-        "schedule: where a few Euler steps count most",
+        "schedule: where a few Euler steps count most; guidance: what every guidance rule makes, and its calls",
     )
     parser.add_argument(
         "--cases",
         type=whole,
         metavar="N",
         help="number of prompts (500), cases of each row (200), scenes for blocks (100), for localise (20), "
-        "pictures for schedule (6)",
+        "pictures for schedule (6), prompts for guidance (24)",
     )
     parser.add_argument(
         "--only",
         metavar="NAME",
-        help="control: one method or row, such as edit.colour; localise: what to look for (colour)",
+        help="control: one method or row, such as edit.colour; localise: what to look for (colour); "
+        "guidance: one rule beside cfg",
     )
     parser.add_argument(
         "--window", type=whole, metavar="N", default=1, help="localise: so many neighbouring blocks (1)"
@@ -61,6 +62,7 @@ def act(args: argparse.Namespace) -> int:
         "blocks": _blocks,
         "localise": _localise,
         "schedule": _schedule,
+        "guidance": _guidance,
     }
     return run[args.what](args)
 
@@ -95,6 +97,25 @@ def _control(args: argparse.Namespace) -> int:
         return shared.FINISHED
     for row in rows:
         print(f"{row['method']} {row['what']}: {_verdicts(row)} (n = {row['n']}, {row['unusable']} unusable)")
+    return shared.FINISHED
+
+
+def _guidance(args: argparse.Namespace) -> int:
+    from studio.evaluate.guidance import evaluate
+
+    with shared.progress_line("pictures") as tick:
+        rows = evaluate(args.cases or 24, only=args.only, ref=args.model, progress=tick)
+    if args.json:
+        shared.show(rows)
+        return shared.FINISHED
+    for row in rows:
+        low, high = row["interval"]
+        against = "" if row["psnr_db"] is None else f", {row['psnr_db']:g} dB to plain CFG"
+        print(
+            f"{row['rule']}: {row['all_right']} all right of {row['n']} ({low:.0%} to {high:.0%}), "
+            f"{row['found']:.0%} of the objects; {row['forwards']:g} calls, {row['rows']:g} rows, "
+            f"{row['seconds']:g} s a picture{against}"
+        )
     return shared.FINISHED
 
 
