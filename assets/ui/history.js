@@ -8,7 +8,7 @@
 
   weft.history = (root, { props, trigger, watch }) => {
     const cards = new Map(), shown = new Map(), chosen = new Map(); // by place; by place; by id
-    let days = [], sections = [], total = 0, columns = 2, cell = SMALLEST, gap = 16, wave = 0, busy = 0, selecting = false, wanted = null, frame = 0, wait = 0;
+    let days = [], sections = [], total = 0, columns = 2, cell = SMALLEST, gap = 16, wave = 0, answered = 0, busy = 0, selecting = false, wanted = null, frame = 0, wait = 0;
 
     // what is asked
     const input = el("input", { class: "w-text", type: "search", placeholder: "Search prompts, titles, notes and tags", "aria-label": "Search the history" });
@@ -44,7 +44,10 @@
       const set = all.filter((f) => f.box.value).length;
       count.hidden = !set;
       count.textContent = String(set);
-      ask({ fresh: true, at: 0, many: 60 });
+      const first = () => ask({ fresh: true, at: 0, many: 60 }), mine = wave;
+      const again = () => { if (mine === wave && answered !== wave) { first(); setTimeout(again, 8000); } }; // an answer that got lost
+      first();
+      setTimeout(again, 8000);
     }
     input.addEventListener("input", () => { clearTimeout(wait); wait = setTimeout(fresh, 250); });
 
@@ -202,6 +205,7 @@
       if (message.ask === undefined) return message.says && say(message.says);
       if (message.ask !== wave) return;
       busy = 0;
+      if (message.days) answered = wave;
       if (message.ids) { for (const id of message.ids) chosen.set(id, null); redraw(); return tell(); }
       if (message.days) {
         days = message.days;

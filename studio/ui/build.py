@@ -161,8 +161,7 @@ def build(studio: Studio) -> gr.Blocks:
         create.bring(create_tab.bring, [visitor], [create], **{**PRIVATE, "trigger_mode": "multiple"})
         graph.look(graph_tab.look, [graph, visitor], [graph], **{**PRIVATE, "trigger_mode": "always_last"})
         graph.hand_out(graph_tab.hand_out, [graph], [graph], **{**PRIVATE, "trigger_mode": "multiple"})
-        history.search(history_tab.search, [visitor], [history], **{**PRIVATE, "trigger_mode": "always_last"})
-        for name in ("mark", "export", "look", "replay"):
+        for name in ("search", "mark", "export", "look", "replay"):
             getattr(history, name)(getattr(history_tab, name), [visitor], [history], **follow)
         if regions is not None:
             often = {**PRIVATE, "trigger_mode": "multiple"}
