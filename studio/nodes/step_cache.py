@@ -35,7 +35,7 @@ def review_step_cache(view: View) -> Iterator[Refusal]:
 def step_cache(
     mode: Annotated[str, Choice(*MODES)] = "taylor",
     every: Annotated[int, Slider(1, 10, 1)] = 2,
-    growth: Annotated[float, Slider(0, 1, 0.01)] = 0.2,
+    growth: Annotated[float, Slider(0, 1, 0.01)] = 0.3,
     tolerance: Annotated[float, Slider(0, 1, 0.01)] = 0.1,
     order: Annotated[int, Slider(0, 2, 1)] = 1,
     predictor: Annotated[str, Choice(*FORMS)] = "newton",

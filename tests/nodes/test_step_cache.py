@@ -26,7 +26,7 @@ TEXT = "a red star on the left"
 DEFAULTS: dict[str, Any] = {
     "mode": "taylor",
     "every": 2,
-    "growth": 0.2,
+    "growth": 0.3,
     "tolerance": 0.1,
     "order": 1,
     "predictor": "newton",
