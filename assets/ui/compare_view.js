@@ -121,7 +121,7 @@
     function choice() {
       const all = made(), known = new Set(all.map(key));
       if (!picked || !known.has(a)) a = all[0] ? key(all[0]) : "";
-      if (!picked || !known.has(b) || b === a) b = all.length > 1 ? key(all.find((cell) => key(cell) !== a)) : a;
+      if (!picked || !known.has(b)) b = all.length > 1 ? key(all.find((cell) => key(cell) !== a)) : a;
       for (const [select, value] of [[selectA, a], [selectB, b]]) {
         const names = all.map((cell) => `${key(cell)} ${cell.name}`).join("\n");
         if (select.dataset.of !== names) { select.dataset.of = names; select.replaceChildren(...all.map((cell) => el("option", { value: key(cell) }, cell.name))); }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import Any
 
 import pytest
@@ -31,6 +32,12 @@ MOSTLY_RED = """async (at) => {
 }"""
 
 
+def fresh(weft: Any) -> Any:
+    """The document under a file name of its own, so that no picture of it is there yet."""
+    save = next(node.id for node in weft.document.nodes if node.kind == "save_image")
+    return weft.document.set(save, "name", f"compared {secrets.token_hex(4)}")
+
+
 def enter(page: Any, text: str = PROMPT, steps: int = 6) -> None:
     write(page, text)
     set_steps(page, steps)
@@ -55,7 +62,7 @@ def told(page: Any, words: str) -> None:
 
 
 def test_two_words_make_two_pictures_and_lie_under_one_slider(weft, open_page, tmp_path):
-    page = open_page()
+    page = open_page(document=fresh(weft))
     enter(page)
     only_words(page, "red, yellow")
     told(page, "2 pictures")
@@ -101,8 +108,8 @@ def test_two_words_make_two_pictures_and_lie_under_one_slider(weft, open_page, t
     page.wait_for_function("window.weft.doc.widget(window.weft.doc.field('prompt')).includes('yellow star')")
 
 
-def test_by_keyboard_alone_and_stopped_and_taken_up_after_a_reload(open_page):
-    page = open_page()
+def test_by_keyboard_alone_and_stopped_and_taken_up_after_a_reload(weft, open_page):
+    page = open_page(document=fresh(weft))
     enter(page, steps=12)
     axis(page, 1).get_by_role("button", name="Do not vary").click()
     chosen = axis(page, 0).get_by_role("combobox")
