@@ -33,6 +33,7 @@ CARDS: dict[str, tuple[str, str, str]] = {
     "restyle-picture": ("Change", "Restyle a picture", "Another look, led by the picture."),
     "steer-to-picture": ("Change", "Steer to a picture", "A new picture that leans on an old one."),
     "paint-around-picture": ("Change", "Paint around", "A picture pasted in, the scene around it new."),
+    "upscale": ("Change", "Make it larger", "Twice the size; its detail can be painted anew, by tiles."),
     "see-words": ("See", "See words", "Where in the picture each word acts."),
     "see-concepts": ("See", "See concepts", "Where things are that the prompt does not name."),
     "see-blocks": ("See", "See blocks", "What each block of the model does."),
