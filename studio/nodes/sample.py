@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from studio.api import (
     Attachment,
@@ -213,7 +213,7 @@ def sampled(run: Run, ctx: Context) -> Sampled:
     """What a node gives of a run; what its controls did and what it cost is noted for the record."""
     if run.calls:
         ctx.note("network", dict(run.calls))
-    told = dict(run.report)
+    told: dict[str, Any] = dict(run.report)
     for follower in told.pop("followers", ()):
         ctx.note(str(follower["name"]), {key: value for key, value in follower.items() if key != "name"})
         if follower.get("warning"):
