@@ -35,8 +35,8 @@ from studio.training.scene_store import pictures_of, scenes_of
 LIMITS = (
     "It knows one procedural world of paper-cut scenes and the words in its vocabulary, nothing else. "
     "It was trained on square pictures; other shapes work less well. "
-    "Dots and stripes, sometimes drawn plain, and two objects of which only the relation is said (a cup left of "
-    "a star), sometimes drawn twice, go wrong most often."
+    "Dots and stripes, sometimes drawn plain, and two objects of which only the relation is said (a cup left "
+    "of a star), sometimes drawn twice, go wrong most often."
 )
 GUIDANCE = 3.0
 PREVIEWED = 11  # seed of the scenes that the colours of previews are fitted to
