@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +21,14 @@ from studio.pixels import encode, read_picture
 from studio.sheet import sheet
 from studio.sweeps import CellState, RunningSweep, Sweeps, forecast, found
 from studio.ui import bus
+from studio.ui.create import BUG
 from studio.ui.owners import Owners
 from studio.ui.pictures import Pictures
 
 if TYPE_CHECKING:
     from studio.studio import Studio
 
+log = logging.getLogger(__name__)
 PACE = 0.25  # seconds between two messages of a page
 LONGEST = 20_000  # characters of an axis' values
 MOST_CARDS = 4000
@@ -48,7 +51,7 @@ class CompareTab:
 
         Event data: `n` (given back), `document` (JSON text), `axes` (list of node, widget, text, find).
         """
-        told: dict[str, object] = {"n": _given(event, "n"), "axes": [], "fault": ""}
+        told: dict[str, object] = {"n": _number(event), "axes": [], "fault": ""}
         try:
             owner = self._owners.owner(token)
             document = self._document(event)
@@ -81,6 +84,10 @@ class CompareTab:
         except StudioError as error:
             yield bus.failure(error)
             return
+        except Exception:
+            log.exception("A comparison could not be started")
+            yield bus.failure(BUG)
+            return
         async for message in self.follow(running):
             yield message
 
@@ -105,7 +112,7 @@ class CompareTab:
 
         Event data: `n`, `document`, `axes`, `title` (first line of the picture).
         """
-        answer: dict[str, object] = {"n": _given(event, "n")}
+        answer: dict[str, object] = {"n": _number(event)}
         try:
             owner = self._owners.owner(token)
             document = self._document(event)
@@ -221,6 +228,12 @@ class CompareTab:
 def _shown(outputs: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     """The picture of a cell: that of the node that saves the result; others are notes beside it."""
     return next((output for output in outputs if output["node"] == "save"), outputs[0] if outputs else None)
+
+
+def _number(event: gr.EventData) -> int:
+    """The number of an asking, given back with the answer."""
+    number = _given(event, "n")
+    return number if isinstance(number, int) else 0
 
 
 def _given(event: gr.EventData, name: str) -> object:
