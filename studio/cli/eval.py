@@ -16,7 +16,7 @@ def add_to(commands: argparse._SubParsersAction[shared.Parser]) -> None:
         choices=["prompts", "control", "blocks", "localise", "schedule", "guidance"],
         help="prompts: held-out prompts; control: editing, regions, maps and the rest; blocks: which blocks "
         "of a model locate words; localise: which blocks carry colour, kind, pattern, background or place; "
-        "schedule: where a few Euler steps count most; guidance: what every guidance rule makes, and its calls",
+        "schedule: where a few Euler steps count most; guidance: what every rule makes, and its calls",
     )
     parser.add_argument(
         "--cases",

@@ -32,7 +32,6 @@ from studio.controls.force_source import ForceSource
 from studio.controls.inject_v import InjectValues
 from studio.models.family import parts_of
 from studio.nodes.guidance_checks import review_guidance
-from studio.nodes.prompt import outline
 from studio.nodes.sample import Sampled, sampled
 from studio.nodes.together import review_attachments
 from studio.pixels import flatten, resize
@@ -68,8 +67,7 @@ def review_range(view: View) -> Iterator[Refusal]:
     if isinstance(start, (int, float)) and isinstance(end, (int, float)) and start > end:
         yield Refusal(f"The range ends at {end:g}, before its start at {start:g}.", "Swap them.", "end")
     yield from review_attachments(view)
-    sampler = next((str(source.widgets.get("sampler", "")) for source in view.feeding("sampler")), "")
-    yield from review_guidance(view, sampler, outline(view), ())
+    yield from review_guidance(view)
 
 
 def review_levels(view: View) -> Iterator[Refusal]:
@@ -80,7 +78,7 @@ def review_levels(view: View) -> Iterator[Refusal]:
         yield Refusal(f"A cycle cannot go up from {low:g} to {high:g}.", "Raise high, or lower low.", "high")
     if until is not None and low is not None and until > low:
         yield Refusal(f"until {until:g} lies above low {low:g}.", "Lower until.", "until")
-    yield from review_guidance(view, "", outline(view), ())
+    yield from review_guidance(view)
 
 
 def review_flow_edit(view: View) -> Iterator[Refusal]:

@@ -8,6 +8,7 @@ from studio.api import Refusal, StudioError, View
 from studio.controls.bounds import some_step
 from studio.controls.where import parse_blocks
 from studio.models.outline import Outline
+from studio.nodes.prompt import outline
 from studio.values import Step
 
 # Rules over the pair of both prompts, with a scale of their own, by the kind of their node.
@@ -27,9 +28,13 @@ def chain(view: View, socket: str = "guidance") -> Iterator[View]:
 
 
 def review_guidance(
-    view: View, sampler: str, model: Outline | None, steps: tuple[Step, ...]
+    view: View, sampler: str | None = None, steps: tuple[Step, ...] = ()
 ) -> Iterator[Refusal]:
-    """Guidance at a node's `guidance` input that cannot work with this sampler, model, run or attachment."""
+    """Guidance at a node's `guidance` input that cannot work with this sampler (None = the one that feeds the
+    node), model, run or attachment."""
+    if sampler is None:
+        sampler = next((str(source.widgets.get("sampler", "")) for source in view.feeding("sampler")), "")
+    model = outline(view)
     for rule in chain(view):
         yield from _sampler(rule, sampler)
         if model is not None:

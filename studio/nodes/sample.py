@@ -136,7 +136,7 @@ def review_sample(view: View) -> Iterator[Refusal]:
         if wrap.kind == "steer_to_picture" and wrap.widgets.get("force") and sampler not in ("", "euler"):
             yield _other_sampler(wrap, "euler", sampler)
     model = outline(view)
-    yield from review_guidance(view, sampler, model, run_steps(view))
+    yield from review_guidance(view, sampler, run_steps(view))
     for socket in ("positive", "negative"):
         own = next((outline(source) for source in view.feeding(socket)), None)
         if model is not None and own is not None and own.family != model.family:
