@@ -16,7 +16,7 @@ from torch import nn
 from studio.errors import BadModel, StudioError, did_you_mean
 from studio.models.embedded import FOLDER, PREFIX
 from studio.policy import Policy
-from studio.upscaling.files import check_file, read_design, read_network
+from studio.upscaling.files import blank, check_file, read_design, read_network
 from studio.values import Image, Upscale, Upscaler
 
 DEFAULT = "embedded:scenes-upscale-x2"
@@ -46,7 +46,7 @@ def upscaler_of(ref: str, policy: Policy, device: str = "cpu") -> Upscaler:
         network = read_network(path)
         title = f"{path.name} ({type(network).__name__})"
         return _of_file(path, title, network, digest, device)
-    return _of_file(path, design.title, design.make(), digest, device)
+    return _of_file(path, design.title, blank(design, "meta"), digest, device)
 
 
 def upscaler_file(ref: str, policy: Policy) -> Path:

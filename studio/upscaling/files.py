@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from safetensors.torch import load_file
 from torch import nn
 
@@ -49,7 +50,7 @@ def read_network(path: Path) -> nn.Module:
         from studio.upscaling.others import read_other
 
         return read_other(path)
-    network = design.make()
+    network = blank(design)
     stored = load_file(path)
     try:
         network.load_state_dict({ours: stored[theirs].float() for ours, theirs in design.names.items()})
@@ -59,6 +60,12 @@ def read_network(path: Path) -> nn.Module:
             hint="The file is of another network, or some of it is missing.",
         ) from error
     return network.eval().requires_grad_(False)
+
+
+def blank(design: Design, device: str = "cpu") -> nn.Module:
+    """The network without its weights; on "meta" it takes no memory. The global RNG stays as it is."""
+    with torch.random.fork_rng(devices=[]), torch.device(device):
+        return design.make()
 
 
 def read_design(path: Path) -> Design | None:
