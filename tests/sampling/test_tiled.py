@@ -1,4 +1,4 @@
-"""Runs by tiles: one tile is the plain run, the network sees tiles alone, noise is shared, regions are cut."""
+"""Runs by tiles: one tile is the plain run, the network sees tiles alone, noise is shared, regions cut."""
 
 from __future__ import annotations
 
