@@ -17,7 +17,7 @@ from studio.graph.registry import Registry
 from studio.models.codec import TensorCodec
 from studio.models.device import guard
 from studio.models.loading import ModelStore
-from studio.nodes.edit_picture import paste_picture
+from studio.nodes.paint_around import paste_picture
 from studio.policy import Policy
 from studio.settings import ROOT
 from studio.values import Image

@@ -215,7 +215,7 @@ def test_the_further_schedules_refuse_what_the_others_refuse(name, steps, shift)
 def test_impossible_shapes_of_a_list_are_refused(wrong):
     with pytest.raises(StudioError, match="rho"):
         spacing.karras((1.0, 0.1), 4, rho=wrong)
-    with pytest.raises(StudioError, match="a = .* not possible"):
+    with pytest.raises(StudioError, match=r"a = .* not possible"):
         spacing.beta((1.0, 0.1), 4, a=wrong)
 
 
