@@ -26,8 +26,10 @@
       unknown.replaceChildren(...(found.length ? ["This model does not know "] : []), ...found.flatMap(({ word, near }, i) => [
         i ? (i === found.length - 1 && !found.more ? " or " : ", ") : null, el("strong", {}, word), near.length ? " (perhaps " : null,
         ...near.flatMap((n, j) => [j ? ", " : null, el("button", { type: "button", "aria-label": `Replace ${word} by ${n}`, onclick: () => swap(word, n) }, n)]),
-        near.length ? "?)" : null]).filter((part) => part !== null), found.more ? ` and ${found.more} more` : "", ". It paints from the other words.");
+        near.length ? "?)" : null]).filter((part) => part !== null), found.more ? ` and ${found.more} more` : "", ". It paints from the other words.",
+        ...(found.some(({ near }) => !near.length) ? [" It knows ", el("span", { translate: "no" }, examples().join(", ")), " ", el("button", { type: "button", onclick: () => weft.knows() }, "and more"), "."] : []));
     };
+    const examples = () => (Object.values(weft.modelOf(doc)?.vocabulary || {})[0] || []).slice(0, 8);
     const put = (text) => { input.value = text; doc.set(spec, text); check(); };
     const swap = (word, by) => put(input.value.replace(new RegExp(`(?<![\\p{L}\\p{N}])${word}(?![\\p{L}\\p{N}])`, "giu"), by));
     input.addEventListener("input", () => { doc.set(spec, input.value); clearTimeout(wait); wait = setTimeout(check, 350); });

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from studio.cli import shared
-from studio.cli.run import add_workflow, read_workflow
+from studio.cli.run import add_workflow, read_file, read_workflow
 
 COLUMN = 22
 
@@ -22,8 +22,9 @@ def add_to(commands: argparse._SubParsersAction[shared.Parser]) -> None:
 
 def act(args: argparse.Namespace) -> int:
     """Print the plan; exit code 2 when something in the document stops it."""
+    read = read_file(args.workflow)
     with shared.open_studio(args) as studio:
-        document = read_workflow(studio, args.workflow, args.settings, args.targets)
+        document = read_workflow(studio, read, args.workflow, args.settings, args.targets)
         plan = studio.plan(document, args.targets, use_cache=not args.no_cache)
     stopped = any(p.blocking for p in plan.problems) or any(n.action == "failed" for n in plan.nodes)
     if args.json:

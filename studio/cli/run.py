@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from studio.cli import shared
 from studio.errors import StudioError, did_you_mean
-from studio.graph.document import Graph, Node
+from studio.graph.document import Graph, Node, loads
 from studio.pixels import encode, read_picture
 
 if TYPE_CHECKING:
@@ -61,15 +61,15 @@ def act(args: argparse.Namespace) -> int:
     """Run it; pictures go to the history and, with `--out`, into a folder."""
     if args.out is not None and Path(args.out).exists() and not Path(args.out).is_dir():
         raise shared.BadCall(f"'{args.out}' is a file, not a folder.", hint="--out takes a folder.")
+    read = read_file(args.workflow)
     with shared.open_studio(args) as studio:
-        document = read_workflow(studio, args.workflow, args.settings, args.targets)
+        document = read_workflow(studio, read, args.workflow, args.settings, args.targets)
         return run_document(studio, document, args, targets=args.targets, folder=args.out)
 
 
-def read_workflow(
-    studio: Studio, given: str, changes: Sequence[str] = (), targets: Sequence[str] | None = None
-) -> Graph:
-    """The document of a file, with the changes made; raises BadCall or BadDocument that name the file."""
+def read_file(given: str) -> Graph | bytes:
+    """The document of a file, or the bytes of a picture that may hold one; BadCall names the file. Needs no
+    studio, so that a wrong name is said at once."""
     path = Path(given)
     if path.is_dir():
         raise shared.BadCall(f"'{given}' is a folder, not a workflow.", hint="Give a workflow file in it.")
@@ -79,16 +79,31 @@ def read_workflow(
         data = path.read_bytes()
     except OSError as error:
         raise shared.BadCall(f"'{given}' cannot be read: {error.strerror}.") from None
+    if data.startswith(b"\x89PNG"):
+        return data
     try:
-        if data.startswith(b"\x89PNG"):
-            document = studio.open_picture(data)
-        else:
-            document = studio.read_document(data.decode("utf-8-sig"))
+        return loads(data.decode("utf-8-sig"))
     except UnicodeDecodeError:
         raise shared.BadCall(
             f"'{given}' is no workflow: it is not UTF-8 text.",
             hint="Give a workflow file (JSON) or a PNG made by Weft.",
         ) from None
+    except StudioError as error:
+        raise shared.BadCall(
+            f"'{given}': {error.message}", hint=error.hint, node=error.node, socket=error.socket
+        ) from None
+
+
+def read_workflow(
+    studio: Studio,
+    read: Graph | bytes,
+    given: str,
+    changes: Sequence[str] = (),
+    targets: Sequence[str] | None = None,
+) -> Graph:
+    """What `read_file` gave as a document with the changes made; raises BadCall that names the file."""
+    try:
+        document = studio.open_picture(read) if isinstance(read, bytes) else read
     except StudioError as error:
         raise shared.BadCall(
             f"'{given}': {error.message}", hint=error.hint, node=error.node, socket=error.socket

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from studio.cli import shared
-from studio.cli.run import add_workflow, read_workflow
+from studio.cli.run import add_workflow, read_file, read_workflow
+from studio.graph.document import Graph
 from studio.graph.sweep import Cell, Sweep, make_sweep, read_axis
 from studio.pixels import encode, read_picture
 from studio.sheet import sheet
@@ -48,8 +49,9 @@ def act(args: argparse.Namespace) -> int:
         raise shared.BadCall("A sweep makes every output.", hint="Leave --target away.")
     if args.out is not None and Path(args.out).exists() and not Path(args.out).is_dir():
         raise shared.BadCall(f"'{args.out}' is a file, not a folder.", hint="--out takes a folder.")
+    read = read_file(args.workflow)
     with shared.open_studio(args) as studio:
-        sweep = _read(studio, args)
+        sweep = _read(studio, read, args)
         told = forecast(studio, sweep, OWNER)
         if not args.json:
             time_left = "" if told.seconds is None else f", about {told.seconds:.0f} s"
@@ -63,8 +65,8 @@ def act(args: argparse.Namespace) -> int:
         return _report(studio, running, told.to_json(), time.monotonic() - begun, args)
 
 
-def _read(studio: Studio, args: argparse.Namespace) -> Sweep:
-    document = read_workflow(studio, args.workflow, args.settings)
+def _read(studio: Studio, read: Graph | bytes, args: argparse.Namespace) -> Sweep:
+    document = read_workflow(studio, read, args.workflow, args.settings)
     try:
         most = studio.policy.max_cells
         axes = [read_axis(document, studio.registry, text, most=most) for text in args.axes]

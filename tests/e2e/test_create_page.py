@@ -310,7 +310,7 @@ def test_the_first_visit_is_light(weft, open_page):
 def test_the_shortcut_sheet_says_what_the_page_does(open_page):
     page = open_page()
     page.locator("body").press("?")
-    sheet = page.locator("dialog dl").inner_text()
+    sheet = page.locator("dialog").inner_text()
     assert all(words in sheet for words in ("Ctrl", "Enter", "Esc", "Generate", "Stop"))
     page.keyboard.press("Escape")
     page.locator("dialog").wait_for(state="detached")

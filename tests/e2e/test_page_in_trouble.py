@@ -31,7 +31,7 @@ def test_many_warnings_leave_the_job_line_small(weft, open_page):
     page = open_page(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
     make(page, "dragn blurb zzz floof qux wordz bargh", steps=2)
     assert page.locator("#weft-job").bounding_box()["height"] < 100
-    assert page.locator("#weft-unknown").inner_text().count("more") == 1
+    assert page.locator("#weft-unknown").inner_text().count("and 1 more") == 1
     page.locator("#weft-all-said").tap()
     assert page.locator("dialog li").count() == 7
 

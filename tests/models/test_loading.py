@@ -217,7 +217,10 @@ def test_the_guard_restores_rng_and_grad_mode_after_an_exception():
 
 
 @pytest.mark.model
-def test_the_embedded_model_is_listed_and_loads(store):
-    info = store.list()[0]
-    assert info.ref == "embedded:scenes-sd3" and 0 < info.bytes < 22 * 2**20
-    assert parts_of(store.load(info.ref)).family.size_step(parts_of(store.load(info.ref))) == 16
+def test_the_embedded_models_are_listed_and_load(store):
+    most = {"embedded:scenes-sd3": 22, "embedded:scenes-flux": 18}
+    found = {info.ref: info for info in store.list() if info.ref in most}
+    assert set(found) == set(most)
+    for ref, info in found.items():
+        assert 0 < info.bytes < most[ref] * 2**20
+        assert parts_of(store.load(ref)).family.size_step(parts_of(store.load(ref))) == 16
