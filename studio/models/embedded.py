@@ -33,12 +33,12 @@ class EmbeddedModel:
 
 
 def list_embedded(folder: Path = FOLDER) -> tuple[EmbeddedModel, ...]:
-    """Every complete model folder, by name."""
+    """Every complete model folder: the default one, then the others by name."""
     if not folder.is_dir():
         return ()
     return tuple(
         EmbeddedModel(path.name, path, read_card(path))
-        for path in sorted(folder.iterdir())
+        for path in sorted(folder.iterdir(), key=lambda path: (PREFIX + path.name != DEFAULT, path.name))
         if (path / "model_index.json").is_file()
     )
 
