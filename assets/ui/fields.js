@@ -10,7 +10,8 @@
   function field(spec, input, { wide = false, extra = null, help = spec.help } = {}) {
     const id = fresh("w-f");
     input.id ||= id;
-    const hint = help ? el("p", { class: "w-help", id: id + "h" }, help) : null;
+    const said = help?.replace(/\b[a-z]\w*_\w+\b(?!\.\w)/g, (name) => name.replaceAll("_", " ")); // as choices are written
+    const hint = said ? el("p", { class: "w-help", id: id + "h" }, said) : null;
     if (hint) input.setAttribute("aria-describedby", id + "h");
     const fault = el("p", { class: "w-fault", hidden: true });
     const box = el("div", { class: "w-field" + (wide ? " w-wide" : ""), "data-node": spec.node, "data-widget": spec.widget },

@@ -65,7 +65,7 @@ def _what(param: Param) -> str:
         low, high, step = options["min"], options["max"], options["step"]
         words = ["whole number" if options["whole"] else "number"]
         if low is not None and high is not None:
-            words.append(f"{low} to {high}")
+            words.append(" to ".join(str(int(end)) if end == int(end) else str(end) for end in (low, high)))
         elif low is not None or high is not None:
             words.append(f"at least {low}" if low is not None else f"at most {high}")
         if options["whole"] and step and step != 1:

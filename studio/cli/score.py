@@ -41,6 +41,8 @@ def act(args: argparse.Namespace) -> int:
     print(f"background: {found['background']}")
     if args.prompt is not None:
         judged = found["prompt_score"]
+        if not judged["wanted"] and not judged["all_right"]:
+            shared.say("Note: the prompt names no object and no background that is there.")
         print(
             f"prompt: {judged['found']} of {judged['wanted']} right"
             f"{', all right' if judged['all_right'] else ''}"
