@@ -6,24 +6,17 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 
 from studio.errors import StudioError
+from studio.models.alone import OneThread
 
 # around(index, original, kwargs) -> what the block returns
 Around = Callable[[int, Callable[..., Any], dict[str, Any]], Any]
 
 
-class _Lock:
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.thread: int | None = None
-
-
-_LOCKS: WeakKeyDictionary[torch.nn.Module, _Lock] = WeakKeyDictionary()
-_GUARD = threading.Lock()
+_ALONE = OneThread("There are two step caches on one network.", "Keep one of them.", "attachments")
 
 
 @contextmanager
@@ -34,7 +27,7 @@ def taken_over(network: torch.nn.Module, blocks: Sequence[torch.nn.Module], arou
     if this thread has taken it over already, or if somebody else has put a hook on a block in between and
     left it there.
     """
-    with _alone(network):
+    with _ALONE(network):
         own, live = threading.get_ident(), True
         put: list[tuple[torch.nn.Module, bool, Any, Any]] = []
 
@@ -72,19 +65,3 @@ def _restored(block: torch.nn.Module, had: bool, original: Any, forward: Any) ->
     else:
         del block.forward
     return True
-
-
-@contextmanager
-def _alone(network: torch.nn.Module) -> Iterator[None]:
-    with _GUARD:
-        lock = _LOCKS.setdefault(network, _Lock())
-    if lock.thread == threading.get_ident():
-        raise StudioError(
-            "There are two step caches on one network.", hint="Keep one of them.", socket="attachments"
-        )
-    with lock.lock:
-        lock.thread = threading.get_ident()
-        try:
-            yield
-        finally:
-            lock.thread = None

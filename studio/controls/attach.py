@@ -20,7 +20,6 @@ import torch
 from diffusers.hooks import HookRegistry
 from diffusers.models.attention_dispatch import attention_backend
 
-from studio.controls.alone import alone
 from studio.controls.control import AttentionControl, Call, TextSegment
 from studio.controls.execute import execute
 from studio.controls.intercept import Hooks, Kernel, NetworkHook, SiteHook, own_backends
@@ -29,10 +28,13 @@ from studio.controls.passes import Here
 from studio.controls.plan import Plan, StepPlan
 from studio.controls.steady import may_skip, unchanged
 from studio.errors import StudioError
+from studio.models.alone import OneThread
 from studio.models.family import AttentionAdapter, Site, TokenLayout
 from studio.values import SeenMap, Step
 
 Segments = tuple[tuple[str, int], ...]
+
+_ALONE = OneThread("Controls are attached to this network already.", "Attach all controls of a run together.")
 
 
 class ControlNotApplied(StudioError):  # noqa: N818 - a fact about the run
@@ -65,7 +67,7 @@ def attach(
         yield attached
         return
     with ExitStack() as stack:
-        stack.enter_context(alone(transformer))
+        stack.enter_context(_ALONE(transformer))
         stack.enter_context(own_backends(transformer))
         hooks = Hooks()
         stack.push(_detach(transformer, hooks))

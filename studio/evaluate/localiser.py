@@ -26,7 +26,7 @@ from studio.evaluate.edit_cases import WHATS, edit_case, edit_succeeded, source_
 from studio.evaluate.pictures import psnr
 from studio.evaluate.prompts import settings_of
 from studio.models.embedded import DEFAULT
-from studio.models.family import adapter_for, parts_of
+from studio.models.family import parts_of
 from studio.models.loading import ModelStore
 from studio.scenes.detect import detect
 from studio.scenes.score import wilson
@@ -64,7 +64,7 @@ def localise(
     model = ModelStore().load(ref)
     settings = settings_of(model) | {"spacing": "flow_diffusers"} | overrides
     bench = Bench(model, parts_of(model), settings)
-    sites = joint_count(adapter_for(bench.parts.transformer).sites(bench.parts.transformer))
+    sites = joint_count(bench.sites)
     if not 1 <= window <= sites:
         raise StudioError(f"A window of {window} blocks is not possible.", hint=f"Take 1 to {sites}.")
     ingredients = [model.digest, settings, what, window, start, seed, objects]
