@@ -14,6 +14,7 @@ from typing import ClassVar
 import torch
 
 from studio.controls.control import Call, Maps, Need
+from studio.controls.fused import additive
 from studio.controls.word_maps import PICTURE_ROWS, WordMaps
 from studio.models.family import Site
 from studio.values import Step
@@ -65,7 +66,7 @@ def masked(
     mask = mask[(None,) * (4 - mask.ndim)]
     mask = mask[list(rows)] if mask.shape[0] > 1 else mask
     mask = mask[:, :, asked] if mask.shape[2] > 1 else mask
-    return scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask.float()
+    return scores + additive(mask, scores.dtype)
 
 
 def both_ways(to: torch.Tensor, looks: torch.Tensor) -> torch.Tensor:
