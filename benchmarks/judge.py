@@ -13,18 +13,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import torch
 from diffusers import AutoencoderTiny
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from studio.scenes.detect import detect
 from studio.scenes.draw import draw
-from studio.scenes.score import wilson
+from studio.scenes.score import PROPERTIES, wilson
 from studio.scenes.world import Scene, sample_scene
 from studio.settings import ROOT
-
-PROPERTIES = ("kind", "colour", "pattern", "size", "place")
+from studio.training.upscaler import round_trip
 
 
 def right(picture: np.ndarray, scene: Scene) -> tuple[int, bool]:
@@ -40,20 +38,12 @@ def right(picture: np.ndarray, scene: Scene) -> tuple[int, bool]:
     return count, not told and count == len(scene.objects) and seen.background == scene.background
 
 
-def round_trip(autoencoder: AutoencoderTiny, picture: np.ndarray) -> np.ndarray:
-    """uint8 [H, W, 3] through the latents and back."""
-    pixels = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 127.5 - 1
-    with torch.inference_mode():
-        back = autoencoder.decode(autoencoder.encode(pixels).latents).sample
-    return ((back[0].permute(1, 2, 0) + 1) * 127.5).round().clamp(0, 255).byte().numpy()
-
-
 def rows(count: int, seed: int, size: int) -> Iterator[dict[str, object]]:
     autoencoder = AutoencoderTiny.from_pretrained(ROOT / "assets/models/scenes-sd3/vae").float().eval()
     rng = np.random.default_rng(seed)
     scenes = [sample_scene(rng, index % 4 + 1) for index in range(count)]
     drawn = [draw(scene, size) for scene in scenes]
-    back = [round_trip(autoencoder, picture) for picture in drawn]
+    back = [round_trip(autoencoder, picture, noise=0, seed=0) for picture in drawn]
     error = np.mean([((a.astype(float) - b) ** 2).mean() for a, b in zip(drawn, back, strict=True)])
     objects = sum(len(scene.objects) for scene in scenes)
     for what, pictures in (("drawn", drawn), ("after the autoencoder", back)):
