@@ -90,7 +90,7 @@
     const words = [many ? `Picture ${picture}.` : null, `${gone.length} of ${steps} steps skipped.`,
       saved > 0 && picture === 1 ? `About ${saved.toFixed(1)} s saved.` : null, off === null ? null : `The guesses were off by ${(100 * off).toFixed(1)} % where that was seen.`];
     return [el("p", { class: "w-help w-told" }, ...words.filter((text) => text).map((text) => el("span", {}, `${text} `))),
-      el("div", { class: "w-strip", role: "img", "aria-label": `Skipped steps: ${gone.join(", ") || "none"}` }, ...Array.from({ length: steps }, (_, i) => el("i", { class: gone.includes(i + 1) ? "w-skipped" : "", title: `Step ${i + 1}` })))];
+      el("div", { class: "w-skips", role: "img", "aria-label": `Skipped steps: ${gone.join(", ") || "none"}` }, ...Array.from({ length: steps }, (_, i) => el("i", { class: gone.includes(i + 1) ? "w-skipped" : "", title: `Step ${i + 1}` })))];
   }
 
   /** Pictures as a nested list, the oldest first; null where there is no relative. */
