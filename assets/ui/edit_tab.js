@@ -99,6 +99,7 @@
     weft.editThis = (p, where = "") => { wish = where; weft.openTab("Edit"); choose(p); };
 
     function begin(message) {
+      if (waiting && message.id && message.id !== waiting.id) return; // another one was chosen since
       const p = waiting && waiting.id === message.id ? waiting : null;
       source = { ...message, url: p?.url || message.url, width: p?.width, height: p?.height, taken: "" };
       way = ways().together ? "together" : "picture";

@@ -17,6 +17,7 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from studio.errors import StudioError
+from studio.ui import asked
 from studio.ui.compare_tab import CompareTab
 from studio.ui.create import CreateTab
 from studio.ui.edit_tab import EditTab
@@ -25,7 +26,7 @@ from studio.ui.graph_tab import GraphTab, targets_of
 from studio.ui.graph_view import graph_routes
 from studio.ui.history_tab import HistoryTab
 from studio.ui.manifest import manifest_routes
-from studio.ui.more_tabs import more_tabs
+from studio.ui.more_tabs import MOUNT, more_tabs, tab
 from studio.ui.owners import Owners
 from studio.ui.pictures import Pictures
 from studio.ui.public_api import PublicApi
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from studio.studio import Studio
 
 log = logging.getLogger(__name__)
-MOUNT = '<div class="weft-mount"></div>'
 OPEN = "const at = element.querySelector('.weft-mount'); window.weft.facts = props.facts; "
 PRIVATE = {"api_visibility": "private", "show_progress": "hidden", "queue": True}
 
@@ -128,7 +128,7 @@ def build(studio: Studio) -> gr.Blocks:
         )
 
         async def run(value: str, token: str, event: gr.EventData) -> AsyncIterator[str]:
-            parents = event._data.get("parents") if isinstance(event._data, dict) else None
+            parents = asked.given(event, "parents")
             async for message in create_tab.run(value, token, targets_of(event), parents):
                 yield message
 
@@ -151,29 +151,31 @@ def build(studio: Studio) -> gr.Blocks:
 
         # Subscriptions hold no lock and no worker: runs wait in the studio's queue, which tells their place.
         follow = {**PRIVATE, "concurrency_limit": None, "trigger_mode": "multiple"}
+        # gradio's "always_last" keeps no event data: what waited is sent with those of the event before it.
+        each = {**PRIVATE, "trigger_mode": "multiple"}
+        in_turn = {**each, "concurrency_limit": 1}
         create.run(run, [create, visitor], [status], **follow)
         create.stop(stop, [visitor], None, **follow)
         create.parked(parked, [visitor], [status], **follow)
         create.reuse(create_tab.reuse, [visitor], [create], **PRIVATE)
         create.open(create_tab.open, None, [create], **PRIVATE)
-        create.choose(create_tab.choose, [create], [create], **{**PRIVATE, "trigger_mode": "always_last"})
+        create.choose(create_tab.choose, [create], [create], **in_turn)
         create.examine(create_tab.examine, [create], [problems], **{**PRIVATE, "trigger_mode": "always_last"})
-        create.bring(create_tab.bring, [visitor], [create], **{**PRIVATE, "trigger_mode": "multiple"})
-        graph.look(graph_tab.look, [graph, visitor], [graph], **{**PRIVATE, "trigger_mode": "always_last"})
-        graph.hand_out(graph_tab.hand_out, [graph], [graph], **{**PRIVATE, "trigger_mode": "multiple"})
+        create.bring(create_tab.bring, [visitor], [create], **each)
+        graph.look(graph_tab.look, [graph, visitor], [graph], **each)
+        graph.hand_out(graph_tab.hand_out, [graph], [graph], **each)
         for name in ("search", "mark", "export", "look", "replay"):
             getattr(history, name)(getattr(history_tab, name), [visitor], [history], **follow)
         if regions is not None:
-            often = {**PRIVATE, "trigger_mode": "multiple"}
-            regions.lint(regions_tab.lint, None, [regions], **{**PRIVATE, "trigger_mode": "always_last"})
+            regions.lint(regions_tab.lint, None, [regions], **in_turn)
             regions.plan(regions_tab.plan, None, [regions], **PRIVATE)
-            regions.mask(regions_tab.mask, [visitor], [regions], **often)
-            regions.masks(regions_tab.masks, None, [regions], **often)
+            regions.mask(regions_tab.mask, [visitor], [regions], **each)
+            regions.masks(regions_tab.masks, None, [regions], **each)
         if edit is not None:
-            edit.source(edit_tab.source, [visitor], [edit], **{**PRIVATE, "trigger_mode": "always_last"})
+            edit.source(edit_tab.source, [visitor], [edit], **each)
             edit.bring(edit_tab.bring, [visitor], [edit], **PRIVATE)
         if see is not None:
-            see.maps(see_tab.maps, [visitor], [see], **{**PRIVATE, "trigger_mode": "always_last"})
+            see.maps(see_tab.maps, [visitor], [see], **each)
             see.mask(see_tab.mask, [visitor], [see], **PRIVATE)
         if compare is not None:
             compare.estimate(compare_tab.estimate, [visitor], [compare], **follow)
@@ -195,21 +197,7 @@ def _desk_tab(
     view: partial[gr.HTML], title: str, start: object, events: str, **props: object
 ) -> gr.HTML | None:
     """A tab over a ready workflow (assets/ui/desk.js); None where that workflow cannot run here."""
-    if start is None:
-        return None
-    name = title.lower()
-    with gr.Tab(title, id=name, render_children=True):
-        return view(
-            "{}",
-            html_template=MOUNT,
-            elem_id=f"weft-{name}",
-            elem_classes="weft-desk",
-            desk=start,
-            **props,
-            js_on_load=f"const at = element.querySelector('.weft-mount'); "
-            f"window.weft.{name}Tab(at, {{props, trigger, watch}}); // its events: "
-            + " ".join(f"'{event}'" for event in events.split()),
-        )
+    return None if start is None else tab(view, title, events, at_once=True, desk=start, **props)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from studio.graph.sweep import MOST_AXES, Axis, Sweep, make_axis, make_sweep
 from studio.pixels import encode, read_picture
 from studio.sheet import sheet
 from studio.sweeps import CellState, RunningSweep, Sweeps, forecast, found
-from studio.ui import bus
+from studio.ui import asked, bus
 from studio.ui.create import BUG
 from studio.ui.owners import Owners
 from studio.ui.pictures import Pictures
@@ -101,7 +101,7 @@ class CompareTab:
 
     def halt(self, token: object, event: gr.EventData) -> bool:
         """Stops the sweep that a page names; False if it is none of this owner's. Event data: `run`."""
-        run = _given(event, "run")
+        run = asked.given(event, "run")
         try:
             return isinstance(run, str) and self.sweeps.stop(run, self._owners.owner(token))
         except StudioError:
@@ -117,7 +117,7 @@ class CompareTab:
             owner = self._owners.owner(token)
             document = self._document(event)
             sweep = self._sweep(document, [self._axis(document, wanted) for wanted in _axes(event)])
-            title = _given(event, "title")
+            title = asked.given(event, "title")
             answer["sheet"] = self._drawn(sweep, owner, title[:200] if isinstance(title, str) else "")
         except (OSError, StudioError) as error:
             answer["says"] = str(error)
@@ -219,7 +219,7 @@ class CompareTab:
         )
 
     def _document(self, event: gr.EventData) -> Graph:
-        text = _given(event, "document")
+        text = asked.given(event, "document")
         if not isinstance(text, str):
             raise BadDocument("The page sent no graph.", hint="Reload the page.")
         return self._studio.read_document(text)
@@ -232,17 +232,13 @@ def _shown(outputs: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
 
 def _number(event: gr.EventData) -> int:
     """The number of an asking, given back with the answer."""
-    number = _given(event, "n")
+    number = asked.given(event, "n")
     return number if isinstance(number, int) else 0
-
-
-def _given(event: gr.EventData, name: str) -> object:
-    return event._data.get(name) if isinstance(event._data, dict) else None
 
 
 def _axes(event: gr.EventData) -> list[dict[str, str]]:
     """The axes that a page sent, as texts."""
-    given = _given(event, "axes")
+    given = asked.given(event, "axes")
     if not isinstance(given, list) or len(given) > MOST_AXES:
         raise BadDocument("The page sent no usable axes.", hint="Reload the page.")
     for axis in given:

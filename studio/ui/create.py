@@ -18,7 +18,7 @@ import gradio as gr
 
 from studio.errors import BadDocument, StudioError
 from studio.graph.document import Graph, to_json
-from studio.ui import bus
+from studio.ui import asked, bus
 from studio.ui.forms import panel
 from studio.ui.owners import Owners
 from studio.ui.pictures import Pictures
@@ -120,8 +120,8 @@ class CreateTab:
         """
         jobs = self._studio.jobs
         try:
-            owner, run = self._owners.owner(token), _text(event, "run", 64)
-            if _given(event, "choice") == "discard":
+            owner, run = self._owners.owner(token), asked.text(event, "run", 64)
+            if asked.given(event, "choice") == "discard":
                 jobs.discard(run, owner)
                 yield self._offer(owner) or bus.dump({"run": None, "seq": 0, "job": {"state": "idle"}})
                 return
@@ -176,8 +176,8 @@ class CreateTab:
         """Sets the cancel flag of a run; unknown, finished and other people's runs are left alone."""
         try:
             owner = self._owners.owner(token)
-            asked = _given(event, "run")
-            run = asked if isinstance(asked, str) else self._studio.live_run(owner)
+            named = asked.given(event, "run")
+            run = named if isinstance(named, str) else self._studio.live_run(owner)
             if run is not None:
                 self._studio.cancel(run, owner)
         except StudioError:
@@ -206,20 +206,20 @@ class CreateTab:
         with suppress(StudioError):
             before = self._document(value)
         with suppress(StudioError):
-            kept = self._studio.read_document(_text(event, "text", self._studio.policy.max_json_bytes))
+            kept = self._studio.read_document(asked.text(event, "text", self._studio.policy.max_json_bytes))
         try:
-            return self.message(self.templates.open(_text(event, "name", 200), before, kept))
+            return self.message(self.templates.open(asked.text(event, "name", 200), before, kept))
         except StudioError as error:
             return bus.dump({"says": str(error)})
 
     def bring(self, token: object, event: gr.EventData) -> str:
         """Stores a picture for a widget. Event data: `node`, `widget`, `name`, `data` (its base64)."""
-        place = {"node": _given(event, "node"), "widget": _given(event, "widget")}
+        place = {"node": asked.given(event, "node"), "widget": asked.given(event, "widget")}
         try:
             self._owners.owner(token)
             most = self._studio.policy.max_upload_bytes
-            data = base64.b64decode(_text(event, "data", most // 3 * 4 + 4), validate=True)
-            brought = self._uploads.store(data, _text(event, "name", 1000))
+            data = base64.b64decode(asked.text(event, "data", most // 3 * 4 + 4), validate=True)
+            brought = self._uploads.store(data, asked.text(event, "name", 1000))
         except binascii.Error:
             return bus.dump({"brought": {**place, "fault": "The picture did not arrive whole. Try again."}})
         except StudioError as error:
@@ -231,7 +231,8 @@ class CreateTab:
     def reuse(self, token: object, event: gr.EventData) -> str:
         """The graph of a picture of this owner becomes the page's document."""
         try:
-            document = self._studio.document_of(_text(event, "generation", 64), self._owners.owner(token))
+            generation = asked.text(event, "generation", 64)
+            document = self._studio.document_of(generation, self._owners.owner(token))
         except StudioError as error:
             return bus.dump({"says": str(error)})
         return self.message(document, says="The settings of this picture are back.", undo=True, seed=True)
@@ -243,8 +244,9 @@ class CreateTab:
         """
         name = ""
         try:
-            name = _text(event, "name", 200)
-            document = self._studio.read_document(_text(event, "text", self._studio.policy.max_json_bytes))
+            name = asked.text(event, "name", 200)
+            text = asked.text(event, "text", self._studio.policy.max_json_bytes)
+            document = self._studio.read_document(text)
         except StudioError as error:
             return (
                 bus.dump({"says": f"{name} could not be opened: {error}"}) if name else self.start_message()
@@ -268,18 +270,6 @@ class CreateTab:
         except (ValueError, TypeError, KeyError, RecursionError):
             raise BadDocument("The page sent a graph that cannot be read.", hint="Reload the page.") from None
         return self._studio.read_document(text)
-
-
-def _given(event: gr.EventData, name: str) -> object:
-    data = event._data
-    return data.get(name) if isinstance(data, dict) else None
-
-
-def _text(event: gr.EventData, name: str, longest: int) -> str:
-    value = _given(event, name)
-    if not isinstance(value, str) or len(value) > longest:
-        raise BadDocument(f"The page sent no usable {name}.", hint="Reload the page.")
-    return value
 
 
 def _title(document: Graph | None, node: str) -> str:

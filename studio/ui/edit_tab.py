@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from studio.errors import BadDocument, StudioError
+from studio.errors import StudioError
 from studio.graph.document import Graph, loads, to_json
-from studio.ui import bus
+from studio.ui import asked, bus
 from studio.ui.forms import panel
 from studio.ui.owners import Owners
 from studio.ui.templates import Templates
@@ -48,7 +48,7 @@ class EditTab:
     def source(self, token: object, event: gr.EventData) -> str:
         """A picture of the history as a source: {"source"}. Event data: `generation`."""
         try:
-            generation = _text(event, "generation", 64)
+            generation = asked.text(event, "generation", 64)
             owner = self._owners.owner(token)
             item = self._studio.history.show(owner, generation)
             made = self._studio.document_of(item.id, owner)
@@ -73,8 +73,8 @@ class EditTab:
         try:
             self._owners.owner(token)
             most = self._studio.policy.max_upload_bytes
-            data = base64.b64decode(_text(event, "data", most // 3 * 4 + 4), validate=True)
-            stored = self._uploads.store(data, _text(event, "name", 1000))
+            data = base64.b64decode(asked.text(event, "data", most // 3 * 4 + 4), validate=True)
+            stored = self._uploads.store(data, asked.text(event, "name", 1000))
             way = self._of_file(stored["value"], "")
         except binascii.Error:
             return bus.dump({"says": "The picture did not arrive whole. Try again."})
@@ -159,10 +159,3 @@ def _words_of(made: Graph, prompt: str) -> str:
 
 def _ids(graph: Graph) -> set[str]:
     return {node.id for node in graph.nodes}
-
-
-def _text(event: gr.EventData, name: str, longest: int) -> str:
-    value = event._data.get(name) if isinstance(event._data, dict) else None
-    if not isinstance(value, str) or len(value) > longest:
-        raise BadDocument(f"The page sent no usable {name}.", hint="Reload the page.")
-    return value

@@ -14,7 +14,7 @@ import gradio as gr
 
 from studio.errors import BadDocument, StudioError
 from studio.graph.document import Graph, dumps
-from studio.ui import bus
+from studio.ui import asked, bus
 from studio.ui.forms import panel
 from studio.ui.graph_export import as_call, as_python
 from studio.ui.owners import Owners
@@ -44,8 +44,8 @@ class GraphTab:
 
         Event data: `n` (number of the asking, given back), `plan` (true: what a run would do), `targets`.
         """
-        asked = given(event, "n")
-        answer: dict[str, object] = {"n": asked if isinstance(asked, int) else 0}
+        number = asked.given(event, "n")
+        answer: dict[str, object] = {"n": number if isinstance(number, int) else 0}
         try:
             document = self._document(value)
             answer["panel"] = fields = panel(document, self._studio.registry)
@@ -56,13 +56,13 @@ class GraphTab:
         except StudioError as error:
             answer["problems"] = [_problem(error)]
             return bus.dump(answer)
-        if given(event, "plan") is True:
+        if asked.given(event, "plan") is True:
             answer["plan"] = self._plan(document, token, targets_of(event))
         return bus.dump(answer)
 
     def hand_out(self, value: object, event: gr.EventData) -> str:
         """The document as a text to keep. Event data: `what` (json, python, api), `url` (of this page)."""
-        what, url = given(event, "what"), given(event, "url")
+        what, url = asked.given(event, "what"), asked.given(event, "url")
         try:
             document = self._document(value).with_kinds(self._studio.registry)
             if what == "python":
@@ -113,15 +113,9 @@ class GraphTab:
         return self._studio.read_document(value)
 
 
-def given(event: gr.EventData, name: str) -> object:
-    """One entry of an event's data, whatever it is; None where there is none."""
-    data = event._data
-    return data.get(name) if isinstance(data, dict) else None
-
-
 def targets_of(event: gr.EventData) -> list[str] | None:
     """The nodes that a run is to reach; None = all outputs, also for anything that is no list of ids."""
-    targets = given(event, "targets")
+    targets = asked.given(event, "targets")
     if not isinstance(targets, list) or not 0 < len(targets) <= MOST_TARGETS:
         return None
     return [str(target) for target in targets] if all(isinstance(target, str) for target in targets) else None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import gradio as gr
 
 from studio.errors import StudioError
-from studio.ui import bus
+from studio.ui import asked, bus
 from studio.ui.owners import Owners
 
 if TYPE_CHECKING:
@@ -32,10 +32,9 @@ class HelpTab:
 
     def forget(self, token: object, event: gr.EventData) -> str:
         """Deletes every picture of this owner and the finished runs, for good. Event data: `sure` (true)."""
-        data = event._data if isinstance(event._data, dict) else {}
         try:
             owner = self._owners.owner(token)
-            if data.get("sure") is not True:
+            if asked.given(event, "sure") is not True:
                 raise StudioError("The page sent no usable change.", hint="Reload the page.")
             gone = self._studio.history.delete_all(owner)
             return bus.dump({"kept": self._kept(owner), "gone": gone})

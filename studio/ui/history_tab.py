@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from studio.errors import Cancelled, StudioError
-from studio.ui import bus
+from studio.ui import asked, bus
 from studio.ui.exports import Exports
 from studio.ui.owners import Owners
 from studio.ui.picture_detail import detail
@@ -42,7 +42,7 @@ class HistoryTab:
         `starred`, `tag`, `model`, `kind`, `seed`, `since`, `until` (Unix seconds), `zone` (minutes that local
         time is ahead of UTC). What is no such value counts as not given.
         """
-        data, history = _data(event), self._studio.history
+        data, history = asked.data(event), self._studio.history
         ask = data.get("ask")
         ask = ask if type(ask) is int else 0
         try:
@@ -86,7 +86,7 @@ class HistoryTab:
 
         Event data: `generation` or `generations`, `what` (one of MARKS), `text` (the tag or the note).
         """
-        data, history = _data(event), self._studio.history
+        data, history = asked.data(event), self._studio.history
         what, text = data.get("what"), data.get("text")
         try:
             owner = self._owners.owner(token)
@@ -121,7 +121,7 @@ class HistoryTab:
 
     def export(self, token: object, event: gr.EventData) -> str:
         """The address of a zip: {"export"}. Event data: `generations`, `strip` (true: pictures alone)."""
-        data = _data(event)
+        data = asked.data(event)
         try:
             owner = self._owners.owner(token)
             ids = self._given(data)
@@ -138,7 +138,7 @@ class HistoryTab:
         """A picture in full: {"detail"}. Event data: `generation`."""
         try:
             owner = self._owners.owner(token)
-            found = detail(self._studio, self._pictures, owner, _name(_data(event)))
+            found = detail(self._studio, self._pictures, owner, _name(asked.data(event)))
         except StudioError as error:
             return bus.dump({"says": str(error)})
         return bus.dump({"detail": found})
@@ -148,7 +148,7 @@ class HistoryTab:
 
         Event data: `generation`, `stop` (true: the replay under way of this owner ends).
         """
-        data = _data(event)
+        data = asked.data(event)
         generation = ""
         try:
             owner = self._owners.owner(token)
@@ -187,10 +187,6 @@ class HistoryTab:
         if not right or not all(isinstance(name, str) and 0 < len(name) <= 64 for name in given):
             return ()
         return tuple(dict.fromkeys(given))
-
-
-def _data(event: gr.EventData) -> Asked:
-    return event._data if isinstance(event._data, dict) else {}
 
 
 def _name(data: Asked) -> str:

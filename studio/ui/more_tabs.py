@@ -27,21 +27,25 @@ def more_tabs(
     """Adds the tabs; called inside `gr.Tabs`."""
     models_tab, help_tab = ModelsTab(studio, owners), HelpTab(studio, owners)
     latest = {**private, "trigger_mode": "always_last"}
-    models = _tab(view, "Models", "look")
+    models = tab(view, "Models", "look")
     models.look(models_tab.look, [visitor], [models], **latest)
-    page = _tab(view, "Help", "look forget")
+    page = tab(view, "Help", "look forget")
     page.look(help_tab.look, [visitor], [page], **latest)
     page.forget(help_tab.forget, [visitor], [page], **private)
 
 
-def _tab(view: Callable[..., gr.HTML], title: str, events: str) -> gr.HTML:
+def tab(
+    view: Callable[..., gr.HTML], title: str, events: str, *, at_once: bool = False, **props: object
+) -> gr.HTML:
+    """A tab that `window.weft.<title>Tab` fills. `at_once`: when the page opens, not at its first visit."""
     name = title.lower()
-    with gr.Tab(title, id=name):
+    with gr.Tab(title, id=name, render_children=at_once):
         return view(
             "{}",
             html_template=MOUNT,
             elem_id=f"weft-{name}",
             elem_classes="weft-desk",
+            **props,
             js_on_load="const at = element.querySelector('.weft-mount'); "
             f"window.weft.{name}Tab(at, {{props, trigger, watch}}); // its events: "
             + " ".join(f"'{event}'" for event in events.split()),

@@ -21,7 +21,7 @@ from studio.layout.data import layout_json
 from studio.layout.lint import lint
 from studio.layout.plan import plan_sentence
 from studio.pixels import encode, read_picture, shrink, to_array, to_mask
-from studio.ui import bus
+from studio.ui import asked, bus
 from studio.ui.forms import panel
 from studio.ui.owners import Owners
 from studio.ui.uploads import Uploads
@@ -58,7 +58,7 @@ class RegionsTab:
     def lint(self, event: gr.EventData) -> str:
         """What the linter says of a layout: {"findings"}. Event data: `prompt`, `regions`, `width`,
         `height`."""
-        data = _data(event)
+        data = asked.data(event)
         try:
             layout = Layout(self._text(data, "prompt"), self._regions(data.get("regions")))
             width, height = (_side(data.get(name)) for name in ("width", "height"))
@@ -70,7 +70,7 @@ class RegionsTab:
 
     def plan(self, event: gr.EventData) -> str:
         """A sentence turned into regions: {"planned"}. Event data: `prompt`, `width`, `height`."""
-        data = _data(event)
+        data = asked.data(event)
         try:
             sentence = self._text(data, "prompt")
             width, height = (_side(data.get(name)) for name in ("width", "height"))
@@ -85,7 +85,7 @@ class RegionsTab:
 
     def mask(self, token: object, event: gr.EventData) -> str:
         """Stores a painted mask: {"mask"}. Event data: `region` (its id), `data` (a PNG, base64)."""
-        data = _data(event)
+        data = asked.data(event)
         region = data.get("region")
         if not isinstance(region, str) or len(region) > 100:
             return bus.dump({"says": "The page sent no usable mask. Reload it."})
@@ -100,7 +100,7 @@ class RegionsTab:
     def masks(self, event: gr.EventData) -> str:
         """Masks of a layout that the page has not seen yet: {"masks": data addresses by hash}. Event data:
         `files`."""
-        files = _data(event).get("files")
+        files = asked.data(event).get("files")
         found: dict[str, str] = {}
         for file in files[:64] if isinstance(files, list) else ():
             try:
@@ -149,10 +149,6 @@ class RegionsTab:
         pixels = to_array(read_picture(data))
         light = pixels[..., :3].mean(axis=-1)
         return to_mask(light * pixels[..., 3] if pixels.shape[-1] == 4 else light)
-
-
-def _data(event: gr.EventData) -> Mapping[str, Any]:
-    return event._data if isinstance(event._data, dict) else {}
 
 
 def _side(value: object) -> int:

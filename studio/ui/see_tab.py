@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import gradio as gr
 
-from studio.errors import BadDocument, StudioError
+from studio.errors import StudioError
 from studio.graph.document import Graph
-from studio.ui import bus
+from studio.ui import asked, bus
 from studio.ui.owners import Owners
 from studio.ui.uploads import Uploads
 
@@ -42,7 +41,7 @@ class SeeTab:
         try:
             document, owner, generation = self._made(token, event)
             item = self._studio.history.show(owner, generation)
-            word, to = _text(event, "word", 100), _text(event, "to", 20)
+            word, to = asked.text(event, "word", 100), asked.text(event, "to", 20)
             picture = mask_of_word(self._studio, document, owner, word, (item.width, item.height))
             stored = self._uploads.store(picture, f"mask of {word}")
         except StudioError as error:
@@ -51,13 +50,5 @@ class SeeTab:
 
     def _made(self, token: object, event: gr.EventData) -> tuple[Graph, str, str]:
         owner = self._owners.owner(token)
-        generation = _text(event, "generation", 64)
+        generation = asked.text(event, "generation", 64)
         return self._studio.document_of(generation, owner), owner, generation
-
-
-def _text(event: gr.EventData, name: str, longest: int) -> str:
-    data: Mapping[str, Any] = event._data if isinstance(event._data, dict) else {}
-    value = data.get(name)
-    if not isinstance(value, str) or len(value) > longest:
-        raise BadDocument(f"The page sent no usable {name}.", hint="Reload the page.")
-    return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import socket
 import urllib.request
@@ -54,6 +55,13 @@ def test_subscriptions_hold_no_lock(served):
     endless = [d for d in served.demo.get_config_file()["dependencies"] if d["types"]["generator"]]
     assert len(endless) == 4  # run, parked, attach, sweep
     assert all(served.demo.fns[d["id"]].concurrency_limit is None for d in endless)
+
+
+def test_what_an_event_tells_is_never_replaced_by_what_one_before_it_told(served):
+    """gradio sends an event that waited under "always_last" with the data of the event before it."""
+    telling = [fn for fn in served.demo.fns.values() if "event" in inspect.signature(fn.fn).parameters]
+    assert len(telling) >= 18
+    assert [fn.name for fn in telling if fn.trigger_mode == "always_last"] == []
 
 
 def test_a_taken_port_is_named_with_a_way_out(fake):
