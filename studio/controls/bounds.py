@@ -1,13 +1,17 @@
-"""Checks of the numbers that a control is made with."""
+"""Checks of what a control is made with: numbers, and tensors kept from before."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from studio.controls.control import in_range
 from studio.errors import StudioError
 from studio.values import Step
+
+if TYPE_CHECKING:
+    import torch
 
 
 def within(name: str, value: float, low: float, high: float, *, socket: str = "") -> None:
@@ -40,3 +44,18 @@ def some_step(what: str, start: float, end: float, steps: Sequence[Step], *, soc
             hint=f"One step is {1 / total:.2g}: widen the range, or take more steps.",
             socket=socket,
         )
+
+
+def repeated(kept: torch.Tensor, own: torch.Tensor, what: str, *, hint: str, socket: str) -> torch.Tensor:
+    """`kept` (four axes, the first the batch) as often as fills the batch of `own`.
+
+    StudioError unless the other axes are equal and the batch is a multiple; `what`: whose shape it is, with
+    its verb, to begin the sentence.
+    """
+    if kept.shape[1:] != own.shape[1:] or len(own) % len(kept):
+        raise StudioError(
+            f"{what} the shape {tuple(kept.shape)}; this run has {tuple(own.shape)}.",
+            hint=hint,
+            socket=socket,
+        )
+    return kept.repeat(len(own) // len(kept), 1, 1, 1)

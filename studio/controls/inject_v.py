@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
+from studio.controls.bounds import repeated
 from studio.controls.control import AttentionControl, Call, Need, Write
 from studio.errors import StudioError
 from studio.models.family import Site
@@ -136,8 +137,14 @@ class InjectValues(AttentionControl):
             if name == "text" and not self.text:
                 continue
             span = call.layout.span(name)
-            self._check_fit(name, stored, v[rows][:, :, span], call.site)
-            v[rows, :, span] = stored.to(v).repeat(len(rows) // len(stored), 1, 1, 1)
+            whole = repeated(
+                stored,
+                v[rows][:, :, span],
+                f"The values kept of the {name} at {call.site.name} have",
+                hint="Invert a picture of the canvas's size, with prompts of the same model.",
+                socket="inversion",
+            )
+            v[rows, :, span] = whole.to(v)
         return call.q, call.k, v
 
     def _number(self, step: Step) -> int:
@@ -151,12 +158,3 @@ class InjectValues(AttentionControl):
             if (value.step, value.half, value.site) == (number, half, site):
                 return value
         return None
-
-    def _check_fit(self, name: str, stored: torch.Tensor, own: torch.Tensor, site: Site) -> None:
-        if stored.shape[1:] != own.shape[1:] or len(own) % len(stored):
-            raise StudioError(
-                f"The values kept of the {name} at {site.name} have the shape {tuple(stored.shape)}; this "
-                f"run has {tuple(own.shape)}.",
-                hint="Invert a picture of the canvas's size, with prompts of the same model.",
-                socket="inversion",
-            )

@@ -7,7 +7,6 @@ and A+ = repeating.
 
 from __future__ import annotations
 
-import hashlib
 import math
 
 import torch
@@ -15,6 +14,7 @@ from torch.nn import functional
 
 from studio.controls.control import in_range
 from studio.errors import StudioError
+from studio.sampling.guidance.reference import clean_picture, content, fitted
 from studio.values import Denoise, Latent, Step, Wrap
 
 MOST_BLOCK = 64
@@ -33,13 +33,12 @@ def coarse_guide(guide: Latent, force: float = 1.0, block: int = 4, end: float =
         raise StudioError(
             f"Blocks of {block} are not possible.", socket="block", hint=f"Possible: 1 to {MOST_BLOCK}."
         )
-    if guide.tensor is None or guide.sigma:
-        raise StudioError(
-            "There is no picture to follow: the latent is empty or full of noise.",
-            socket="picture",
-            hint="Connect Encode picture.",
-        )
-    picture = guide.tensor
+    picture = clean_picture(
+        guide,
+        "There is no picture to follow: the latent is empty or full of noise.",
+        hint="Connect Encode picture.",
+        socket="picture",
+    )
     neutral = force == 0 or end == 0
 
     def wrap(denoise: Denoise) -> Denoise:
@@ -47,23 +46,15 @@ def coarse_guide(guide: Latent, force: float = 1.0, block: int = 4, end: float =
             return denoise
 
         def guided(latent: torch.Tensor, step: Step) -> torch.Tensor:
-            if picture.shape[1:] != latent.shape[1:] or latent.shape[0] % picture.shape[0]:
-                raise StudioError(
-                    f"The picture to follow has the shape {tuple(picture.shape)}; this run has "
-                    f"{tuple(latent.shape)}.",
-                    hint="Encode it in the canvas's size, with the model that samples.",
-                    socket="wraps",
-                )
+            wanted = fitted(picture, latent, "The picture to follow", socket="wraps")
             denoised = denoise(latent, step)
             if not in_range(step, 0, end):
                 return denoised
-            wanted = picture.to(denoised).repeat(len(latent) // len(picture), 1, 1, 1)
-            return denoised + force * block_means(wanted - denoised, block)
+            return denoised + force * block_means(wanted.to(denoised) - denoised, block)
 
         return guided
 
-    content = hashlib.sha256(picture.contiguous().numpy().tobytes()).hexdigest()
-    params = (("force", float(force)), ("block", block), ("end", float(end)), ("picture", content))
+    params = (("force", float(force)), ("block", block), ("end", float(end)), ("picture", content(picture)))
     return Wrap("coarse_guide", wrap, params)
 
 

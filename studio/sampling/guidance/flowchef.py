@@ -7,13 +7,13 @@ On Euler's update that is the same as another clean estimate: D + dx s / (s - s'
 
 from __future__ import annotations
 
-import hashlib
 import math
 
 import torch
 
 from studio.controls.control import in_range
 from studio.errors import StudioError
+from studio.sampling.guidance.reference import clean_picture, content, fitted
 from studio.values import Denoise, Latent, Step, Wrap
 
 MOST_REPEATS = 100
@@ -45,18 +45,12 @@ def flowchef(
             return denoise
 
         def steered(latent: torch.Tensor, step: Step) -> torch.Tensor:
-            if picture.shape[1:] != latent.shape[1:] or latent.shape[0] % picture.shape[0]:
-                raise StudioError(
-                    f"The picture to steer towards has the shape {tuple(picture.shape)}; this run has "
-                    f"{tuple(latent.shape)}.",
-                    hint="Encode it in the canvas's size, with the model that samples.",
-                    socket="wraps",
-                )
+            wanted = fitted(picture, latent, "The picture to steer towards", socket="wraps")
             denoised = denoise(latent, step)
             taken = everywhere if step.index < hold else outside
             if not in_range(step, 0, end) or not bool(taken.any()):
                 return denoised
-            distance = denoised - picture.to(denoised).repeat(len(latent) // len(picture), 1, 1, 1)
+            distance = denoised - wanted.to(denoised)
             # times s / (s - s'): the sampler goes only that share of the way to its estimate
             reach = step.sigma / (step.sigma - step.sigma_next)
             return denoised - taken.to(denoised) * distance * reach
@@ -68,16 +62,11 @@ def flowchef(
         ("end", float(end)),
         ("hold", hold),
         ("repeats", repeats),
-        ("picture", _content(picture)),
-        ("inside", "" if inside is None else _content(inside)),
+        ("picture", content(picture)),
+        ("inside", "" if inside is None else content(inside)),
         ("guide_inside", guide_inside),
     )
     return Wrap("flowchef", wrap, params, "" if neutral else "euler", inside if guide_inside else None)
-
-
-def _content(tensor: torch.Tensor) -> str:
-    """What tells a tensor from others: a wrap is known by its parameters."""
-    return hashlib.sha256(tensor.contiguous().numpy().tobytes()).hexdigest()
 
 
 def _taken(weight: torch.Tensor, kappa: float, repeats: int) -> torch.Tensor:
@@ -95,10 +84,9 @@ def _checked(reference: Latent, kappa: float, end: float, hold: int, repeats: in
             )
     if hold < 0:
         raise StudioError(f"A hold of {hold} steps is not possible.", socket="hold", hint="0 or more.")
-    if reference.tensor is None or reference.sigma:
-        raise StudioError(
-            "There is no picture to steer towards: the latent is empty or full of noise.",
-            socket="picture",
-            hint="Connect Encode picture.",
-        )
-    return reference.tensor
+    return clean_picture(
+        reference,
+        "There is no picture to steer towards: the latent is empty or full of noise.",
+        hint="Connect Encode picture.",
+        socket="picture",
+    )

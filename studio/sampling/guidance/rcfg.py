@@ -7,7 +7,6 @@ D = r + w (c - r). Following the derivation, not the authors' code.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 
 import torch
@@ -17,6 +16,7 @@ from studio.errors import StudioError, did_you_mean
 from studio.sampling.denoiser import flow_denoised
 from studio.sampling.guidance.cfg import check_scale
 from studio.sampling.guidance.pair import row_of
+from studio.sampling.guidance.reference import clean_picture, content, fitted
 from studio.sampling.samplers import precise
 from studio.values import Denoise, Guidance, Latent, Predict, Row, Step
 
@@ -39,13 +39,12 @@ def rcfg(
         raise StudioError(f"There is no mode {mode!r}.", hint=hint, socket="mode")
     picture = None
     if mode == "picture":
-        if reference is None or reference.tensor is None or reference.sigma:
-            raise StudioError(
-                "Residual guidance from a picture needs one: the latent is missing, empty or full of noise.",
-                hint='Connect Encode picture, or choose the mode "first step".',
-                socket="reference",
-            )
-        picture = reference.tensor
+        picture = clean_picture(
+            reference,
+            "Residual guidance from a picture needs one: the latent is missing, empty or full of noise.",
+            hint='Connect Encode picture, or choose the mode "first step".',
+            socket="reference",
+        )
 
     def guide(predict: Predict, rows: Sequence[Row]) -> Denoise:
         cond = row_of(rows, "cond")
@@ -59,29 +58,18 @@ def rcfg(
             else:
                 u, c = predict(latent, step, (row_of(rows, "uncond"), cond))
                 kept.append(flow_denoised(latent, u, step))
-            still = _fitted(kept[0], latent)
+            still = fitted(kept[0], latent, "The picture of residual guidance", socket="guidance")
+            still = precise(still.to(latent.device))
             if delta != 1:
                 still = precise(latent) - delta * (precise(latent) - still)
             return still + cfg_scale * (flow_denoised(latent, c, step) - still)
 
         return denoise
 
-    known = "" if picture is None else hashlib.sha256(picture.contiguous().numpy().tobytes()).hexdigest()
     params = (
         ("cfg_scale", float(cfg_scale)),
         ("mode", mode),
         ("delta", float(delta)),
-        ("picture", known),
+        ("picture", "" if picture is None else content(picture)),
     )
     return Guidance("rcfg", guide, params, remembers=mode == "first step")
-
-
-def _fitted(still: torch.Tensor, latent: torch.Tensor) -> torch.Tensor:
-    if still.shape[1:] != latent.shape[1:] or len(latent) % len(still):
-        raise StudioError(
-            f"The picture of residual guidance has the shape {tuple(still.shape)}; this run has "
-            f"{tuple(latent.shape)}.",
-            hint="Encode it in the canvas's size, with the model that samples.",
-            socket="guidance",
-        )
-    return precise(still.to(latent.device)).repeat(len(latent) // len(still), 1, 1, 1)
