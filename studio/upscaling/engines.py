@@ -16,7 +16,7 @@ from torch import nn
 from studio.errors import BadModel, StudioError, did_you_mean
 from studio.models.embedded import FOLDER, PREFIX
 from studio.policy import Policy
-from studio.upscaling.files import blank, check_file, read_design, read_network
+from studio.upscaling.files import blank, read_design, read_network
 from studio.values import Image, Upscale, Upscaler
 
 DEFAULT = "embedded:scenes-upscale-x2"
@@ -39,7 +39,6 @@ def upscaler_of(ref: str, policy: Policy, device: str = "cpu") -> Upscaler:
     if name in FILTERS:
         return filter_upscaler(name)
     path = upscaler_file(name, policy)
-    check_file(path)
     design = read_design(path)
     digest = _sha256(path)
     if design is None:
@@ -72,16 +71,7 @@ def upscaler_file(ref: str, policy: Policy) -> Path:
 def filter_upscaler(name: str) -> Upscaler:
     """Resizing by Pillow as an upscaler; works on whole pictures."""
 
-    def run(
-        image: Image,
-        scale: int,
-        *,
-        prompt: str = "",
-        steps: int = 1,
-        seed: int = 0,
-        guide: Image | None = None,
-        on_step: Callable[[int, int], None] | None = None,
-    ) -> Image:
+    def run(image: Image, scale: int, **_: object) -> Image:
         return filtered(image, image.width * scale, image.height * scale, name)
 
     @contextmanager
@@ -114,16 +104,7 @@ def network_upscaler(
     def opened() -> Iterator[Upscale]:
         network = load().to(device)
 
-        def run(
-            image: Image,
-            scale: int,
-            *,
-            prompt: str = "",
-            steps: int = 1,
-            seed: int = 0,
-            guide: Image | None = None,
-            on_step: Callable[[int, int], None] | None = None,
-        ) -> Image:
+        def run(image: Image, scale: int, **_: object) -> Image:
             return apply(network, image, device)
 
         yield run

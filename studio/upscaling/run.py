@@ -70,9 +70,7 @@ def enlarge(
             if on_step is not None:
                 on_step(done, total)
             led = None if guide is None else Image(_cut(guide.pixels, y, x, whole))
-            inner: Callable[[int, int], None] | None = None
-            if on_step is not None and total == 1:
-                inner = on_step
+            inner = on_step if total == 1 else None
             given = np.ascontiguousarray(pixels[y, x])
             made = upscale(
                 Image(given), whole, prompt=prompt, steps=steps, seed=seed, guide=led, on_step=inner
