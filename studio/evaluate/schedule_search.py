@@ -15,7 +15,7 @@ from studio.models.family import Parts, parts_of
 from studio.models.loading import ModelStore
 from studio.sampling import schedules
 from studio.sampling.guidance.cfg import cfg
-from studio.sampling.search.find import CHILDREN, Case, calls_of, find_schedule
+from studio.sampling.search.find import Case, find_schedule
 from studio.sampling.search.stored import KIND, key_of
 from studio.scenes.caption import held_out_prompts
 from studio.values import Latent
@@ -44,15 +44,6 @@ def search_schedule(
     plain = schedules.flow_diffusers(steps, settings["shift"])
     levels = schedules.flow_diffusers(fine, settings["shift"])
     guidance = cfg(settings["cfg_scale"])
-    total = calls_of(levels, plain, cases, cases, generations * CHILDREN)
-    done = 0
-
-    def tick(_: object) -> None:
-        nonlocal done
-        done += 1
-        if progress:
-            progress(min(done, total), total)
-
     found = find_schedule(
         parts,
         _cases(parts, cases, 2 * seed, settings["size"]),
@@ -61,7 +52,7 @@ def search_schedule(
         plain,
         held_out=_cases(parts, cases, 2 * seed + 1, settings["size"]),
         generations=generations,
-        on_step=tick,
+        on_step=progress,
     )
     return {
         **asdict(found),

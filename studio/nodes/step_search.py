@@ -8,7 +8,7 @@ from studio.api import Conditioning, Context, Guidance, Latent, Model, Sigmas, S
 from studio.models.family import parts_of
 from studio.sampling import schedules
 from studio.sampling.search import stored
-from studio.sampling.search.find import CHILDREN, Case, Found, calls_of, find_schedule
+from studio.sampling.search.find import Case, Found, find_schedule
 
 
 class Searched(NamedTuple):
@@ -46,17 +46,10 @@ def search_schedule(
     """
     ctx.policy.check_steps(fine, socket="fine")
     levels, plain = schedules.flow_diffusers(fine, shift), schedules.flow_diffusers(steps, shift)
-    total, done = calls_of(levels, plain, 1, tried=generations * CHILDREN), 0
-
-    def tick(_: object) -> None:
-        nonlocal done
-        done += 1
-        ctx.step(min(done, total), total)
-
     canvas = Latent(latent.width, latent.height, latent.batch, latent.seed)
     case = Case(positive, negative, canvas)
     found = find_schedule(
-        parts_of(model), [case], guidance, levels, plain, generations=generations, on_step=tick
+        parts_of(model), [case], guidance, levels, plain, generations=generations, on_step=ctx.step
     )
     report = _said(found)
     ctx.note("schedule", {"sigmas": list(found.sigmas.values), "report": report})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import combinations
 
 import numpy as np
@@ -120,14 +121,20 @@ def distance(parts, case, sigmas, fine) -> float:
     return float(((ends[0].double() - ends[1].double()) ** 2).mean())
 
 
+def noted(steps: list[tuple[int, int]]) -> Callable[[int, int], None]:
+    """What keeps each (i, total) that a search reports."""
+    return lambda i, total: steps.append((i, total))
+
+
 def test_a_search_says_what_its_list_does_and_is_never_worse_than_the_plain_one(tiny_parts, cases):
     fine, plain = flow_diffusers(10, 3.0), flow_diffusers(3, 3.0)
     steps = []
     found = find_schedule(
-        tiny_parts, cases[:1], cfg(2.0), fine, plain, held_out=cases[1:], on_step=steps.append
+        tiny_parts, cases[:1], cfg(2.0), fine, plain, held_out=cases[1:], on_step=noted(steps)
     )
     assert found.sigmas.steps == 3 and found.cost <= found.even_cost
-    assert len(steps) <= calls_of(fine, plain, 1, 1)
+    assert 0 < len(steps) <= calls_of(fine, plain, 1, 1)
+    assert steps == [(i, calls_of(fine, plain, 1, 1)) for i in range(1, len(steps) + 1)]
     ours, theirs = (distance(tiny_parts, cases[0], s, fine) for s in (found.sigmas, plain))
     assert ours == pytest.approx(min(found.evolved_error, found.plain_error), rel=1e-4)
     assert theirs == pytest.approx(found.plain_error, rel=1e-4) and ours <= theirs
@@ -170,10 +177,11 @@ def test_evolution_goes_on_from_boss(tiny_parts, cases):
     fine, plain, steps = flow_diffusers(8, 3.0), flow_diffusers(3, 3.0), []
     alone = find_schedule(tiny_parts, cases[:1], cfg(2.0), fine, plain)
     found = find_schedule(
-        tiny_parts, cases[:1], cfg(2.0), fine, plain, generations=3, children=2, on_step=steps.append
+        tiny_parts, cases[:1], cfg(2.0), fine, plain, generations=3, children=2, on_step=noted(steps)
     )
     assert alone.evolved_error == alone.boss_error == found.boss_error
     assert found.evolved_error <= found.boss_error and len(steps) <= calls_of(fine, plain, 1, tried=6)
+    assert steps == [(i, calls_of(fine, plain, 1, tried=6)) for i in range(1, len(steps) + 1)]
     ours = distance(tiny_parts, cases[0], found.sigmas, fine)
     assert ours == pytest.approx(min(found.evolved_error, found.plain_error), rel=1e-4)
 

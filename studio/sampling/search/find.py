@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from studio.sampling.search.boss import cheapest, chosen, even_levels, jump_cost
 from studio.sampling.search.evolution import Levels, evolve
 from studio.values import Conditioning, Guidance, Latent, Sigmas, StepResult
 
-Progress = Callable[[StepResult], None]
+Tick = Callable[[StepResult], None]
 MOST_FINE = 200
 CHILDREN = 4
 
@@ -73,12 +74,13 @@ def find_schedule(
     held_out: Sequence[Case] = (),
     generations: int = 0,
     children: int = CHILDREN,
-    on_step: Progress | None = None,
+    on_step: Callable[[int, int], None] | None = None,
 ) -> Found:
     """Search a list of `plain.steps` Euler steps among the levels of `fine` on the cases.
 
     plain: what it must beat. generations: of `children` lists each, every one of which is run on all cases;
-    0 = BOSS alone. How many network steps that takes, `calls_of` says.
+    0 = BOSS alone. `on_step(i, total)` is called after every step of a run, total as `calls_of` says, and may
+    raise to stop.
     """
     if not cases:
         raise StudioError("There is nothing to search on.", hint="Give at least one picture.")
@@ -88,15 +90,21 @@ def find_schedule(
             socket="fine",
             hint=f"Possible: from the {plain.steps} steps that are wanted to {MOST_FINE}.",
         )
-    runs = [_fine_run(parts, case, guidance, fine, on_step) for case in cases]
+    total, steps = calls_of(fine, plain, len(cases), len(held_out), generations * children), count(1)
+
+    def tick(_: StepResult) -> None:
+        if on_step is not None:
+            on_step(min(next(steps), total), total)
+
+    runs = [_fine_run(parts, case, guidance, fine, tick) for case in cases]
     costs = np.mean([jump_costs(latents, fine) for latents in runs], axis=0)
     levels = cheapest(costs, plain.steps)
     ends = [latents[-1] for latents in runs]
 
     def score(levels: Levels) -> float:
-        return _error(parts, cases, guidance, chosen(fine, levels), ends, on_step)
+        return _error(parts, cases, guidance, chosen(fine, levels), ends, tick)
 
-    error, plain_error = score(levels), _error(parts, cases, guidance, plain, ends, on_step)
+    error, plain_error = score(levels), _error(parts, cases, guidance, plain, ends, tick)
     evolved, evolved_error = levels, error
     if generations:
         first = {levels: error}
@@ -111,9 +119,9 @@ def find_schedule(
     best = chosen(fine, evolved, name) if better else plain
     held: tuple[float | None, float | None] = (None, None)
     if held_out:
-        ends = [_fine_run(parts, case, guidance, fine, on_step)[-1] for case in held_out]
-        before = _error(parts, held_out, guidance, plain, ends, on_step)
-        now = _error(parts, held_out, guidance, best, ends, on_step) if better else before
+        ends = [_fine_run(parts, case, guidance, fine, tick)[-1] for case in held_out]
+        before = _error(parts, held_out, guidance, plain, ends, tick)
+        now = _error(parts, held_out, guidance, best, ends, tick) if better else before
         held = now, before
     return Found(
         best,
@@ -133,16 +141,13 @@ def calls_of(fine: Sigmas, plain: Sigmas, cases: int, held_out: int = 0, tried: 
     return (cases + held_out) * (fine.steps + 2 * plain.steps) + cases * tried * plain.steps
 
 
-def _fine_run(
-    parts: Parts, case: Case, guidance: Guidance, fine: Sigmas, on_step: Progress | None
-) -> list[torch.Tensor]:
+def _fine_run(parts: Parts, case: Case, guidance: Guidance, fine: Sigmas, tick: Tick) -> list[torch.Tensor]:
     with torch.inference_mode():
         latents = [start_latent(parts, case.latent, fine)]
 
     def keep(result: StepResult) -> None:
         latents.append(result.latent)
-        if on_step is not None:
-            on_step(result)
+        tick(result)
 
     sample_latent(
         parts, case.positive, case.negative, case.latent, fine, sampler("euler"), guidance, on_step=keep
@@ -156,7 +161,7 @@ def _error(
     guidance: Guidance,
     sigmas: Sigmas,
     ends: Sequence[torch.Tensor],
-    on_step: Progress | None,
+    tick: Tick,
 ) -> float:
     """Mean squared distance of the runs' ends to those given."""
     found = []
@@ -169,7 +174,7 @@ def _error(
             sigmas,
             sampler("euler"),
             guidance,
-            on_step=on_step,
+            on_step=tick,
         ).tensor
         assert made is not None
         found.append(float(((made.double() - end.double().to(made.device)) ** 2).mean()))
