@@ -8,7 +8,7 @@ from studio.api import Refusal, StudioError, View
 from studio.controls.bounds import some_step
 from studio.controls.where import parse_blocks
 from studio.models.outline import Outline
-from studio.nodes.prompt import outline
+from studio.nodes.prompt import outline, refused
 from studio.values import Step
 
 # Rules over the pair of both prompts, with a scale of their own, by the kind of their node.
@@ -17,6 +17,18 @@ PAIRED = ("cfg_plus_plus", "apg", "cfg_zero", "linear_guidance", "residual_guida
 CHANGED = ("skip_layer_guidance", "perturbed_guidance", "smoothed_guidance")
 # Attachments that touch the latents between steps and not the network.
 OUTSIDE = ("blend", "estimates")
+# Samplers of nodes that have no choice of them.
+GIVES = {"churn_sampler": "edm", "unipc_sampler": "unipc"}
+
+
+def sampler_name(view: View) -> str:
+    """The name of the sampler that a node gives; empty where only the run can tell."""
+    return str(view.widgets.get("sampler", GIVES.get(view.kind, "")))
+
+
+def other_sampler(view: View, wanted: str, given: str) -> Refusal:
+    """What is made for one sampler's update and meets another."""
+    return Refusal(f"{view.title!r} needs the sampler {wanted}, not {given}.", f"Choose {wanted}.", "sampler")
 
 
 def chain(view: View, socket: str = "guidance") -> Iterator[View]:
@@ -33,7 +45,7 @@ def review_guidance(
     """Guidance at a node's `guidance` input that cannot work with this sampler (None = the one that feeds the
     node), model, run or attachment."""
     if sampler is None:
-        sampler = next((str(source.widgets.get("sampler", "")) for source in view.feeding("sampler")), "")
+        sampler = next(map(sampler_name, view.feeding("sampler")), "")
     model = outline(view)
     for rule in chain(view):
         yield from _sampler(rule, sampler)
@@ -58,7 +70,7 @@ def _sampler(rule: View, sampler: str) -> Iterator[Refusal]:
     tied = tied or (rule.kind == "linear_guidance" and rule.widgets.get("cfg_scale") != 1)
     tied = tied or (rule.kind == "reflected_guidance" and _acts(rule))
     if tied and sampler not in ("", "euler"):
-        yield Refusal(f"{rule.title!r} needs the sampler euler, not {sampler}.", "Choose euler.", "sampler")
+        yield other_sampler(rule, "euler", sampler)
 
 
 def _model(rule: View, model: Outline) -> Iterator[Refusal]:
@@ -80,7 +92,7 @@ def _model(rule: View, model: Outline) -> Iterator[Refusal]:
         try:
             chosen = parse_blocks(blocks) or ()
         except StudioError as error:
-            yield Refusal(error.message, error.hint, "guidance")
+            yield refused(error, "guidance")
             return
         strange = [block for block in chosen if block >= model.blocks]
         if strange:

@@ -24,7 +24,7 @@ from studio.api import (
     node,
 )
 from studio.models.family import parts_of
-from studio.nodes.guidance_checks import review_guidance
+from studio.nodes.guidance_checks import other_sampler, review_guidance, sampler_name
 from studio.nodes.prompt import outline
 from studio.nodes.together import review_attachments, run_steps
 from studio.nodes.upscale import review_tiles
@@ -64,10 +64,7 @@ def empty_latent(
 @node(group="Sampling", title="Schedule")
 def schedule(
     steps: Annotated[int, Slider(1, 200, 1)] = 20,
-    spacing: Annotated[
-        str,
-        Choice("flow_diffusers", "flow", "flux", "karras", "exponential", "beta", "ays", "ays_xl"),
-    ] = "flow_diffusers",
+    spacing: Annotated[str, Choice(*schedules.SCHEDULES)] = "flow_diffusers",
     shift: Annotated[float, Slider(0.1, 20, 0.1)] = 3.0,
     strength: Annotated[float, Slider(0, 1, 0.01)] = 1.0,
     *,
@@ -118,23 +115,14 @@ def choose_sampler(
     return samplers.sampler(sampler)
 
 
-def sampler_name(view: View) -> str:
-    """The name of the sampler that a node gives; empty where only the run can tell."""
-    return str(view.widgets.get("sampler", GIVES.get(view.kind, "")))
-
-
-# What nodes give that have no choice of samplers.
-GIVES = {"churn_sampler": "edm", "unipc_sampler": "unipc"}
-
-
 def review_sample(view: View) -> Iterator[Refusal]:
     """Attachments that do not go together, and what needs another sampler or another start."""
     yield from review_attachments(view)
     yield from review_tiles(view)
-    sampler = next((sampler_name(source) for source in view.feeding("sampler")), "")
+    sampler = next(map(sampler_name, view.feeding("sampler")), "")
     for wrap in view.feeding("wraps"):
         if wrap.kind == "steer_to_picture" and wrap.widgets.get("force") and sampler not in ("", "euler"):
-            yield _other_sampler(wrap, "euler", sampler)
+            yield other_sampler(wrap, "euler", sampler)
     model = outline(view)
     yield from review_guidance(view, sampler, run_steps(view))
     for socket in ("positive", "negative"):
@@ -150,10 +138,10 @@ def review_sample(view: View) -> Iterator[Refusal]:
     for control in view.feeding("attachments"):
         cleaner = control.widgets.get("cleaner", 1)
         if control.kind == "keep_subject" and cleaner != 1 and sampler not in ("", "euler"):
-            yield _other_sampler(control, "euler", sampler)
+            yield other_sampler(control, "euler", sampler)
         method = next((str(s.widgets.get("method", "")) for s in control.feeding("inversion")), "")
         if control.technique == "inject_v" and method and sampler not in ("", method):
-            yield _other_sampler(control, method, sampler)
+            yield other_sampler(control, method, sampler)
         if control.technique in ("force", "inject_v") and starts and "invert_picture" not in starts:
             yield Refusal(
                 f"{control.title!r} follows an inverted picture, but the run starts from another latent.",
@@ -161,10 +149,6 @@ def review_sample(view: View) -> Iterator[Refusal]:
                 "latent",
                 "warning",
             )
-
-
-def _other_sampler(view: View, wanted: str, given: str) -> Refusal:
-    return Refusal(f"{view.title!r} needs the sampler {wanted}, not {given}.", f"Choose {wanted}.", "sampler")
 
 
 @node(group="Sampling", title="Sample", resources="gpu", review=review_sample)

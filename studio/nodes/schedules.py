@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Annotated
 
 from studio.api import Context, Latent, Number, Refusal, Sigmas, Slider, StudioError, Text, View, node
+from studio.nodes.prompt import refused
 from studio.sampling import schedules
 
 
@@ -16,7 +17,7 @@ def review_list(view: View) -> Iterator[Refusal]:
         try:
             schedules.written(written)
         except StudioError as error:
-            yield Refusal(error.message, error.hint, "levels")
+            yield refused(error, "levels")
 
 
 @node(group="Sampling", title="Schedule from a list", review=review_list)

@@ -14,13 +14,13 @@ from studio.blocks.parts import StepCache, check_steps
 from studio.blocks.stack import CLASSES
 from studio.controls.where import parse_blocks
 from studio.models.outline import Outline
+from studio.nodes.guidance_checks import CHANGED, chain
+from studio.nodes.prompt import refused
 from studio.values import Step
 
 MODES = ("taylor", "first block", "confidence", "delta", "fixed steps")
 # techniques that a cache may carry along (`AttentionControl.steady`), and those that ask nothing of a block
 STEADY = frozenset({"regions", "nag", "nasa", "weight", "force", "estimates", ""})
-# guidance that changes the blocks itself
-PERTURBING = frozenset({"perturbed_guidance", "skip_layer_guidance", "smoothed_guidance"})
 
 
 def review_step_cache(view: View) -> Iterator[Refusal]:
@@ -28,7 +28,7 @@ def review_step_cache(view: View) -> Iterator[Refusal]:
     try:
         _cache_of(view)
     except StudioError as error:
-        yield Refusal(error.message, error.hint, error.socket)
+        yield refused(error)
 
 
 @node(group="Sampling", title="Step cache", review=review_step_cache)
@@ -121,8 +121,8 @@ def review_caches(view: View, model: Outline | None, steps: Sequence[Step]) -> I
                 "attachments",
                 at=source,
             )
-        for guidance in _guidances(view):
-            if guidance.kind in PERTURBING:
+        for guidance in chain(view):
+            if guidance.kind in CHANGED:
                 yield Refusal(
                     f"{guidance.title!r} changes the blocks that {title!r} would skip.",
                     "Disconnect one of them.",
@@ -157,15 +157,6 @@ def _short(source: View, cache: StepCache, total: int) -> Iterator[Refusal]:
             "warning",
             at=source,
         )
-
-
-def _guidances(view: View) -> Iterator[View]:
-    """The guidance of a run and those that it stands on."""
-    stack = list(view.feeding("guidance"))
-    while stack:
-        found = stack.pop()
-        yield found
-        stack += found.feeding("guidance")
 
 
 def _cache_of(view: View) -> StepCache | None:

@@ -24,8 +24,10 @@ from studio.api import (
 )
 from studio.models.family import parts_of
 from studio.models.loading import FileDigest
+from studio.nodes.prompt import refused
 from studio.policy import Policy
 from studio.sampling.guidance.coarse import coarse_guide
+from studio.sampling.tiled import refused as whole_only
 from studio.sampling.tiled import tiles_wrap
 from studio.upscaling.engines import DEFAULT, FILTERS, filtered, upscaler_file, upscaler_of
 from studio.upscaling.latents import decode_by_tiles as decode_tiled
@@ -55,11 +57,7 @@ def review_tiles(view: View) -> Iterator[Refusal]:
         yield Refusal("A run goes by one set of tiles.", "Disconnect one.", "wraps")
     for control in view.feeding("attachments") if found else ():
         if control.technique not in CROPPED:
-            yield Refusal(
-                f"{control.title!r} works on the whole picture at once and cannot be cut into tiles.",
-                "Disconnect it or the tiles. Regions, word weights and what you avoid go with tiles.",
-                "attachments",
-            )
+            yield refused(whole_only(control.title))
 
 
 def review_overlap(view: View) -> Iterator[Refusal]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from studio.errors import StudioError
 from studio.graph.cache import Cache
 from studio.graph.context import CancelToken, Context
-from studio.graph.document import dumps, loads
+from studio.graph.document import Node, dumps, loads
 from studio.graph.engine import Engine
 from studio.graph.events import EventLog
 from studio.graph.registry import Registry
@@ -151,6 +152,15 @@ def test_a_sampler_that_a_method_cannot_use_is_found_before_anything_runs(engine
     graph = small("keep-picture-values", **{"sampler.sampler": "midpoint"})
     ((node, socket, message),) = problems(engine, graph)
     assert "needs the sampler midpoint_reuse" in message
+
+
+def test_guidance_for_euler_is_refused_beside_a_sampler_node_without_a_choice(engine):
+    others = {"first_sampler": Node("first_sampler", "unipc_sampler"),
+              "guidance": Node("guidance", "cfg_plus_plus")}  # fmt: skip
+    graph = small("restyle-picture")
+    graph = replace(graph, nodes=tuple(others.get(node.id, node) for node in graph.nodes), exposed=())
+    found = {(node, socket): message for node, socket, message in problems(engine, graph)}
+    assert "needs the sampler euler, not unipc" in found["restyle", "sampler"]
 
 
 def test_a_run_that_does_not_start_from_the_inverted_picture_is_warned_of(engine):

@@ -136,6 +136,12 @@ def test_guidance_that_changes_blocks_is_refused(engine: Engine) -> None:
     edges += [Edge(old.source, ("slg", "guidance")), Edge(("slg", "guidance"), ("sample", "guidance"))]
     (problem, *_) = found(engine, replace(graph, nodes=tuple(nodes), edges=tuple(edges)))
     assert "changes the blocks" in problem.message
+    # under a reflection too
+    nodes.append(Node("w2sd", "reflected_guidance"))
+    edges = [*edges[:-1], Edge(("slg", "guidance"), ("w2sd", "strong"))]
+    edges.append(Edge(("w2sd", "guidance"), ("sample", "guidance")))
+    (problem, *_) = found(engine, replace(graph, nodes=tuple(nodes), edges=tuple(edges)))
+    assert "changes the blocks" in problem.message and problem.node == "cache0"
 
 
 def test_settings_become_the_cache() -> None:
