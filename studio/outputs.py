@@ -51,11 +51,17 @@ def library_versions() -> dict[str, str]:
     return found
 
 
-def ancestors(graph: Graph, target: str) -> list[str]:
-    """Ids of `target` and everything it needs, in document order; linear, no recursion."""
+def _needs(graph: Graph) -> dict[str, list[str]]:
+    """The nodes that feed each node."""
     needs: dict[str, list[str]] = {}
     for edge in graph.edges:
         needs.setdefault(edge.target[0], []).append(edge.source[0])
+    return needs
+
+
+def ancestors(graph: Graph, target: str) -> list[str]:
+    """Ids of `target` and everything it needs, in document order; linear, no recursion."""
+    needs = _needs(graph)
     seen, stack = {target}, [target]
     while stack:
         for source in needs.get(stack.pop(), ()):
@@ -103,9 +109,7 @@ def _places(graph: Graph, registry: Registry, within: Collection[str] | None) ->
 def _nearest_prompt(graph: Graph, target: str, prompts: Sequence[Place]) -> Place:
     """The prompt that tells what a picture shows: the one fewest edges away from its output, of equal ones
     the last. That of an edit is nearer than that of the picture it began with."""
-    needs: dict[str, list[str]] = {}
-    for edge in graph.edges:
-        needs.setdefault(edge.target[0], []).append(edge.source[0])
+    needs = _needs(graph)
     far, queue = {target: 0}, [target]
     for node in queue:  # it grows while it is walked
         for source in needs.get(node, ()):

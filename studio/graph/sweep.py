@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 from studio.errors import StudioError, did_you_mean
@@ -39,7 +40,7 @@ class Axis:
     label: str = ""
     find: str = ""
 
-    @property
+    @cached_property
     def labels(self) -> tuple[str, ...]:
         """The values as short texts."""
         return tuple(_short(value) for value in self.values)
