@@ -40,7 +40,7 @@
       const parts = job.cells ? [`picture ${Math.min(job.cell + 1, job.cells)} of ${job.cells}`] : [];
       if (job.total) parts.push(`step ${job.step} of ${job.total}`);
       else parts.push(Object.values(nodes).find((n) => n.state === "running")?.title || "preparing the model");
-      if (job.left_s !== null && job.left_s !== undefined) parts.push(job.left_s < 1.5 ? "almost there" : `about ${Math.round(job.left_s)} s left`);
+      if (job.left_s !== null && job.left_s !== undefined) parts.push(job.left_s < 1.5 ? "almost there" : `${window.weft.about(job.left_s)} left`);
       return parts.join(", ");
     }
     if (warnings?.length) return warnings[0];

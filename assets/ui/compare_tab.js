@@ -20,7 +20,6 @@
 
     const say = (text) => { said.textContent = text || ""; said.hidden = !text; };
     const payload = () => ({ document: JSON.stringify(doc.current), axes: list.axes() });
-    const time = (s) => (s < 1.5 ? "a moment" : s < 100 ? `about ${Math.round(s)} s` : s < 5400 ? `about ${Math.round(s / 60)} minutes` : `about ${(s / 3600).toFixed(1)} hours`);
     function changed() {
       remember.set("compare", JSON.stringify(list.kept()));
       clearTimeout(wait);
@@ -43,7 +42,7 @@
       if (own) seed.replaceChildren(icon("lock"), `The same seed everywhere: ${doc.widget(own)}`);
       const whole = told && !told.fault && told.cells && told.axes.every((axis) => !axis.fault);
       count.textContent = sweeping && live ? `${live.job.cell} of ${live.job.cells} pictures` : whole ? `${told.axes.length > 1 ? `${told.axes.map((axis) => axis.labels.length).join(" × ")} = ` : ""}${told.cells} picture${told.cells === 1 ? "" : "s"}` : "";
-      takes.textContent = sweeping ? (live?.job.left_s ? `${time(live.job.left_s)} left` : "Starting …") : !whole ? "" : !told.to_make ? "All of them are there already." : `${told.there ? `${told.there} ${told.there === 1 ? "is" : "are"} there already, the other ${told.to_make} take ` : "It takes "}${told.seconds === null ? "an unknown time: nothing like it was made here yet" : time(told.seconds)}.`;
+      takes.textContent = sweeping ? (live?.job.left_s ? `${weft.about(live.job.left_s)} left` : "Starting …") : !whole ? "" : !told.to_make ? "All of them are there already." : `${told.there ? `${told.there} ${told.there === 1 ? "is" : "are"} there already, the other ${told.to_make} take ` : "It takes "}${told.seconds === null ? "an unknown time: nothing like it was made here yet" : weft.about(told.seconds)}.`;
       const stop = run.live;
       go.classList.toggle("w-stop", stop);
       go.disabled = !stop && !whole;
@@ -70,9 +69,9 @@
     }
     function arrived(address) { // the page may not fetch a data address
       const bytes = Uint8Array.from(atob(address.split(",")[1]), (c) => c.charCodeAt(0));
-      const link = el("a", { href: URL.createObjectURL(new Blob([bytes], { type: "image/png" })), download: "weft-comparison.png" });
-      link.click();
-      setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+      const href = URL.createObjectURL(new Blob([bytes], { type: "image/png" }));
+      weft.download(href, "weft-comparison.png");
+      setTimeout(() => URL.revokeObjectURL(href), 10000);
     }
     on("run", (snapshot) => {
       const ours = Boolean(snapshot.job.cells);

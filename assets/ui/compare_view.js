@@ -3,7 +3,6 @@
   "use strict";
   const weft = window.weft;
   const { el, icon, dialog } = weft;
-  const STOPS = [[20, 17, 28], [82, 30, 92], [168, 50, 80], [226, 104, 56], [252, 186, 72], [255, 246, 200]];
   const NOTHING = { axes: [], cells: [] };
 
   /** `view`: table, pair or difference. Gives {tools, mat, below, show(table), forming(at, image), pictures()}. */
@@ -143,14 +142,13 @@
       });
       Object.assign(canvas, { width, height });
       const [x, y] = data.map((d) => d.data), pen = canvas.getContext("2d"), out = pen.createImageData(width, height);
+      const colours = Array.from({ length: 256 }, (_, v) => [...weft.heat(v / 255), 255]);
       let sum = 0, seen = 0;
       for (let i = 0; i < x.length; i += 4) {
         const d = Math.max(Math.abs(x[i] - y[i]), Math.abs(x[i + 1] - y[i + 1]), Math.abs(x[i + 2] - y[i + 2]));
         sum += d;
         seen += d > 12;
-        const v = Math.min(1, (d / 255) * gain.valueAsNumber) * (STOPS.length - 1), k = Math.min(Math.floor(v), STOPS.length - 2);
-        for (let c = 0; c < 3; c++) out.data[i + c] = Math.round(STOPS[k][c] + (STOPS[k + 1][c] - STOPS[k][c]) * (v - k));
-        out.data[i + 3] = 255;
+        out.data.set(colours[Math.min(255, Math.round(d * gain.valueAsNumber))], i);
       }
       pen.putImageData(out, 0, 0);
       const same = p.width === q.width && p.height === q.height;

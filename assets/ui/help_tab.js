@@ -44,7 +44,7 @@
       said.hidden = !text;
       if (message.gone !== undefined) { weft.pictures.made = []; weft.pictures.replace([]); weft.emit("made", null); }
     });
-    new IntersectionObserver((entries) => { if (entries.some((e) => e.isIntersecting)) trigger("look", {}); }).observe(root);
+    weft.onShown(root, () => trigger("look", {}));
   };
 
   /** Three steps for a first visit; shown once in a browser, and from Settings and help. */

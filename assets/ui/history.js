@@ -218,15 +218,13 @@
       if (selecting) tell();
     });
     function fetchZip({ url, pictures: n }) {
-      const link = el("a", { href: url, download: "weft-pictures.zip" });
-      document.body.append(link);
-      link.click();
-      link.remove();
+      weft.download(url, "weft-pictures.zip");
       say(n === 1 ? "1 picture is in the zip." : `${n} pictures are in the zip.`);
     }
     weft.historyCount = () => ({ total, drawn: shown.size, known: cards.size });
-    new IntersectionObserver((entries) => { if (entries.some((e) => e.isIntersecting)) lay(); }).observe(root);
-    on("made", () => fresh());
-    fresh();
+    let stale = true; // pictures that are made while another tab is open are asked for when this one is seen
+    const renew = () => { if (stale && root.offsetParent) { stale = false; fresh(); } };
+    weft.onShown(root, () => { lay(); renew(); });
+    on("made", () => { stale = true; renew(); });
   };
 })();

@@ -71,7 +71,7 @@
       }
       paint(message);
     });
-    new IntersectionObserver((entries) => { if (last && entries.some((e) => e.isIntersecting)) paint(last); }).observe(root);
+    weft.onShown(root, () => { if (last) paint(last); });
     look();
   };
 })();

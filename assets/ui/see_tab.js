@@ -37,16 +37,11 @@
     const say = (text) => { said.textContent = text; said.hidden = !text; };
     const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
     const entry = () => maps?.[view]?.[Math.min(at, maps[view].length - 1)];
-    // dark to light in one hue order: the same for all who tell colours apart differently
-    function colour(v) {
-      const stops = [[26, 20, 44], [82, 30, 92], [168, 50, 80], [226, 104, 56], [252, 186, 72], [255, 246, 200]], x = v * (stops.length - 1), i = Math.min(Math.floor(x), stops.length - 2);
-      return stops[i].map((c, k) => Math.round(c + (stops[i + 1][k] - c) * (x - i)));
-    }
     function draw(canvas, values) {
       const { rows, columns } = maps, tile = document.createElement("canvas");
       Object.assign(tile, { width: columns, height: rows });
       const pen = tile.getContext("2d"), data = pen.createImageData(columns, rows);
-      values.forEach((v, i) => { const [r, g, b] = colour(v / 255); data.data.set([r, g, b, 60 + Math.round(195 * Math.min(1, v / 150))], 4 * i); });
+      values.forEach((v, i) => { const [r, g, b] = weft.heat(v / 255); data.data.set([r, g, b, 60 + Math.round(195 * Math.min(1, v / 150))], 4 * i); });
       pen.putImageData(data, 0, 0);
       const into = canvas.getContext("2d");
       into.clearRect(0, 0, canvas.width, canvas.height);

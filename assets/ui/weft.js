@@ -228,9 +228,27 @@
     box.showModal();
     return box;
   }
+  /** A time from now on, in words. */
+  const about = (seconds) => (seconds < 1.5 ? "a moment" : seconds < 100 ? `about ${Math.round(seconds)} s` : seconds < 5400 ? `about ${Math.round(seconds / 60)} minutes` : `about ${(seconds / 3600).toFixed(1)} hours`);
+  /** Calls `show` whenever an element comes into view, so whenever its tab is opened. */
+  function onShown(element, show) {
+    new IntersectionObserver((entries) => { if (entries.some((entry) => entry.isIntersecting)) show(); }).observe(element);
+  }
+  function download(href, name) {
+    const link = el("a", { href, download: name });
+    document.body.append(link);
+    link.click();
+    link.remove();
+  }
+  // Dark to light in one order of hues, the same for all who tell colours apart differently: `v` 0..1 as red, green, blue.
+  const RAMP = [[26, 20, 44], [82, 30, 92], [168, 50, 80], [226, 104, 56], [252, 186, 72], [255, 246, 200]];
+  function heat(v) {
+    const x = v * (RAMP.length - 1), i = Math.min(Math.floor(x), RAMP.length - 2);
+    return RAMP[i].map((c, k) => Math.round(c + (RAMP[i + 1][k] - c) * (x - i)));
+  }
   function openTab(name) {
     document.querySelector(`#weft-tabs button[data-tab-id="${name.toLowerCase()}"]`)?.click();
   }
 
-  window.weft = { el, icon, on, emit, last, parse, remember, doc, run, pictures, unknownWords, pngText, dialog, openTab, facts: {} };
+  window.weft = { el, icon, on, emit, last, parse, remember, doc, run, pictures, unknownWords, pngText, dialog, about, onShown, download, heat, openTab, facts: {} };
 })();
