@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
+MARKS = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:.*(no_silent_downcasting|copy keyword)"),  # gradio, pandas 3
+]
 PROMPT = "a red star on the left and a blue house on the right, at night"
+HOSTILE = "<img src=x onerror=alert(1)> ${alert(2)} {{alert(3)}} </script><script>alert(4)</script>"
+PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
 LONG = 120_000  # ms; a first run loads the weights
 
 
@@ -19,6 +28,12 @@ def state(page: Any, word: str, timeout: float = LONG) -> None:
     line.locator(", ".join(f".w-state[data-state={end}]" for end in (word, *ends))).wait_for(timeout=timeout)
     text = line.inner_text()
     assert line.locator(".w-state").get_attribute("data-state") == word, text
+
+
+def lock_seed(page: Any, seed: int) -> None:
+    """This seed for every picture that follows."""
+    page.evaluate("window.weft.remember.set('seed-lock', 'on')")
+    page.evaluate(f"window.weft.doc.set(window.weft.doc.field('seed'), {seed})")
 
 
 def set_steps(page: Any, steps: int) -> None:

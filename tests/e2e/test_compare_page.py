@@ -5,18 +5,11 @@ from __future__ import annotations
 import secrets
 from typing import Any
 
-import pytest
-from e2e_hands import LONG, PROMPT, reload, set_steps, state, write
+from e2e_hands import HOSTILE, LONG, MARKS, PHONE, PROMPT, reload, set_steps, state, write
 
 from studio.pixels import read_picture
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore:.*(no_silent_downcasting|copy keyword)"),  # gradio, pandas 3
-]
-HOSTILE = "<img src=x onerror=alert(1)> ${alert(2)} {{alert(3)}} </script><script>alert(4)</script>"
-PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
+pytestmark = MARKS
 # the share of red pixels in the left half of the picture at the place `data-at`
 MOSTLY_RED = """async (at) => {
   const image = document.querySelector(`.w-cell[data-at="${at}"] img`);

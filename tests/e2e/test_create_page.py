@@ -11,17 +11,12 @@ from urllib.request import urlopen
 
 import numpy as np
 import pytest
-from e2e_hands import PROMPT, make, reload, set_steps, shown, state, write
+from e2e_hands import HOSTILE, MARKS, PROMPT, make, reload, set_steps, shown, state, write
 
 from studio.settings import ROOT
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore:.*(no_silent_downcasting|copy keyword)"),  # gradio, pandas 3
-]
+pytestmark = MARKS
 EMBEDDED = ROOT / "assets" / "models" / "scenes-sd3" / "card.json"
-HOSTILE = "<img src=x onerror=alert(1)> ${alert(2)} {{alert(3)}} </script><script>alert(4)</script>"
 
 
 def test_a_prompt_becomes_a_picture_that_the_history_keeps(weft, open_page):

@@ -8,22 +8,10 @@ from typing import Any
 from urllib.request import urlopen
 
 import numpy as np
-import pytest
-from e2e_hands import PROMPT, make, state
+from e2e_hands import HOSTILE, MARKS, PHONE, PROMPT, lock_seed, make, state
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore:.*(no_silent_downcasting|copy keyword)"),  # gradio, pandas 3
-]
-HOSTILE = "<img src=x onerror=alert(1)> ${alert(2)} {{alert(3)}} </script><script>alert(4)</script>"
-PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
+pytestmark = MARKS
 TAB = "#weft-edit"
-
-
-def seeds(page: Any, seed: int) -> None:
-    page.evaluate("window.weft.remember.set('seed-lock', 'on')")
-    page.evaluate(f"window.weft.doc.set(window.weft.doc.field('seed'), {seed})")
 
 
 def fetch(weft: Any, address: str) -> np.ndarray:
@@ -37,7 +25,7 @@ def test_one_changed_word_changes_that_thing_and_keeps_the_rest(weft, open_page)
     from studio.scenes.score import report
 
     page = open_page()
-    seeds(page, 1068141294)
+    lock_seed(page, 1068141294)
     make(page, PROMPT, steps=20)
     page.get_by_role("tab", name="Edit", exact=True).click()
     page.get_by_text("Which picture shall change?").wait_for()

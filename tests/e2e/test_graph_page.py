@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import pytest
 from e2e_graph_hands import (
     SENTENCE,
     cheap,
@@ -21,18 +20,12 @@ from e2e_graph_hands import (
     socket,
     until,
 )
-from e2e_hands import reload, state
+from e2e_hands import HOSTILE, MARKS, PHONE, reload, state
 
 from studio.graph.document import load, loads, to_json
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore:.*(no_silent_downcasting|copy keyword)"),  # gradio, pandas 3
-]
-HOSTILE = "<img src=x onerror=alert(1)> ${alert(2)} {{alert(3)}} </script><script>alert(4)</script>"
+pytestmark = MARKS
 DRAWN = {("plan_layout.layout", "draw_layout.layout"), ("draw_layout.image", "save_image.image")}
-PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 
 
 def test_a_graph_is_drawn_by_mouse_from_nothing_and_run(weft, open_page):

@@ -5,15 +5,11 @@ from __future__ import annotations
 import time
 
 import pytest
-from e2e_hands import make, set_steps, state, write
+from e2e_hands import MARKS, make, set_steps, state, write
 
 from studio.graph.document import dumps
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore:.*(no_silent_downcasting|copy keyword)"),  # gradio, pandas 3
-]
+pytestmark = MARKS
 
 
 def test_the_header_and_the_picture_stay_while_the_settings_scroll(open_page):

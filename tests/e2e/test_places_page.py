@@ -11,16 +11,11 @@ from typing import Any
 from urllib.request import urlopen
 
 import pytest
-from e2e_hands import make, reload, state
+from e2e_hands import MARKS, PHONE, make, reload, state
 
 from studio.settings import ROOT
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore:.*(no_silent_downcasting|copy keyword)"),  # gradio, pandas 3
-]
-PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
+pytestmark = MARKS
 HERE = Path(__file__).parent
 TABS = ("Create", "Regions", "Edit", "Graph", "See", "Compare", "History", "Models", "Help")
 MANY = 10_000

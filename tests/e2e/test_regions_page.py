@@ -8,24 +8,16 @@ from typing import Any
 from urllib.request import urlopen
 
 import numpy as np
-import pytest
-from e2e_hands import reload, state, write
+from e2e_hands import HOSTILE, MARKS, PHONE, PROMPT, lock_seed, reload, state, write
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore:.*(no_silent_downcasting|copy keyword)"),  # gradio, pandas 3
-]
-HOSTILE = "<img src=x onerror=alert(1)> ${alert(2)} {{alert(3)}} </script><script>alert(4)</script>"
-PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
+pytestmark = MARKS
 STAGE = "#weft-regions .w-region-map"
 ROWS = "#weft-regions .w-regions > li"
 
 
-def enter(page: Any, prompt: str = "a red star on the left and a blue house on the right, at night") -> None:
+def enter(page: Any, prompt: str = PROMPT) -> None:
     write(page, prompt)
-    page.evaluate("window.weft.remember.set('seed-lock', 'on')")
-    page.evaluate("window.weft.doc.set(window.weft.doc.field('seed'), 3769516632)")
+    lock_seed(page, 3769516632)
     page.get_by_role("tab", name="Regions").click()
     page.locator(STAGE).wait_for()
 

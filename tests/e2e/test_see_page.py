@@ -4,16 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-from e2e_hands import PROMPT, state, write
+from e2e_hands import HOSTILE, MARKS, PHONE, PROMPT, lock_seed, state, write
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore:.*(no_silent_downcasting|copy keyword)"),  # gradio, pandas 3
-]
-HOSTILE = "<img src=x onerror=alert(1)> ${alert(2)} {{alert(3)}} </script><script>alert(4)</script>"
-PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
+pytestmark = MARKS
 # where the map of the chosen word is strongest, from the left, 0..1
 PEAK = """() => {
   const canvas = document.querySelector('#weft-see .w-heat'), pen = canvas.getContext('2d');
@@ -29,8 +22,7 @@ PEAK = """() => {
 
 def enter(page: Any, text: str = PROMPT) -> None:
     write(page, text)
-    page.evaluate("window.weft.remember.set('seed-lock', 'on')")
-    page.evaluate("window.weft.doc.set(window.weft.doc.field('seed'), 1068141294)")
+    lock_seed(page, 1068141294)
     page.get_by_role("tab", name="See", exact=True).click()
     page.get_by_text("Where does each word act?").wait_for()
 

@@ -5,16 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import pytest
-from e2e_hands import reload, set_steps, shown, state, write
+from e2e_hands import MARKS, reload, set_steps, shown, state, write
 
 from studio.graph.document import dumps, loads, to_json
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore:.*(no_silent_downcasting|copy keyword)"),  # gradio, pandas 3
-]
+pytestmark = MARKS
 PROMPT = "a green star on the left and a blue house on the right, at night"
 
 
