@@ -161,6 +161,20 @@ def test_adaptive_decides_for_each_picture_and_stops_the_call_when_all_are_done(
     assert network.asked == [["uncond", "cond"]] * 3 + [["cond"]]
 
 
+def test_adaptive_never_takes_a_decision_back_but_a_run_that_goes_back_decides_anew():
+    u = torch.cat([tensor(1, 0), tensor(1, 0)])
+    same, other = tensor(2, 0), tensor(0, 1)
+    network = Network(torch.cat([same, other]), u)
+    denoise = adaptive(cfg(3.0), 0.99).guide(network, ROWS)
+    latent = torch.zeros_like(u)
+    denoise(latent, Step(0, 4, 1.0, 0.75))
+    network.c = torch.cat([other, other])  # the first picture's predictions part again
+    denoise(latent, Step(1, 4, 0.75, 0.5))
+    third = denoise(latent, Step(2, 4, 0.5, 0.25))
+    assert near(third, -0.5 * torch.cat([other, tensor(-2, 3)]))
+    assert near(denoise(latent, Step(0, 4, 1.0, 0.75)), -torch.cat([tensor(-2, 3)] * 2))
+
+
 def test_the_cosine_is_of_whole_pictures_and_never_above_one():
     c, u = normal(2)
     by_hand = (c * u).flatten(1).sum(1) / (c.flatten(1).norm(dim=1) * u.flatten(1).norm(dim=1))

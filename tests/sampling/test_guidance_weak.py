@@ -25,15 +25,17 @@ from studio.models.text import encode_prompt
 from studio.models.tiny import tiny_transformer
 from studio.sampling.guidance.adaptive import adaptive
 from studio.sampling.guidance.cfg import cfg
+from studio.sampling.guidance.cfgpp import cfgpp
 from studio.sampling.guidance.embedded import embedded_guidance
 from studio.sampling.guidance.perturbed import SeeItself, perturbed_attention
 from studio.sampling.guidance.skip_layers import skip_layers, without_blocks
 from studio.sampling.guidance.smoothed import BlurQueries, blurred, smoothed_energy
+from studio.sampling.guidance.w2sd import w2sd
 from studio.sampling.guidance.weak import attention_changed, chosen_blocks
 from studio.sampling.loop import sample_latent
 from studio.sampling.samplers import sampler
 from studio.sampling.schedules import flow_diffusers
-from studio.values import Latent, Step, TokenSpan
+from studio.values import Guidance, Latent, Step, TokenSpan
 from tests.controls.attaching import FAMILIES, call_of, run
 from tests.sampling.guidance_help import ROWS, STEPS, made, normal, state_of
 
@@ -130,6 +132,32 @@ def test_it_builds_on_other_rules(tiny_parts, make):
     if getattr(tiny_parts.transformer.config, "guidance_embeds", False):
         one, other = (made(tiny_parts, make(embedded_guidance(n), 1.0, **ALL_STEPS))[0] for n in (1.0, 8.0))
         assert (one - other).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("make", EVERY)
+def test_what_the_inner_rule_and_the_weak_network_ask_of_a_run_is_kept(make):
+    assert make(cfgpp(0.5)).only_sampler == "euler" and make(cfg(3.0)).only_sampler == ""
+    around = adaptive(make(cfg(3.0)), 0.9), w2sd(make(cfg(3.0))), w2sd(cfg(3.0), make(cfg(2.0)))
+    assert all(rule.perturbs for rule in around) and not w2sd(cfg(3.0)).perturbs
+
+
+def test_a_prediction_from_elsewhere_is_not_the_one_that_is_pushed():
+    """A rule may look ahead, from another latent, before it asks at its own."""
+    c, weak, x = normal(3)
+
+    def predict(latent, step, rows):
+        found = {"cond": c, "weak": weak}
+        return tuple(found[row.role] + (latent - x) for row in rows)
+
+    def guide(predict, rows):
+        def denoise(latent, step):
+            predict(latent + 1, step, rows[1:])
+            return latent - step.sigma * predict(latent, step, rows[1:])[0]
+
+        return denoise
+
+    denoised = skip_layers(Guidance("ahead", guide), 2.5, **ALL_STEPS).guide(predict, ROWS)(x, STEP)
+    assert (denoised - (x - (c + 2.5 * (c - weak)))).abs().max() < 1e-5
 
 
 @pytest.mark.parametrize("make", EVERY)

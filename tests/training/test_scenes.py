@@ -1,6 +1,7 @@
 """What training sees of the drawn scenes: shards are whole, labels lie where the objects are, batches are
 drawn from all of them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 
 from studio.scenes.draw import draw_masks
 from studio.scenes.world import COLOURS, KINDS, PATTERNS, SIZES, Scene, sample_scene
-from studio.training.labels import OBJECT_WEIGHT, captions_of, emphasis, marks
+from studio.training.labels import OBJECT_WEIGHT, PATTERN_WEIGHT, captions_of, emphasis, marks
 from studio.training.recipe import TEXT_TOKENS, make_tokenizer
 from studio.training.scene_store import scenes_of, write_shards
 from studio.training.scenes import Scenes
@@ -67,6 +68,16 @@ def test_labels_lie_where_the_objects_are(scene: Scene) -> None:
     outside = ~boxed.reshape(side, 16, side, 16).any((1, 3))
     assert outside.any() and (found[outside] == 0).all()
     assert set(np.unique(weights)) == {1, OBJECT_WEIGHT}
+
+
+def test_patterned_objects_count_more_also_where_a_plain_one_lies_over_them(scene: Scene) -> None:
+    first = scene.objects[0]
+    plain, striped, dotted = (replace(first, pattern=pattern) for pattern in ("solid", "striped", "dotted"))
+    where = emphasis(replace(scene, objects=(plain,)), 16) == OBJECT_WEIGHT
+    assert where.any() and PATTERN_WEIGHT > OBJECT_WEIGHT
+    for objects in ((striped,), (dotted,), (striped, plain), (plain, striped)):
+        weights = emphasis(replace(scene, objects=objects), 16)
+        assert (weights[where] == PATTERN_WEIGHT).all() and (weights[~where] == 1).all()
 
 
 def test_batches_come_from_all_shards_and_pad_as_little_as_asked(shards: Path) -> None:

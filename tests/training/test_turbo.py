@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from studio.training.low_rank import add_low_rank, load_low_rank, save_low_rank
 from studio.training.recipe import Student, make_tokenizer, sample
@@ -54,6 +55,22 @@ def test_pairs_are_the_teachers_pictures_of_their_noise(student: Student, ids: t
     assert noise.dtype == torch.float16 and torch.equal(noise, drawn.half())
     again = sample(student, ids, 32, steps=24, cfg_scale=3.0, noise=drawn)
     assert float((latent.float() - again).norm() / again.norm()) < 0.05  # bf16 where that is faster
+
+
+def test_kept_pairs_are_taken_again_for_their_own_noise_and_prompt_alone(
+    student: Student, ids: torch.Tensor, tmp_path: Path
+) -> None:
+    def pairs(ids: torch.Tensor, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+        return make_pairs(student, ids, batch=2, seed=seed, seconds=1e6, steps=1, keep=tmp_path / "pairs")
+
+    noise, latent = pairs(ids, 3)
+    (file,) = (tmp_path / "pairs").iterdir()
+    save_file({"latent": torch.full_like(latent, 7)}, file)
+    again = pairs(ids, 3)
+    assert torch.equal(again[0], noise) and (again[1] == 7).all()
+    for other in (pairs(ids.flip(0), 3), pairs(ids, 4)):
+        assert not (other[1] == 7).any()
+    assert len(list((tmp_path / "pairs").iterdir())) == 3
 
 
 def test_training_lowers_the_error_of_straight_lines_and_changes_the_additions_alone(
