@@ -30,7 +30,7 @@ from studio.errors import StudioError, did_you_mean
 from studio.evaluate.cache_libraries import libraries
 from studio.evaluate.cache_steps import Recorder, searched
 from studio.evaluate.pictures import psnr
-from studio.evaluate.prompts import settings_of
+from studio.evaluate.prompts import decoded, settings_of
 from studio.models.device import place
 from studio.models.embedded import DEFAULT
 from studio.models.family import Parts, parts_of
@@ -111,10 +111,7 @@ class Runs:
 
     def picture(self, run: Run) -> np.ndarray:
         """uint8 [height, width, 3]."""
-        assert run.latent.tensor is not None
-        with torch.inference_mode():
-            pixels = self.parts.family.decode(self.parts, run.latent.tensor)
-        return pixels[0].add(1).mul(127.5).round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()
+        return decoded(self.parts, run.latent)
 
 
 def modes_of(runs: Runs, steps: int, ref: str) -> list[Mode]:

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from studio.errors import StudioError, did_you_mean
-from studio.evaluate.prompts import settings_of
+from studio.evaluate.prompts import decoded, settings_of
 from studio.models.device import start_noise
 from studio.models.embedded import DEFAULT
 from studio.models.family import Parts, Site, adapter_for, parts_of
@@ -131,10 +131,7 @@ class Bench:
 
     def picture(self, latent: Latent) -> np.ndarray:
         """uint8 [height, width, 3]."""
-        assert latent.tensor is not None
-        with torch.inference_mode():
-            decoded = self.parts.family.decode(self.parts, latent.tensor)
-        return decoded[0].add(1).mul(127.5).round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()
+        return decoded(self.parts, latent)
 
 
 def rows() -> tuple[RowOf, ...]:

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 
 from studio.errors import StudioError, did_you_mean
-from studio.evaluate.prompts import settings_of
+from studio.evaluate.pictures import psnr
+from studio.evaluate.prompts import decoded, settings_of
 from studio.models.embedded import DEFAULT
 from studio.models.family import Parts, parts_of
 from studio.models.loading import ModelStore
@@ -25,7 +25,7 @@ from studio.sampling.guidance.apg import apg
 from studio.sampling.guidance.cfg import cfg
 from studio.sampling.guidance.cfg_zero import cfg_zero
 from studio.sampling.guidance.cfgpp import cfgpp
-from studio.sampling.guidance.colour_place import Thing, colour_place
+from studio.sampling.guidance.colour_place import colour_place
 from studio.sampling.guidance.linear_ag import calibrate, linear_ag
 from studio.sampling.guidance.perturbed import perturbed_attention
 from studio.sampling.guidance.rcfg import rcfg
@@ -37,8 +37,7 @@ from studio.sampling.loop import sample_run
 from studio.scenes.caption import held_out_prompts
 from studio.scenes.detect import detect
 from studio.scenes.score import score, wilson
-from studio.scenes.wanted import Wanted
-from studio.scenes.world import COLOURS, PLACES
+from studio.scenes.wanted import Wanted, coloured
 from studio.values import Guidance, Latent, Sigmas, Wrap
 
 PLAIN = "cfg"
@@ -127,11 +126,7 @@ def evaluate(
 
 
 def _steered(parts: Parts, wanted: Wanted) -> Sequence[Wrap]:
-    things: list[Thing] = []
-    for thing in wanted.objects:
-        if thing.colour is not None:
-            red, green, blue = (value / 255 for value in COLOURS[thing.colour])
-            things.append(((red, green, blue), PLACES[thing.place] if thing.place else None))
+    things = coloured(wanted)
     return (by_score(parts, colour_place(things)),) if things else ()
 
 
@@ -149,12 +144,10 @@ def _draw(
     run = sample_run(parts, positive, negative, canvas, sigmas, samplers.sampler("euler"), rule, wraps=wraps)
     tally.seconds += time.perf_counter() - begun
     forwards, rows = run.calls["forwards"], run.calls["rows"]
-    assert isinstance(forwards, int) and isinstance(rows, int) and run.latent.tensor is not None
+    assert isinstance(forwards, int) and isinstance(rows, int)
     tally.forwards += forwards
     tally.rows += rows
-    with torch.inference_mode():
-        decoded = parts.family.decode(parts, run.latent.tensor)[0]
-    return decoded.add(1).mul(127.5).round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()
+    return decoded(parts, run.latent)
 
 
 def _judge(
@@ -168,8 +161,7 @@ def _judge(
     tally.found += judged.found
     tally.wanted += judged.wanted
     if plain is not None and plain is not picture:
-        error = float(np.mean((picture.astype(float) - plain.astype(float)) ** 2))
-        tally.decibels.append(99.0 if error == 0 else 10 * float(np.log10(255**2 / error)))
+        tally.decibels.append(psnr(picture, plain))
 
 
 def _row(name: str, tally: _Tally, cases: int) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from studio.models.embedded import DEFAULT
 from studio.models.family import Parts, parts_of
@@ -33,8 +34,6 @@ def draw(
     parts: Parts, prompt: str, *, seed: int, steps: int, cfg_scale: float, shift: float, size: tuple[int, int]
 ) -> np.ndarray:
     """A picture of the prompt, uint8 [height, width, 3]."""
-    import torch
-
     positive, _ = parts.family.encode_text(parts, prompt)
     negative, _ = parts.family.encode_text(parts, "")
     latent = sample_latent(
@@ -46,10 +45,15 @@ def draw(
         samplers.sampler("euler"),
         cfg(cfg_scale),
     )
+    return decoded(parts, latent)
+
+
+def decoded(parts: Parts, latent: Latent) -> np.ndarray:
+    """The first picture of a finished latent, uint8 [height, width, 3]."""
     assert latent.tensor is not None
     with torch.inference_mode():
-        decoded = parts.family.decode(parts, latent.tensor)
-    return decoded[0].add(1).mul(127.5).round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()
+        made = parts.family.decode(parts, latent.tensor)
+    return made[0].add(1).mul(127.5).round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()
 
 
 def settings_of(model: Model) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from studio.models.family import parts_of
 from studio.nodes.prompt import refused
 from studio.sampling.guidance.colour_place import Thing, colour_place
 from studio.sampling.guidance.scorer import MOST_STRENGTH, THROUGH, by_score
-from studio.scenes.wanted import parse
-from studio.scenes.world import COLOURS, PLACES
+from studio.scenes.wanted import coloured, parse
+from studio.scenes.world import COLOURS
 
 
 def review_colours(view: View) -> Iterator[Refusal]:
@@ -54,15 +54,11 @@ def steer_by_score(
 
 def things_of(text: str) -> tuple[Thing, ...]:
     """The coloured things of a prompt; StudioError if there are none."""
-    things = []
-    for thing in parse(text).objects:
-        if thing.colour is not None:
-            red, green, blue = (value / 255 for value in COLOURS[thing.colour])
-            things.append(((red, green, blue), PLACES[thing.place] if thing.place else None))
+    things = coloured(parse(text))
     if not things:
         raise StudioError(
             "This names no thing with a colour.",
             hint=f"Write such as 'a red star on the left'. Colours: {', '.join(COLOURS)}.",
             socket="text",
         )
-    return tuple(things)
+    return things

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from studio.scenes.words import VALUES, tokenize
+from studio.scenes.world import COLOURS, PLACES
 
 # How far apart (share of the picture) two centres must lie for "left of", "above" ... to hold.
 RELATION_GAP = 0.1
@@ -31,6 +32,16 @@ class Wanted:
     objects: tuple[WantedObject, ...]
     relations: tuple[tuple[int, str, int], ...] = ()
     background: str | None = None
+
+
+def coloured(wanted: Wanted) -> tuple[tuple[tuple[float, float, float], tuple[float, float] | None], ...]:
+    """The objects whose colour is stated: RGB and centre (x, y), 0..1; None where no place is stated."""
+    things = []
+    for thing in wanted.objects:
+        if thing.colour is not None:
+            red, green, blue = (value / 255 for value in COLOURS[thing.colour])
+            things.append(((red, green, blue), PLACES[thing.place] if thing.place else None))
+    return tuple(things)
 
 
 def parse(prompt: str) -> Wanted:

@@ -7,6 +7,10 @@ CFG.
 Reflow (Rectified Flow, arXiv 2209.03003, section 2.2; InstaFlow, arXiv 2309.06380): the teacher, scenes-sd3
 with CFG, turns noise into pictures; the student learns the straight line from each noise to *its* picture.
 Straight lines need few Euler steps, and the guided velocity is learnt with them, so no second pass is needed.
+
+Half of the examples are points that the student itself reaches from the noise in one, two or four steps, from
+where it learns to go to the same picture (backward distillation, Imagine Flash, arXiv 2405.05224, section
+4.1): so a later step mends what an earlier one got wrong.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ import json
 import time
 from collections import deque
 from copy import deepcopy
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -25,7 +30,7 @@ from torch import Tensor
 
 from studio.training.judge import draw_prompts, load_autoencoder, table
 from studio.training.low_rank import LowRank, add_low_rank, load_low_rank, save_low_rank
-from studio.training.recipe import SHIFT, Student, patches, read_exported, sample, shifted
+from studio.training.recipe import SHIFT, Student, patches, read_exported, sample, shifted, unpatches
 from studio.training.run import fast_bfloat16, settle
 from studio.training.scenes import Scenes
 from studio.training.stages import channel_weight
@@ -33,8 +38,12 @@ from studio.training.stages import channel_weight
 RANK = 28
 TEACHER_STEPS = 24
 CFG_SCALE = 3.0
-# Share of examples at pure noise, where a picture in one step starts, and the longest ones do.
-AT_NOISE = 0.25
+# Numbers of steps that are practised, and how often each.
+COUNTS = {1: 0.2, 2: 0.3, 4: 0.5}
+# Share of batches on the student's own way, once it knows the straight one a little.
+OWN, OWN_FROM = 0.5, 0.1
+# Share of points on the straight line at the noise levels of COUNTS; the others lie anywhere on it.
+ON_GRID = 0.6
 
 
 @torch.no_grad()
@@ -86,6 +95,41 @@ def prompts_of(scenes: Scenes, count: int, seed: int) -> Tensor:
     return captions[rows, which].long()
 
 
+def levels(count: int) -> list[float]:
+    """Noise levels at which `count` Euler steps begin, without the last 0; the first is 1."""
+    return shifted(torch.linspace(1, 1 / count, count), SHIFT).tolist()
+
+
+def line_levels(batch: int, generator: torch.Generator, device: str) -> Tensor:
+    """Noise levels [batch] of points on the straight line."""
+    sigma = shifted(torch.rand(batch, generator=generator, device=device), SHIFT)
+    weighed = [(level, share / count) for count, share in COUNTS.items() for level in levels(count)]
+    grid, share = (torch.tensor(column, device=device) for column in zip(*weighed, strict=True))
+    chosen = grid[torch.multinomial(share, batch, replacement=True, generator=generator)]
+    on_grid = torch.rand(batch, generator=generator, device=device) < ON_GRID
+    return torch.where(on_grid, chosen, sigma.clamp(min=1e-3))
+
+
+@torch.no_grad()
+def own_points(
+    student: Student, context: Tensor, pooled: Tensor, noise: Tensor, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """(latent, noise levels [batch]) where the student is after some of one, two or four steps from `noise`;
+    one number of steps for the whole batch."""
+    device = str(noise.device)
+
+    def drawn(shares: Tensor) -> int:
+        return int(torch.multinomial(shares, 1, generator=generator))
+
+    count = list(COUNTS)[drawn(torch.tensor(list(COUNTS.values()), device=device))]
+    found, ahead = noise, levels(count)
+    for now, following in pairwise(ahead[: drawn(torch.ones(count, device=device)) + 1]):
+        v = student.velocity(context, pooled, found, torch.full((len(found),), now, device=device))
+        found = found + (following - now) * unpatches(v.float(), found.shape[-1])
+        ahead = ahead[1:]
+    return found, torch.full((len(found),), ahead[0], device=device)
+
+
 def train(
     student: Student,
     layers: dict[str, LowRank],
@@ -99,7 +143,8 @@ def train(
     rate: float,
     compiled: bool,
 ) -> int:
-    """Fit the additions to the straight lines; their moving average is left in `layers`. Number of steps."""
+    """Fit the additions to the straight lines, and from the student's own points to the same pictures; their
+    moving average is left in `layers`. Number of steps."""
     device = str(ids.device)
     learnt = [p for layer in layers.values() for p in (layer.down.weight, layer.up.weight)]
     average = [p.detach().clone() for p in learnt]
@@ -109,19 +154,24 @@ def train(
     half = fast_bfloat16(device)
     began = reported = time.time()
     step, losses = 0, deque[Tensor](maxlen=100)
+    choices = torch.Generator().manual_seed(5)
     while (done := (time.time() - began) / (60 * minutes)) < 1:
         for group in optimiser.param_groups:
             group["lr"] = rate * min(1.0, (step + 1) / 100) * max(0.02, min(1.0, (1 - done) / 0.5))
         rows = torch.randint(len(ids), (batch,), generator=generator, device=device)
-        sigma = shifted(torch.rand(batch, generator=generator, device=device), SHIFT)
-        sigma[: int(batch * AT_NOISE)] = 1.0
         start, end = noise[rows].float(), latent[rows].float()
-        noisy = end + sigma[:, None, None, None] * (start - end)
+        own = done > OWN_FROM and float(torch.rand((), generator=choices)) < OWN
         with torch.autocast(device, torch.bfloat16, enabled=half):
             with torch.no_grad():
                 context, pooled = student.encode(ids[rows])
+            if own:
+                noisy, sigma = own_points(student, context, pooled, start, generator)
+            else:
+                sigma = line_levels(batch, generator, device)
+                noisy = end + sigma[:, None, None, None] * (start - end)
             velocity, _ = observed(context, pooled, noisy, sigma)
-        loss = ((velocity.float() - patches(start - end)).square() * weight).mean()
+        target = (noisy - end) / sigma[:, None, None, None]
+        loss = ((velocity.float() - patches(target)).square() * weight).mean()
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(learnt, 1.0)

@@ -16,20 +16,20 @@ import json
 import os
 import time
 from collections import deque
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from diffusers import AutoencoderTiny
-from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from studio.scenes.draw import draw
 from studio.scenes.world import Scene, sample_scene
+from studio.upscaling.engines import apply, filtered
 from studio.upscaling.networks import SRVGGNetCompact
+from studio.values import Image
 
 SIZE, SCALE = 256, 2
 WIDTH, DEPTH = 32, 8
@@ -71,12 +71,6 @@ def round_trip(vae: AutoencoderTiny, picture: np.ndarray, noise: float, seed: in
     return found
 
 
-def shrunk(picture: np.ndarray, factor: int = SCALE) -> np.ndarray:
-    height, width = picture.shape[:2]
-    small = Image.fromarray(picture).resize((width // factor, height // factor), Image.Resampling.BOX)
-    return np.asarray(small)
-
-
 class Pairs:
     """Scenes with their answer and their three inputs, drawn one after the other; scene k is a pure function
     of k, and `drawn` counts them."""
@@ -113,7 +107,7 @@ def pair_of(
     return {
         "answer": answer,
         "drawn": small,
-        "shrunk": shrunk(answer),
+        "shrunk": filtered(Image(answer), size, size, "area").pixels,
         "decoded": round_trip(vae, small, level, seed),
     }
 
@@ -153,35 +147,21 @@ def ssim(one: np.ndarray, other: np.ndarray) -> float:
     return float(((2 * mx * my + c1) * (2 * both + c2) / ((mx**2 + my**2 + c1) * (vx + vy + c2))).mean())
 
 
-@torch.no_grad()
-def enlarged(network: nn.Module, picture: np.ndarray) -> np.ndarray:
-    """A whole picture through the network, uint8 in and out."""
-    parameter = next(network.parameters())
-    made = network(tensor_of(picture[None]).to(parameter.device, parameter.dtype))[0]
-    found: np.ndarray = made.float().clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).cpu().numpy()
-    return found
-
-
-def lanczos(picture: np.ndarray) -> np.ndarray:
-    height, width = picture.shape[:2]
-    size = (width * SCALE, height * SCALE)
-    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS))
-
-
 def measure(network: nn.Module, vae: AutoencoderTiny, count: int, level: float = 0.0) -> dict[str, Any]:
     """Mean PSNR (dB) and SSIM against the drawing at 512 over `count` held-out scenes, for every kind of
     input: the network's beside Lanczos'."""
     rows: dict[str, list[float]] = {}
+    device = str(next(network.parameters()).device)
     for index in range(count):
         rng = np.random.default_rng(HELD_OUT_SEED + index)
         pair = pair_of(sample_scene(rng, held_out_only=True), vae, level, index)
         for kind in KINDS:
-            ways: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-                "network": lambda picture: enlarged(network, picture),
-                "lanczos": lanczos,
+            given, (height, width) = Image(pair[kind]), pair["answer"].shape[:2]
+            ways = {
+                "network": apply(network, given, device).pixels,
+                "lanczos": filtered(given, width, height, "lanczos").pixels,
             }
-            for way, make in ways.items():
-                made = make(pair[kind])
+            for way, made in ways.items():
                 rows.setdefault(f"{kind}.{way}.psnr_db", []).append(psnr(made, pair["answer"]))
                 rows.setdefault(f"{kind}.{way}.ssim", []).append(ssim(made, pair["answer"]))
     means = {name: float(np.mean(values)) for name, values in rows.items()}

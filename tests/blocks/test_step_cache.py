@@ -249,6 +249,39 @@ def test_limits() -> None:
     assert told(Drift(9.0), Limits(warm=1, budget=0.05)).count("F") > 1
 
 
+def test_gates_that_measure_a_drift_decide_as_by_hand() -> None:
+    network, given = tiny_transformer("sd3"), inputs("sd3", 8)
+    seen: list[torch.Tensor] = []
+    hook = network.get_submodule("transformer_blocks.0").register_forward_hook(
+        lambda _, args, kwargs, out: seen.append(out[1] - kwargs["hidden_states"]), with_kwargs=True
+    )
+    plain(network, given)
+    hook.remove()
+
+    def by_hand(tau: float, forecast: bool, budget: float) -> str:
+        told, spent = "FF", 0.0
+        full = [0, 1]
+        for step in range(2, 8):
+            last, before = full[-1], full[-2]
+            expected = seen[last]
+            if forecast:
+                expected = expected + (seen[last] - seen[before]) * (step - last) / (last - before)
+            drift = float((seen[step] - expected).abs().mean() / expected.abs().mean())
+            skip = drift < tau and not (budget and spent + drift > budget)
+            spent = spent + drift if skip else 0.0
+            told += "s" if skip else "F"
+            full += [] if skip else [step]
+        return told
+
+    patterns = []
+    for given_gate in ((0.15, False, 0.0), (9.0, False, 0.3), (0.4, True, 0.0), (9.0, True, 0.6)):
+        tau, forecast, budget = given_gate
+        part = Part(Drift(tau, forecast), 1, limits=Limits(warm=2, budget=budget))
+        patterns.append(decisions(cached(network, StepCache("x", (part,)), given)[1]))
+        assert patterns[-1] == by_hand(*given_gate)
+    assert len(set(patterns)) > 2 and all({"F", "s"} == set(told[2:]) for told in patterns)
+
+
 def test_parts_work_at_their_own_steps() -> None:
     network, given = tiny_transformer("flux"), inputs("flux", 8)
     calls: list[str] = []

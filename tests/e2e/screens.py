@@ -1,4 +1,4 @@
-"""Makes the pictures of the docs: Create in light, dark and on a phone, the preview, history, models, help.
+"""Makes the pictures of the docs: Create in light, dark and on a phone, the preview, compare, history, help.
 
 python tests/e2e/screens.py [--out docs/pictures] [--steps 20] [--home DIR]    (needs Chromium and Playwright)
 """
@@ -91,6 +91,8 @@ def shoot(url: str, out: Path, steps: int, prompts: list[str] | tuple[str, ...])
         desk.get_by_role("tab", name="Graph").click()
         desk.locator(".react-flow__node[data-id=sample] .g-head strong").click()
         snap(desk, "graph-light")
+        compare(desk)
+        snap(desk, "compare")
         desk.get_by_role("tab", name="History").click()
         desk.locator(".w-card img").first.wait_for()
         snap(desk, "history")
@@ -105,6 +107,22 @@ def shoot(url: str, out: Path, steps: int, prompts: list[str] | tuple[str, ...])
         snap(page("dark", **DESK), "create-dark")
         snap(page("light", **PHONE), "create-phone")
         browser.close()
+
+
+def compare(page: Any) -> None:
+    """Two words of the prompt, three values each; leaves the filled table in view."""
+    page.get_by_role("tab", name="Compare").click()
+    for place, values in enumerate(("star, heart, balloon", "red, green, purple")):
+        axis = page.locator("#weft-compare .w-axis").nth(place)
+        axis.get_by_role("combobox").select_option("Prompt")
+        axis.get_by_role("button", name=values.split(",")[0], exact=True).click()
+        axis.get_by_label("Values of Prompt").fill(values)
+    page.locator("#weft-sum", has_text="9 pictures").wait_for(timeout=SLOW)
+    if page.locator("#weft-sweep").is_enabled():  # else a home that has them all
+        page.locator("#weft-sweep").click()
+        page.locator("#weft-job .w-state[data-state=running]").wait_for(timeout=SLOW)
+        page.locator("#weft-job .w-state[data-state=done]").wait_for(timeout=SLOW)
+    page.locator("#weft-takes", has_text="there already").wait_for(timeout=SLOW)
 
 
 def make(page: Any, prompt: str, steps: int, on_preview: Any) -> None:

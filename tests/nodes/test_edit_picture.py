@@ -9,26 +9,18 @@ import numpy as np
 import pytest
 
 from studio.errors import StudioError
-from studio.graph.cache import Cache
 from studio.graph.context import CancelToken, Context
 from studio.graph.document import Node, dumps, loads
 from studio.graph.engine import Engine
 from studio.graph.events import EventLog
-from studio.graph.registry import Registry
 from studio.models.codec import TensorCodec
 from studio.models.device import guard
 from studio.models.loading import ModelStore
 from studio.nodes.paint_around import paste_picture
 from studio.policy import Policy
-from studio.settings import ROOT
 from studio.values import Image
+from tests.nodes.ready import changed, ready_workflow
 
-FOLDER = ROOT / "assets" / "workflows"
-MODULES = [
-    f"studio.nodes.{path.stem}"
-    for path in sorted((ROOT / "studio" / "nodes").glob("*.py"))
-    if path.stem != "__init__"
-]
 # what makes a workflow give its picture back, or leave the plain run
 NEUTRAL = {
     "edit-picture": {"edit.strength": 0.0},
@@ -41,34 +33,17 @@ NEUTRAL = {
 
 
 @pytest.fixture(scope="module")
-def registry():
-    made = Registry(MODULES)
-    assert not made.broken
-    return made
-
-
-@pytest.fixture(scope="module")
-def engine(registry):
-    store = ModelStore(device="cpu")
-    made = Engine(registry, cache=Cache(), codecs=[TensorCodec()], guard=guard, models=store)
-    yield made
-    made.close()
-    store.close()
-
-
-def ready(name):
-    return loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+def engine(caching_engine):
+    return caching_engine
 
 
 def small(name, **more):
     """The workflow at 64 x 64 pixels with few steps."""
-    graph = ready(name)
+    graph = ready_workflow(name)
     settings = {"model.model": "tiny:sd3", "first_schedule.steps": 2, "schedule.steps": 6}
     sized = [node.id for node in graph.nodes if node.kind in ("empty_latent", "paste_picture")]
     settings |= {f"{node}.{side}": 64 for node in sized for side in ("width", "height")}
-    for path, value in {**settings, **more}.items():
-        graph = graph.set(*path.split("."), value)
-    return graph
+    return changed(graph, {**settings, **more})
 
 
 def rewired(graph, target, source=None):
@@ -83,7 +58,7 @@ def rewired(graph, target, source=None):
 
 @pytest.mark.parametrize("name", NEUTRAL)
 def test_a_ready_workflow_runs_and_does_something(name, engine, registry):
-    graph = ready(name)
+    graph = ready_workflow(name)
     assert not engine.check(graph)
     for shown in graph.exposed:
         assert shown.widget in {param.name for param in registry.get(graph.node(shown.node).kind).params}
@@ -199,7 +174,7 @@ def test_a_stored_path_has_no_place_in_flow_edit(engine):
     ],
 )
 def test_impossible_settings_are_found_before_anything_runs(engine, name, widget, value):
-    graph = ready(name)
+    graph = ready_workflow(name)
     node, setting = widget.split(".")
     assert {problem[0] for problem in problems(engine, graph.set(node, setting, value))} == {node}
 

@@ -2,29 +2,12 @@
 
 from __future__ import annotations
 
-import pkgutil
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from studio.graph.document import Edge, Graph, Node
 from studio.graph.engine import Engine
-from studio.graph.registry import Registry
-from studio.models.codec import TensorCodec
-from studio.models.loading import ModelStore
-from studio.settings import ROOT
-
-MODULES = [f"studio.nodes.{m.name}" for m in pkgutil.iter_modules([str(ROOT / "studio" / "nodes")])]
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    registry = Registry(MODULES)
-    assert not registry.broken
-    made = Engine(registry, codecs=[TensorCodec()], models=ModelStore(device="cpu"))
-    yield made
-    made.close()
 
 
 def graph(

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import pkgutil
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -13,23 +11,19 @@ import pytest
 
 from studio.errors import StudioError
 from studio.graph.check import Problem
-from studio.graph.document import Edge, Graph, Node, loads
+from studio.graph.document import Edge, Graph, Node
 from studio.graph.engine import Engine
-from studio.graph.registry import Registry
 from studio.models import outline
-from studio.models.codec import TensorCodec
 from studio.models.family import parts_of
-from studio.models.loading import ModelStore
 from studio.models.text import encode_prompt
 from studio.nodes.edit import edit_by_prompt, keep_look
 from studio.sampling.guidance.cfg import cfg
 from studio.sampling.loop import sample_run
 from studio.sampling.samplers import sampler
 from studio.sampling.schedules import flow
-from studio.settings import ROOT
 from studio.values import Latent
+from tests.nodes.ready import changed, ready_workflow
 
-MODULES = [f"studio.nodes.{m.name}" for m in pkgutil.iter_modules([str(ROOT / "studio" / "nodes")])]
 OLD, NEW = "a red star on the left", "a blue heart on the left"
 PROMPTS = {
     "edit-by-prompt": {"before.text": OLD, "prompt.text": NEW},
@@ -46,23 +40,12 @@ def region(**settings: Any) -> dict[str, Any]:
     return {"layout.regions": [{**BOX, **settings}]}
 
 
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    registry = Registry(MODULES)
-    assert not registry.broken
-    made = Engine(registry, codecs=[TensorCodec()], models=ModelStore(device="cpu"))
-    yield made
-    made.close()
-
-
 def workflow(name: str, **more: Any) -> Graph:
     """A ready workflow on the miniature (two blocks, 16 tokens, five steps), with settings "node.widget"."""
-    graph = loads((ROOT / "assets" / "workflows" / f"{name}.json").read_text(encoding="utf-8"))
+    graph = ready_workflow(name)
     prompt = {"prompt.text": OLD} if "prompt" in graph.by_id else {}
     settings = {"model.model": "tiny:sd3", "schedule.steps": 5, **prompt, **PROMPTS.get(name, {}), **more}
-    for place, value in settings.items():
-        graph = graph.set(*place.split("."), value)
-    return graph
+    return changed(graph, settings)
 
 
 def refused(engine: Engine, graph: Graph) -> list[Problem]:

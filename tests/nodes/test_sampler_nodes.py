@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pkgutil
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -11,10 +10,8 @@ import pytest
 import torch
 
 from studio.graph.context import Context
-from studio.graph.document import Edge, Graph, Node, loads
+from studio.graph.document import Edge, Graph, Node
 from studio.graph.engine import Engine
-from studio.graph.registry import Registry
-from studio.models.codec import TensorCodec
 from studio.models.family import parts_of
 from studio.models.loading import ModelStore
 from studio.nodes.sample import choose_sampler, schedule
@@ -26,18 +23,10 @@ from studio.sampling.loop import sample_latent
 from studio.sampling.samplers import SAMPLERS, sampler
 from studio.sampling.schedules import SCHEDULES, flow, flow_diffusers
 from studio.sampling.search.stored import KIND, key_of
-from studio.settings import ROOT
 from studio.values import Latent, Sampler
+from tests.nodes.ready import ready_workflow
 
-MODULES = [f"studio.nodes.{m.name}" for m in pkgutil.iter_modules([str(ROOT / "studio" / "nodes")])]
 CONTEXT = Context()
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    made = Engine(Registry(MODULES), codecs=[TensorCodec()], models=ModelStore(device="cpu"))
-    yield made
-    made.close()
 
 
 @pytest.fixture(scope="module", params=["tiny:sd3", "tiny:flux"])
@@ -48,11 +37,8 @@ def parts(request: pytest.FixtureRequest) -> Iterator[Any]:
 
 
 def workflow(**settings: Any) -> Graph:
-    graph = loads((ROOT / "assets" / "workflows" / "text-to-image.json").read_text(encoding="utf-8"))
     settings = {"model.model": "tiny:sd3", "canvas.width": 64, "canvas.height": 64, **settings}
-    for place, value in settings.items():
-        graph = graph.set(*place.split("."), value)
-    return graph
+    return ready_workflow("text-to-image", settings)
 
 
 def put(graph: Graph, id: str, kind: str, **widgets: Any) -> Graph:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pkgutil
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -13,15 +11,11 @@ import pytest
 from studio.blocks.step_cache import delta_dit, fixed_steps
 from studio.errors import StudioError
 from studio.graph.check import Problem
-from studio.graph.document import Edge, Graph, Node, loads
+from studio.graph.document import Edge, Graph, Node
 from studio.graph.engine import Engine
-from studio.graph.registry import Registry
-from studio.models.codec import TensorCodec
-from studio.models.loading import ModelStore
 from studio.nodes.step_cache import MODES, made
-from studio.settings import ROOT
+from tests.nodes.ready import ready_workflow
 
-MODULES = [f"studio.nodes.{m.name}" for m in pkgutil.iter_modules([str(ROOT / "studio" / "nodes")])]
 TEXT = "a red star on the left"
 DEFAULTS: dict[str, Any] = {
     "mode": "taylor",
@@ -37,18 +31,8 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    registry = Registry(MODULES)
-    assert not registry.broken
-    made = Engine(registry, codecs=[TensorCodec()], models=ModelStore(device="cpu"))
-    yield made
-    made.close()
-
-
 def graph_of(*caches: dict[str, Any], steps: int = 8, model: str = "tiny:sd3", **settings: Any) -> Graph:
     """The ready picture workflow at small size with these step caches on its run."""
-    graph = loads((ROOT / "assets" / "workflows" / "text-to-image.json").read_text(encoding="utf-8"))
     given = {
         "model.model": model,
         "prompt.text": TEXT,
@@ -57,8 +41,7 @@ def graph_of(*caches: dict[str, Any], steps: int = 8, model: str = "tiny:sd3", *
         "schedule.steps": steps,
         **settings,
     }
-    for place, value in given.items():
-        graph = graph.set(*place.split("."), value)
+    graph = ready_workflow("text-to-image", given)
     nodes, edges = list(graph.nodes), list(graph.edges)
     for i, widgets in enumerate(caches):
         nodes.append(Node(f"cache{i}", "step_cache", widgets=widgets))

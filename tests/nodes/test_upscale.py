@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pkgutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,33 +12,21 @@ from PIL import Image as Pillow
 from safetensors.torch import save_file
 
 from studio.errors import Refused, StudioError
-from studio.graph.cache import Cache
 from studio.graph.context import Context
-from studio.graph.document import Edge, Graph, Node, loads
+from studio.graph.document import Edge, Graph, Node
 from studio.graph.engine import Engine
-from studio.graph.registry import Registry
-from studio.models.codec import TensorCodec
-from studio.models.device import guard
 from studio.models.loading import ModelStore
 from studio.nodes.upscale import load_upscaler, resize_picture, upscale_picture
 from studio.policy import Policy
-from studio.settings import ROOT
 from studio.upscaling.engines import filter_upscaler
 from studio.upscaling.networks import SRVGGNetCompact
 from studio.values import Image
-
-MODULES = [f"studio.nodes.{m.name}" for m in pkgutil.iter_modules([str(ROOT / "studio" / "nodes")])]
+from tests.nodes.ready import ready_workflow
 
 
 @pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    registry = Registry(MODULES)
-    assert not registry.broken
-    store = ModelStore(device="cpu")
-    made = Engine(registry, cache=Cache(), codecs=[TensorCodec()], guard=guard, models=store)
-    yield made
-    made.close()
-    store.close()
+def engine(caching_engine: Engine) -> Engine:
+    return caching_engine
 
 
 @pytest.fixture
@@ -62,15 +48,12 @@ def network_file(tmp_path: Path, seed: int = 0) -> Path:
 
 def ready(**more: Any) -> Graph:
     """The workflow on the miniature: 64 pixels become 128, in tiles of 64."""
-    graph = loads((ROOT / "assets" / "workflows" / "upscale.json").read_text(encoding="utf-8"))
     settings = {
         "model.model": "tiny:sd3", "canvas.width": 64, "canvas.height": 64, "schedule.steps": 2,
         "detail.steps": 5, "detail.strength": 0.4, "tiles.tile": 64, "encode.tile": 64, "decode.tile": 64,
         "upscaler.upscaler": "lanczos", "prompt.text": "a red star",
     }  # fmt: skip
-    for path, value in {**settings, **more}.items():
-        graph = graph.set(*path.split("."), value)
-    return graph
+    return ready_workflow("upscale", {**settings, **more})
 
 
 @pytest.mark.parametrize("how", ["lanczos", "area", "nearest"])

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import pkgutil
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
 from studio.controls.nasa import WARNING
-from studio.graph.cache import Cache
-from studio.graph.document import Graph, loads
+from studio.graph.document import Graph
 from studio.graph.engine import Engine
-from studio.graph.registry import Registry
-from studio.models.codec import TensorCodec
-from studio.models.device import guard
-from studio.models.loading import ModelStore
-from studio.settings import ROOT
+from tests.nodes.ready import FOLDER, changed, ready_workflow
 
-FOLDER = ROOT / "assets" / "workflows"
-MODULES = [f"studio.nodes.{m.name}" for m in pkgutil.iter_modules([str(ROOT / "studio" / "nodes")])]
 NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
 # where the picture before comes from, as "node.output"
 BEFORE = {
@@ -52,47 +43,35 @@ TEXTS = {
 
 
 @pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    registry = Registry(MODULES)
-    assert not registry.broken
-    store = ModelStore(device="cpu")
-    made = Engine(registry, cache=Cache(), codecs=[TensorCodec()], guard=guard, models=store)
-    yield made
-    made.close()
-    store.close()
-
-
-def ready(name: str) -> Graph:
-    return loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+def engine(caching_engine: Engine) -> Engine:
+    return caching_engine
 
 
 def small(name: str, **more: Any) -> Graph:
     """The workflow on the miniature at 64 x 64 pixels, in few steps and in words that it reads to the end."""
-    graph = ready(name)
+    graph = ready_workflow(name)
     settings: dict[str, Any] = {"model.model": "tiny:sd3"}
     for node in graph.nodes:
         settings |= {f"{node.id}.{side}": 64 for side in ("width", "height") if node.widgets.get(side)}
         if node.kind == "schedule":
             settings[f"{node.id}.steps"] = 5
-    for path, value in {**settings, **TEXTS.get(name, {}), **more}.items():
-        graph = graph.set(*path.split("."), value)
-    return graph
+    return changed(graph, {**settings, **TEXTS.get(name, {}), **more})
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_ready_workflow_checks_clean_and_runs(engine: Engine, name: str) -> None:
-    assert engine.check(ready(name)) == []
-    shown = [(field.node, field.widget) for field in ready(name).exposed]
+    assert engine.check(ready_workflow(name)) == []
+    shown = [(field.node, field.widget) for field in ready_workflow(name).exposed]
     assert len(shown) == len(set(shown))
     report = engine.run(small(name))
     assert report.status == "finished", report.errors
 
 
 def test_every_edit_saves_the_picture_before() -> None:
-    edits = {name for name in NAMES if EDITS & {node.kind for node in ready(name).nodes}}
+    edits = {name for name in NAMES if EDITS & {node.kind for node in ready_workflow(name).nodes}}
     assert edits == set(BEFORE)
     for name in BEFORE:
-        before = ready(name).node("save_before")
+        before = ready_workflow(name).node("save_before")
         assert (before.kind, before.title, before.widgets["name"]) == (
             "save_image", "Save the picture before", "before"
         )  # fmt: skip
@@ -131,7 +110,7 @@ def test_another_prompt_in_all_blocks_and_the_summary_is_the_other_picture(engin
 
 
 def test_nasa_says_its_warning_on_the_node_and_in_the_run(engine: Engine) -> None:
-    assert "grey or noisy" in ready("avoid-nasa").node("avoid").title
+    assert "grey or noisy" in ready_workflow("avoid-nasa").node("avoid").title
     report = engine.run(small("avoid-nasa"), use_cache=False)
     assert WARNING in report.nodes["avoid"].warnings
     plain = engine.run(small("avoid-nasa", **{"avoid.alpha": 0.0}), use_cache=False)

@@ -1,0 +1,23 @@
+"""Ready workflows with other settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from studio.graph.document import Graph, loads
+from studio.settings import ROOT
+
+FOLDER = ROOT / "assets" / "workflows"
+
+
+def ready_workflow(name: str, settings: Mapping[str, Any] | None = None) -> Graph:
+    """A ready workflow; `settings`: values by "node.widget"."""
+    return changed(loads((FOLDER / f"{name}.json").read_text(encoding="utf-8")), settings or {})
+
+
+def changed(graph: Graph, settings: Mapping[str, Any]) -> Graph:
+    """The graph with values by "node.widget"."""
+    for place, value in settings.items():
+        graph = graph.set(*place.split("."), value)
+    return graph
