@@ -28,6 +28,7 @@ CARDS: dict[str, tuple[str, str, str]] = {
     "keep-the-subject": ("Change", "Keep the subject", "The same thing in another scene."),
     "mask-to-region": ("Change", "Replace a thing", "Find a word in the picture, paint another there."),
     "edit-picture": ("Change", "Edit a picture", "Say what it shows and what it should show."),
+    "edit-a-thing": ("Change", "Edit only a thing", "Everything around it stays, to the last bit."),
     "edit-inverted-picture": ("Change", "Edit, close to it", "Slower, and nearer to the picture."),
     "keep-picture-values": ("Change", "Keep its structure", "A quick edit that holds shapes and places."),
     "restyle-picture": ("Change", "Restyle a picture", "Another look, led by the picture."),

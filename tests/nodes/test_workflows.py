@@ -19,6 +19,7 @@ BEFORE = {
     "edit-by-prompt": "show_before.image",
     "keep-the-look": "show_before.image",
     "edit-picture": "picture.image",
+    "edit-a-thing": "picture.image",
     "edit-inverted-picture": "picture.image",
     "keep-picture-values": "picture.image",
     "restyle-picture": "picture.image",
@@ -37,6 +38,7 @@ TEXTS = {
     "see-concepts": {"prompt.text": OLD, "watch.concepts": "star, left"},
     "mask-from-words": {"prompt.text": OLD, "watch.words": "star, left", "mask.word": "star"},
     "mask-to-region": {"prompt.text": OLD, "watch.words": "star, left", "mask.word": "star"},
+    "edit-a-thing": {"before.text": OLD, "after.text": NEW, "watch.words": "star, left", "cut.word": "star"},
     "word-weight": {"prompt.text": "a (red:1.6) star"},
     "avoid-nasa": {"prompt.text": OLD},
 }
