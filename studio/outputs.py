@@ -16,8 +16,10 @@ from typing import Any, Protocol
 
 from studio.errors import StudioError
 from studio.graph.context import Device
+from studio.graph.definitions import local
 from studio.graph.document import Graph, dumps
 from studio.graph.events import Event
+from studio.graph.inline import inline
 from studio.graph.registry import Registry
 from studio.graph.report import Report as EngineReport
 from studio.history.generation import NewGeneration, new_record, pixels_digest
@@ -87,8 +89,9 @@ def widgets_of(graph: Graph, registry: Registry, within: Collection[str] | None 
 def _places(graph: Graph, registry: Registry, within: Collection[str] | None) -> list[tuple[str, Place]]:
     """Every widget with its name in `widgets_of`, in the order that counts there."""
     sorts: dict[Place, str] = {}
+    specs = local(graph, registry)
     for node in graph.nodes:
-        spec = registry.find(node.kind)
+        spec = specs.find(node.kind)
         if spec is not None and (within is None or node.id in within):
             sorts.update({(node.id, param.name): param.widget.sort for param in spec.params})
     labels = {(e.node, e.widget): e.label for e in sorted(graph.exposed, key=lambda e: e.order)}
@@ -178,7 +181,9 @@ class OutputKeeper:
         store: bool = True,
         reuse: bool = True,
     ) -> None:
-        self._history, self._registry, self._graph = history, registry, graph
+        self._history, self._registry = history, registry
+        self._text = dumps(graph)
+        self._graph = inline(graph, registry).graph  # facts are told of the nodes that really run
         self._run, self._owner, self._parents = run, owner, tuple(parents)
         self._facts, self._store, self._reuse = facts, store, reuse
         self._began: set[str] = set()
@@ -264,7 +269,7 @@ class OutputKeeper:
                 NewGeneration(
                     owner=self._owner,
                     pixels=image.pixels,
-                    graph=dumps(self._graph),
+                    graph=self._text,
                     record=self._record(node, facts),
                     run=self._run,
                     node=node,
@@ -294,17 +299,8 @@ class OutputKeeper:
         engine_seconds = max(0.0, made.engine_seconds - self.seconds)
         warnings = tuple(dict.fromkeys([*self._warnings, *made.warnings]))
         notes = {name: node.notes for name, node in made.nodes.items() if node.notes}
-        return Report(
-            made.run,
-            made.status,
-            nodes,
-            tuple(self.outputs),
-            made.seconds,
-            engine_seconds,
-            warnings,
-            notes,
-            error,
-        )
+        told = (made.seconds, engine_seconds, warnings, notes, error)
+        return Report(made.run, made.status, nodes, tuple(self.outputs), *told)
 
     def _record(self, node: str, facts: About) -> dict[str, Any]:
         with self._lock:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from studio.errors import BadDocument
-from studio.graph.check import Problem
 from studio.graph.events import Event, fold
 from studio.graph.plan import Plan
+from studio.graph.problem import Problem
 from studio.values import Image
 
 PAGE_WORDS = {"ran": "done", "finished": "done", "failed": "error", "cancelled": "stopped"}

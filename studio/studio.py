@@ -14,7 +14,6 @@ from typing import Any
 from studio.db.open import open_home
 from studio.errors import StudioError, did_you_mean
 from studio.graph.cache import Cache
-from studio.graph.check import Problem
 from studio.graph.context import CancelToken, Device
 from studio.graph.disk_cache import DiskCache
 from studio.graph.document import Graph, Limits, dumps, loads
@@ -22,6 +21,7 @@ from studio.graph.engine import Engine
 from studio.graph.events import Event, EventLog
 from studio.graph.keys import FileHashes
 from studio.graph.plan import Plan
+from studio.graph.problem import Problem
 from studio.graph.registry import Registry
 from studio.graph.seen import Seen
 from studio.history.embed import read_embedded

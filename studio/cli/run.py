@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from studio.cli import shared
 from studio.errors import StudioError, did_you_mean
+from studio.graph.definitions import local
 from studio.graph.document import Graph, Node, loads
+from studio.graph.inline import inline
 from studio.pixels import encode, read_picture
 
 if TYPE_CHECKING:
@@ -110,8 +112,10 @@ def read_workflow(
         ) from None
     for change in changes:
         document = changed(studio, document, change)
+    flat = inline(document, studio.registry)
     for target in targets or ():
-        known_node(document, target)
+        if target not in flat.graph.by_id and target not in flat.instances:
+            known_node(document, target)
     return document
 
 
@@ -133,7 +137,7 @@ def changed(studio: Studio, document: Graph, change: str) -> Graph:
         )
     name, widget, text = found.groups()
     node = known_node(document, name)
-    spec = studio.registry.find(node.kind)
+    spec = local(document, studio.registry).find(node.kind)
     sorts = (
         {param.name: param.widget.sort for param in spec.params} if spec else dict.fromkeys(node.widgets, "")
     )

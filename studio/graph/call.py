@@ -37,6 +37,8 @@ def arguments(task: Task, given: Mapping[str, Any], codecs: Codecs) -> dict[str,
         elif isinstance(socket, Socket):
             if socket.many and not isinstance(handed, (list, tuple)):
                 handed = [handed]
+            if isinstance(socket, Socket) and socket.many:
+                handed = _without_blocked(handed)
             if not _fits(socket, handed):
                 raise StudioError(
                     f"{socket.label}: got {codecs.describe(handed)}; it takes {_wanted(socket)}.",
@@ -46,6 +48,11 @@ def arguments(task: Task, given: Mapping[str, Any], codecs: Codecs) -> dict[str,
                 )
         found[name] = handed
     return found
+
+
+def _without_blocked(given: Any) -> Any:
+    """A list less its items without a result (E22): only they are missing, the others go on."""
+    return [item for item in given if item is not BLOCKED] if any(i is BLOCKED for i in given) else given
 
 
 def results(spec: NodeSpec, result: object, codecs: Codecs) -> dict[str, Any]:

@@ -7,66 +7,20 @@ targets and stops the run; a problem elsewhere does not, and an unknown kind onl
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import replace
 
 from studio.errors import StudioError, did_you_mean
+from studio.graph.definitions import Specs, passing
 from studio.graph.document import Edge, Graph, Limits, Node
+from studio.graph.inline import Flat, inline
+from studio.graph.problem import Problem
 from studio.graph.review import reviews
 from studio.graph.spec import NodeSpec, Param, Socket
 from studio.graph.topology import ancestors, find_cycle, title_of
 from studio.graph.types import ANY, misfit
-from studio.graph.widgets import shown
 
 STAGES = ("ids", "kinds", "sockets", "types", "widgets", "required", "cycles", "reviews", "limits")
-
-
-class Specs(Protocol):
-    """What the engine needs of a registry."""
-
-    def find(self, kind: str) -> NodeSpec | None:
-        """The spec of a kind, also under its former name; None if unknown."""
-        ...
-
-    def known(self) -> Iterable[str]:
-        """The kinds there are, for suggestions."""
-        ...
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One thing that is wrong: where, what (given against possible), and one next step.
-
-    `level`: "error", "warning" (shown, not stopping) or "note". An empty `node` means the whole document.
-    """
-
-    node: str
-    socket: str
-    message: str
-    hint: str = ""
-    value: object = None
-    stage: str = ""
-    level: str = "error"
-    blocking: bool = False
-    title: str = field(default="", compare=False)
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "node": self.node,
-            "socket": self.socket,
-            "message": self.message,
-            "hint": self.hint,
-            "value": shown(self.value) if self.value is not None else None,
-            "stage": self.stage,
-            "level": self.level,
-            "blocking": self.blocking,
-            "title": self.title,
-        }
-
-    def error(self) -> StudioError:
-        """The same as an exception."""
-        return StudioError(self.message, hint=self.hint, node=self.node, socket=self.socket)
 
 
 def choose_targets(graph: Graph, specs: Specs, targets: Sequence[str] | None) -> tuple[str, ...]:
@@ -94,14 +48,37 @@ def check(
     graph: Graph, specs: Specs, targets: Sequence[str] | None = None, *, limits: Limits = Limits()
 ) -> list[Problem]:
     """Every problem of a document, in the order of STAGES. Raises only for targets that do not exist."""
-    return Checker(graph, specs, limits).run(targets)
+    flat = inline(graph, specs, limits)
+    return outside(flat, check_flat(flat, specs, flat.targets(targets, specs), limits=limits))
+
+
+def check_flat(
+    flat: Flat, specs: Specs, targets: Sequence[str] | None, *, limits: Limits = Limits()
+) -> list[Problem]:
+    """The same for a document whose sub-graphs are in place; targets and problems name nodes of it."""
+    return Checker(flat, specs, limits).run(targets)
+
+
+def outside(flat: Flat, problems: Sequence[Problem]) -> list[Problem]:
+    """The problems where a person finds them: at the outermost node that shows the socket; each once."""
+    if not flat.instances:
+        return list(problems)
+    found: dict[tuple[str, str, str], Problem] = {}
+    for problem in problems:
+        node, socket = flat.place(problem.node, problem.socket)
+        title = flat.title(node) or problem.title
+        found.setdefault(
+            (node, socket, problem.message), replace(problem, node=node, socket=socket, title=title)
+        )
+    return list(found.values())
 
 
 class Checker:
-    """One pass over a document."""
+    """One pass over a document whose sub-graphs are in place."""
 
-    def __init__(self, graph: Graph, specs: Specs, limits: Limits) -> None:
-        self.graph, self.limits = graph, limits
+    def __init__(self, flat: Flat, specs: Specs, limits: Limits) -> None:
+        self.flat, self.limits = flat, limits
+        self.graph = graph = flat.graph
         self.specs = specs
         self.problems: list[Problem] = []
         self.spec: dict[str, NodeSpec | None] = {}
@@ -123,6 +100,8 @@ class Checker:
             for id, refusal in reviews(self.graph.by_id, self.spec, self.fed):
                 self._add("reviews", id, refusal.socket, refusal.message, refusal.hint, level=refusal.level)
         self._limits()
+        for fault in self.flat.faults:
+            self._add(fault.stage, fault.node, fault.socket, fault.message, fault.hint, fault.value)
         order = {stage: i for i, stage in enumerate(STAGES)}
         self.problems.sort(key=lambda p: order[p.stage])
         try:
@@ -138,6 +117,7 @@ class Checker:
         if any(p.stage == "cycles" and p.node not in needed for p in self.problems):
             self._cycles(needed)  # the circle found first lies elsewhere; another may lie in the way
         needed -= {n.id for n in self.graph.nodes if n.mode == "mute"}
+        needed |= {fault.node for fault in self.flat.faults if not needed.isdisjoint(self.flat.hit(fault))}
         return [
             replace(
                 p, blocking=p.level == "error" and p.stage != "kinds" and (not p.node or p.node in needed)
@@ -156,7 +136,7 @@ class Checker:
         level: str = "error",
     ) -> None:
         found = self.graph.by_id.get(node)
-        title = title_of(found, self.spec.get(node)) if found else ""
+        title = title_of(found, self.spec.get(node)) if found else self.flat.title(node)
         self.problems.append(Problem(node, socket, message, hint, value, stage, level, False, title))
 
     def _ids(self) -> None:
@@ -178,15 +158,8 @@ class Checker:
     def _kinds(self) -> None:
         for node in self.graph.nodes:
             spec = self.spec[node.id]
-            if spec is None and node.kind in self.graph.definitions:
-                self._add(
-                    "kinds",
-                    node.id,
-                    "",
-                    f"{node.kind!r} is a sub-graph; sub-graphs are kept but not run yet.",
-                    "Put its nodes into the workflow itself.",
-                    node.kind,
-                )
+            if (broken := self.flat.broken.get(node.id)) is not None:
+                self._add("kinds", node.id, "", broken.message, broken.hint, node.kind)
             elif spec is None:
                 origin = str(dict(self.graph.kinds.get(node.kind) or {}).get("origin") or "")
                 hint = did_you_mean(node.kind, self.specs.known())
@@ -323,11 +296,12 @@ class Checker:
                     self._add("widgets", node.id, name, f"{param.label}: {problem[0]}", problem[1], value)
 
     def _required(self) -> None:
+        lost = {end for fault in self.flat.faults for end in fault.lost}  # told where they come from
         for node in self.graph.nodes:
             spec = self.spec[node.id]
             if spec is None or node.mode == "mute":
                 continue
-            fed = self.fed[node.id]
+            fed = {*self.fed[node.id], *(name for id, name in lost if id == node.id)}
             if node.mode == "bypass":
                 self._bypass(node, spec)
                 continue
@@ -351,9 +325,12 @@ class Checker:
                     )
 
     def _bypass(self, node: Node, spec: NodeSpec) -> None:
+        used = {e.source[1] for e in self.graph.edges if e.source[0] == node.id}
         for out in spec.outputs:
-            passing = next((s for s in spec.inputs if s.type == out.type and s.many == out.many), None)
-            if passing is None:
+            name = passing(spec, out, self.fed[node.id])
+            if out.name not in used and (used or len(spec.outputs) > 1):
+                continue  # nobody asks for it
+            if not name:
                 self._add(
                     "required",
                     node.id,
@@ -361,13 +338,13 @@ class Checker:
                     f"It cannot be bypassed: no input of type {out.type} could pass through.",
                     "Switch it on, or mute it.",
                 )
-            elif passing.name not in self.fed[node.id]:
+            elif name not in self.fed[node.id]:
                 self._add(
                     "required",
                     node.id,
-                    passing.name,
-                    f"Bypassed, but nothing is connected to {passing.name!r}.",
-                    f"Connect a node that gives {passing.type}.",
+                    name,
+                    f"Bypassed, but nothing is connected to {name!r}.",
+                    f"Connect a node that gives {out.type}.",
                 )
 
     def _cycles(self, within: Container[str] | None = None) -> None:

@@ -110,9 +110,16 @@ class Graph:
         return replace(self, nodes=tuple(changed if n is old else n for n in self.nodes))
 
     def with_kinds(self, registry: Any) -> Graph:
-        """The same graph with `kinds` filled from the registry for every known kind in use; others are
-        kept."""
-        used = {n.kind: registry.find(n.kind) for n in self.nodes}
+        """The same graph with `kinds` filled from the registry for every known kind in use, also inside of
+        sub-graphs; others are kept."""
+        inside = [
+            str(node.get("kind"))
+            for given in self.definitions.values()
+            if isinstance(given, dict) and isinstance(given.get("nodes"), list)
+            for node in given["nodes"]
+            if isinstance(node, dict)
+        ]
+        used = {kind: registry.find(kind) for kind in dict.fromkeys((*(n.kind for n in self.nodes), *inside))}
         known = {kind: spec.brief() for kind, spec in used.items() if spec is not None}
         return replace(self, kinds={**self.kinds, **known})
 
@@ -130,7 +137,7 @@ class Graph:
             "version": self.version,
             "nodes": nodes,
             "edges": edges,
-            "definitions": self.definitions,
+            "definitions": {name: _shape(given) for name, given in self.definitions.items()},
         }
         text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
@@ -170,6 +177,25 @@ def dumps(graph: Graph, *, indent: int | None = None) -> str:
     return json.dumps(to_json(graph), indent=indent, ensure_ascii=False, allow_nan=False)
 
 
+def _shape(definition: object) -> object:
+    """A definition without what is only presentation."""
+    if not isinstance(definition, dict):
+        return definition
+    plain = {k: v for k, v in definition.items() if k not in ("title", "help", "groups", "notes")}
+    for part, shown_only in (
+        ("nodes", ("pos", "title", "kind_version")),
+        ("inputs", ("label",)),
+        ("outputs", ("label",)),
+    ):
+        items = plain.get(part)
+        if isinstance(items, list):
+            plain[part] = [
+                {k: v for k, v in item.items() if k not in shown_only} if isinstance(item, dict) else item
+                for item in items
+            ]
+    return plain
+
+
 def _load(data: object, limits: Limits) -> Graph:
     if not isinstance(data, dict):
         raise BadDocument(
@@ -182,8 +208,8 @@ def _load(data: object, limits: Limits) -> Graph:
             hint="Open a file saved by Weft, or a picture made by it.",
         )
     data = _upgraded(data)
-    nodes = _items(data, "nodes")
-    edges = _items(data, "edges")
+    nodes = read_items(data, "nodes")
+    edges = read_items(data, "edges")
     for what, found, most in (("nodes", nodes, limits.nodes), ("edges", edges, limits.edges)):
         if len(found) > most:
             raise BadDocument(
@@ -192,13 +218,13 @@ def _load(data: object, limits: Limits) -> Graph:
             )
     known = ("format", "version", "nodes", "edges", "exposed", "definitions", "groups", "notes", "kinds")
     return Graph(
-        nodes=tuple(_node(item, f"nodes[{i}]") for i, item in enumerate(nodes)),
-        edges=tuple(_edge(item, f"edges[{i}]") for i, item in enumerate(edges)),
-        exposed=tuple(_exposed(item, f"exposed[{i}]") for i, item in enumerate(_items(data, "exposed"))),
-        definitions=_get(data, "definitions", dict, {}, "document"),
-        kinds=_get(data, "kinds", dict, {}, "document"),
-        groups=tuple(_items(data, "groups")),
-        notes=tuple(_items(data, "notes")),
+        nodes=tuple(read_node(item, f"nodes[{i}]") for i, item in enumerate(nodes)),
+        edges=tuple(read_edge(item, f"edges[{i}]") for i, item in enumerate(edges)),
+        exposed=tuple(_exposed(item, f"exposed[{i}]") for i, item in enumerate(read_items(data, "exposed"))),
+        definitions=read_field(data, "definitions", dict, {}, "document"),
+        kinds=read_field(data, "kinds", dict, {}, "document"),
+        groups=tuple(read_items(data, "groups")),
+        notes=tuple(read_items(data, "notes")),
         version=VERSION,
         extra={k: v for k, v in data.items() if k not in known},
     )
@@ -222,7 +248,8 @@ def _upgraded(data: dict[str, Any]) -> dict[str, Any]:
     return data
 
 
-def _get(data: Json, name: str, kind: type | tuple[type, ...], default: Any, where: str) -> Any:
+def read_field(data: Json, name: str, kind: type | tuple[type, ...], default: Any, where: str) -> Any:
+    """A field of one of these types; BadDocument for anything else."""
     value = data.get(name, default)
     kinds = kind if isinstance(kind, tuple) else (kind,)
     if not isinstance(value, kind) or (isinstance(value, bool) and bool not in kinds):
@@ -231,14 +258,15 @@ def _get(data: Json, name: str, kind: type | tuple[type, ...], default: Any, whe
     return value
 
 
-def _items(data: Json, name: str) -> list[Any]:
-    return list(_get(data, name, list, [], "document"))
+def read_items(data: Json, name: str, where: str = "document") -> list[Any]:
+    """A list of the document; BadDocument for anything else."""
+    return list(read_field(data, name, list, [], where))
 
 
 def _text(data: Json, name: str, where: str) -> str:
     if name not in data:
         raise BadDocument(f"{where} has no {name!r}.")
-    value: str = _get(data, name, str, "", where)
+    value: str = read_field(data, name, str, "", where)
     if not value or len(value) > 200:
         raise BadDocument(f"{where}: {name!r} must be 1 to 200 characters, not {len(value)}.")
     return value
@@ -254,30 +282,32 @@ def _object(item: object, where: str) -> dict[str, Any]:
     return item
 
 
-def _node(item: object, where: str) -> Node:
+def read_node(item: object, where: str) -> Node:
+    """A node in parsed JSON; BadDocument names what is wrong with it."""
     data = _object(item, where)
-    mode = _get(data, "mode", str, "normal", where)
+    mode = read_field(data, "mode", str, "normal", where)
     if mode not in MODES:
         raise BadDocument(
             f"{where}: the mode {mode[:40]!r} is not known.", hint=f"Modes: {', '.join(MODES)}."
         )
-    pos = _get(data, "pos", list, [], where)
+    pos = read_field(data, "pos", list, [], where)
     if not all(isinstance(p, (int, float)) and not isinstance(p, bool) for p in pos):
         raise BadDocument(f"{where}: 'pos' holds something that is not a number.")
     return Node(
         id=_text(data, "id", where),
         kind=_text(data, "kind", where),
-        kind_version=_get(data, "kind_version", int, 1, where),
-        title=_get(data, "title", str, "", where),
-        widgets=_get(data, "widgets", dict, {}, where),
+        kind_version=read_field(data, "kind_version", int, 1, where),
+        title=read_field(data, "title", str, "", where),
+        widgets=read_field(data, "widgets", dict, {}, where),
         pos=tuple(pos),
         mode=mode,
         extra=_rest(data, "id", "kind", "kind_version", "title", "widgets", "pos", "mode"),
     )
 
 
-def _end(data: Json, name: str, where: str) -> tuple[str, str]:
-    value: Sequence[object] = _get(data, name, list, [], where)
+def read_end(data: Json, name: str, where: str) -> tuple[str, str]:
+    """A pair [node id, socket name]; BadDocument for anything else."""
+    value: Sequence[object] = read_field(data, name, list, [], where)
     if len(value) != 2 or not all(isinstance(v, str) and v for v in value):
         raise BadDocument(
             f"{where}: {name!r} must be [node id, socket name], not {repr(value)[:60]}.",
@@ -286,9 +316,10 @@ def _end(data: Json, name: str, where: str) -> tuple[str, str]:
     return str(value[0]), str(value[1])
 
 
-def _edge(item: object, where: str) -> Edge:
+def read_edge(item: object, where: str) -> Edge:
+    """An edge in parsed JSON; BadDocument names what is wrong with it."""
     data = _object(item, where)
-    return Edge(_end(data, "from", where), _end(data, "to", where), _rest(data, "from", "to"))
+    return Edge(read_end(data, "from", where), read_end(data, "to", where), _rest(data, "from", "to"))
 
 
 def _exposed(item: object, where: str) -> Exposed:
@@ -296,8 +327,8 @@ def _exposed(item: object, where: str) -> Exposed:
     return Exposed(
         _text(data, "node", where),
         _text(data, "widget", where),
-        _get(data, "label", str, "", where),
-        _get(data, "order", (int, float), 0, where),
+        read_field(data, "label", str, "", where),
+        read_field(data, "order", (int, float), 0, where),
         _rest(data, "node", "widget", "label", "order"),
     )
 

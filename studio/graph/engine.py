@@ -11,13 +11,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from studio.graph.cache import Cache
-from studio.graph.check import Problem, Specs, check
+from studio.graph.check import check, check_flat, outside
 from studio.graph.context import CancelToken, Device, ModelLoader
+from studio.graph.definitions import Specs
 from studio.graph.digest import Codecs, ValueCodec
 from studio.graph.document import Graph, Limits
 from studio.graph.events import EventLog
+from studio.graph.inline import inline
 from studio.graph.keys import FileHashes
 from studio.graph.plan import Plan, make_plan
+from studio.graph.problem import Problem
 from studio.graph.report import NodeError, Report
 from studio.graph.resolve import Files, Resolved, Settings, resolve
 from studio.graph.run import OnOutput, Run
@@ -93,9 +96,8 @@ class Engine:
         use_cache: bool = True,
     ) -> Plan:
         """What would run, what comes from the cache, and why. Raises StudioError if there is no target."""
-        problems = self.check(graph, targets)
-        resolved = self._resolve(graph, problems, targets, seed, owner)
-        return make_plan(resolved, self.cache if use_cache else None, self.seen, tuple(problems))[0]
+        resolved, problems = self._resolve(graph, targets, seed, owner)
+        return make_plan(resolved, self.cache if use_cache else None, self.seen, problems)[0]
 
     def run(
         self,
@@ -120,9 +122,8 @@ class Engine:
         run_id = run_id or (log.run if log is not None else f"r_{uuid.uuid4().hex[:16]}")
         log = log if log is not None else EventLog(run_id)
         begun = time.perf_counter()
-        problems = self.check(graph, targets)
-        resolved = self._resolve(graph, problems, targets, seed, owner)
-        plan, entries = make_plan(resolved, self.cache if use_cache else None, self.seen, tuple(problems))
+        resolved, problems = self._resolve(graph, targets, seed, owner)
+        plan, entries = make_plan(resolved, self.cache if use_cache else None, self.seen, problems)
         log.append("planned", payload=plan.to_json())
         if resolved.problems:
             return _refused(run_id, plan, resolved, log, begun)
@@ -152,11 +153,22 @@ class Engine:
         self.seen.save()
 
     def _resolve(
-        self, graph: Graph, problems: Sequence[Problem], targets: Sequence[str] | None, seed: int, owner: str
-    ) -> Resolved:
+        self, graph: Graph, targets: Sequence[str] | None, seed: int, owner: str
+    ) -> tuple[Resolved, tuple[Problem, ...]]:
+        """The tasks of a run, and the document's problems as a person sees them."""
         numerics = f"{self.device.kind}/{self.device.dtype}/{self.numerics}"
         settings = Settings(seed=seed, owner=owner, numerics=numerics, files=self.files)
-        return resolve(graph, _Snapshot(self.registry), problems, targets, settings)
+        specs = _Snapshot(self.registry)
+        flat = inline(graph, specs, self.limits)
+        chosen = flat.targets(targets, specs)
+        problems = check_flat(flat, specs, chosen, limits=self.limits)
+        inside = [
+            Problem(id, at.socket, at.message, at.hint, stage=at.stage, title=flat.title(at.node))
+            for at in flat.faults
+            for id in flat.hit(at)
+        ]
+        resolved = resolve(flat.graph, specs, [*problems, *inside], chosen, settings)
+        return resolved, tuple(outside(flat, problems))
 
 
 class _Snapshot:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from studio.graph.cache import Cache, Entry
-from studio.graph.check import Problem
+from studio.graph.problem import Problem
 from studio.graph.resolve import Resolved, Task
 from studio.graph.seen import Seen
 

@@ -14,9 +14,11 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from studio.errors import StudioError
-from studio.graph.check import Problem, Specs, choose_targets
+from studio.graph.check import choose_targets
+from studio.graph.definitions import Specs, passing
 from studio.graph.document import Graph, Node
 from studio.graph.keys import canonical, node_key, node_prefix, short
+from studio.graph.problem import Problem
 from studio.graph.spec import NodeSpec
 from studio.graph.topology import title_of
 
@@ -154,11 +156,11 @@ def _edges_without_bypass(
         spec = specs.find(node.kind) if node.mode == "bypass" else None
         if spec is None:
             continue
+        jumped.add(node.id)
         for out in spec.outputs:
-            passing = next((s for s in spec.inputs if s.type == out.type and s.many == out.many), None)
-            if passing is not None and passing.name in direct.get(node.id, {}):
-                through[node.id, out.name] = direct[node.id][passing.name]
-                jumped.add(node.id)
+            name = passing(spec, out, direct.get(node.id, {}))
+            if name and name in direct.get(node.id, {}):
+                through[node.id, out.name] = direct[node.id][name]
 
     def origin(source: tuple[str, str]) -> tuple[str, str]:
         way = []

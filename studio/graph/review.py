@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from studio.graph.definitions import passing
 from studio.graph.document import Edge, Node
 from studio.graph.node_spec import NodeSpec
 from studio.graph.topology import title_of
@@ -74,8 +75,11 @@ class _Graph:
             if view is None or spec is None:
                 continue
             out = spec.output_socket(edge.source[1])
-            passing = self.nodes[source].mode == "bypass" or (out is not None and out.many)
-            through = [s.name for s in spec.inputs if passing and out is not None and s.type == out.type]
+            if out is not None and self.nodes[source].mode == "bypass":
+                through = [name for name in (passing(spec, out, self.fed[source]),) if name]
+            else:
+                gathers = out is not None and out.many
+                through = [s.name for s in spec.inputs if gathers and out is not None and s.type == out.type]
             if through:
                 stack += [(source, name) for name in reversed(through)]
             else:

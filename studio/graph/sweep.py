@@ -12,22 +12,17 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 from studio.errors import StudioError, did_you_mean
 from studio.graph.axis_values import LISTED_BY_BAR, example, listed
+from studio.graph.definitions import Specs, local
 from studio.graph.document import Graph
-from studio.graph.node_spec import NodeSpec, Param
+from studio.graph.node_spec import Param
 from studio.graph.widgets import shown
 
 MOST_AXES = 3
 MOST_CELLS = 1000
-
-
-class Specs(Protocol):
-    """What reads a kind: the registry."""
-
-    def find(self, kind: str) -> NodeSpec | None: ...
 
 
 @dataclass(frozen=True)
@@ -236,7 +231,7 @@ def _place(document: Graph, specs: Specs, where: str) -> tuple[str, str]:
         return node, widget
     labels = {e.label.casefold(): (e.node, e.widget) for e in document.exposed if e.label}
     if where in document.by_id:
-        spec = specs.find(document.node(where).kind)
+        spec = local(document, specs).find(document.node(where).kind)
         texts = [p.name for p in spec.params if p.widget.sort in LISTED_BY_BAR] if spec else []
         if len(texts) == 1:
             return where, texts[0]
@@ -252,7 +247,7 @@ def _place(document: Graph, specs: Specs, where: str) -> tuple[str, str]:
 def _param(document: Graph, specs: Specs, node: str, widget: str) -> tuple[Param, str]:
     """The widget of an input and its name for people. Raises StudioError where it cannot vary."""
     found = document.node(node)
-    spec = specs.find(found.kind)
+    spec = local(document, specs).find(found.kind)
     if spec is None:
         raise StudioError(f"The node kind {found.kind!r} is not installed here.", node=node)
     param = next((p for p in spec.params if p.name == widget), None)

@@ -18,6 +18,7 @@ import gradio as gr
 
 from studio.errors import BadDocument, StudioError
 from studio.graph.document import Graph, to_json
+from studio.graph.inline import inline
 from studio.ui import asked, bus
 from studio.ui.forms import panel
 from studio.ui.owners import Owners
@@ -253,7 +254,8 @@ class CreateTab:
             )
         if not name:  # the page's own memory
             return self.message(document)
-        missing = sorted({n.kind for n in document.nodes if self._studio.registry.find(n.kind) is None})
+        flat = inline(document, self._studio.registry).graph
+        missing = sorted({n.kind for n in flat.nodes if self._studio.registry.find(n.kind) is None})
         says = f"Settings restored from {name}."
         if missing:
             says += f" Not installed here: {', '.join(missing)}. These nodes are kept as they are."

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from studio.graph.definitions import local
 from studio.graph.document import Graph
 
 if TYPE_CHECKING:
@@ -38,13 +39,14 @@ def panel(document: Graph, registry: Registry) -> list[Field]:
     `more`: it belongs to the folded part of the form. A widget that an edge feeds, or whose node is unknown
     here, is left out: it would have no effect. One that is exposed twice is shown once.
     """
+    specs = local(document, registry)
     fed = {edge.target for edge in document.edges}
     nodes = {node.id: node for node in document.nodes}
     fields: list[Field] = []
     shown: set[tuple[str, str]] = set()
     for exposed in sorted(document.exposed, key=lambda entry: entry.order):
         node = nodes.get(exposed.node)
-        spec = registry.find(node.kind) if node else None
+        spec = specs.find(node.kind) if node else None
         place = (exposed.node, exposed.widget)
         if node is None or spec is None or place in fed or place in shown:
             continue

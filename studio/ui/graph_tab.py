@@ -14,6 +14,7 @@ import gradio as gr
 
 from studio.errors import BadDocument, StudioError
 from studio.graph.document import Graph, dumps
+from studio.graph.inline import inline
 from studio.ui import asked, bus
 from studio.ui.forms import panel
 from studio.ui.graph_export import as_call, as_python
@@ -50,7 +51,8 @@ class GraphTab:
             document = self._document(value)
             answer["panel"] = fields = panel(document, self._studio.registry)
             answer["template"] = self._templates.name_of(document)
-            answer["thumbs"] = self._uploads.thumbs(document, self._pictures(document))
+            flat = inline(document, self._studio.registry).graph
+            answer["thumbs"] = self._uploads.thumbs(flat, self._pictures(flat))
             answer["problems"] = self._problems(document)
             answer["shown"] = [f"{field['node']} {field['widget']}" for field in fields]
         except StudioError as error:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from studio.errors import StudioError
 from studio.graph.document import Graph
+from studio.graph.inline import inline
 from studio.ui.pictures import Pictures
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ def detail(studio: Studio, pictures: Pictures, owner: str, generation: str) -> d
         document = studio.document_of(item.id, owner)
     except StudioError:
         pass  # its graph was lost with a damaged database; the record still tells the rest
-    titles = {node.id: node.title for node in document.nodes if node.title} if document else {}
+    nodes = inline(document, studio.registry).graph.nodes if document else ()
+    titles = {node.id: node.title for node in nodes if node.title}
     return {
         "picture": pictures.card(item),
         "settings": _settings(studio, record, titles),

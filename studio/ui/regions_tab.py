@@ -16,6 +16,7 @@ import gradio as gr
 
 from studio.errors import BadDocument, StudioError
 from studio.graph.document import to_json
+from studio.graph.inline import inline
 from studio.graph.widgets import RegionsWidget
 from studio.layout.data import layout_json
 from studio.layout.lint import lint
@@ -42,7 +43,8 @@ def start_of(studio: Studio, name: str) -> dict[str, object] | None:
         document = studio.workflow(name)
     except StudioError:
         return None
-    if any(studio.registry.find(node.kind) is None for node in document.nodes):
+    flat = inline(document, studio.registry).graph
+    if any(studio.registry.find(node.kind) is None for node in flat.nodes):
         return None
     return {"document": to_json(document), "panel": panel(document, studio.registry), "template": name}
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from studio.errors import StudioError, did_you_mean
 from studio.graph.document import Graph
+from studio.graph.inline import inline
 from studio.ui.forms import Field, panel
 
 if TYPE_CHECKING:
@@ -72,7 +73,8 @@ class Templates:
                 document = studio.workflow(name)
             except StudioError:
                 continue
-            whole = all(studio.registry.find(node.kind) is not None for node in document.nodes)
+            flat = inline(document, studio.registry).graph
+            whole = all(studio.registry.find(node.kind) is not None for node in flat.nodes)
             if whole and panel(document, studio.registry):
                 self._start[name] = document
                 self.cards.append(_card(name, document))

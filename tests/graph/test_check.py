@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import pytest
 
-from studio.graph.check import Problem
 from studio.graph.document import Edge, Graph, Limits, Node, dumps, loads
+from studio.graph.problem import Problem
 from studio.graph.spec import node
 from studio.graph.widgets import Choice, Colour, ModelRef, Number, PictureRef, Prompt, Seed, Slider, Text
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from studio.errors import StudioError
-from studio.graph.check import Problem
 from studio.graph.document import Edge, Graph, Node
 from studio.graph.engine import Engine
+from studio.graph.problem import Problem
 from studio.models import outline
 from studio.models.family import parts_of
 from studio.models.text import encode_prompt

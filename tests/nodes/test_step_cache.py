@@ -10,9 +10,9 @@ import pytest
 
 from studio.blocks.step_cache import delta_dit, fixed_steps
 from studio.errors import StudioError
-from studio.graph.check import Problem
 from studio.graph.document import Edge, Graph, Node
 from studio.graph.engine import Engine
+from studio.graph.problem import Problem
 from studio.nodes.step_cache import MODES, made
 from tests.nodes.ready import ready_workflow
 
