@@ -52,14 +52,28 @@ def maps_of_run(studio: Studio, document: Graph, owner: str) -> dict[str, Any]:
     }
 
 
-def mask_of_word(studio: Studio, document: Graph, owner: str, word: str, size: tuple[int, int]) -> bytes:
-    """The mask of a word of a run as a PNG, white where the word's thing is. Raises StudioError."""
+def mask_of_word(
+    studio: Studio,
+    document: Graph,
+    owner: str,
+    word: str,
+    size: tuple[int, int],
+    at: tuple[float, float] | None = None,
+    grow: int = 0,
+) -> bytes:
+    """The mask of a word of a run as a PNG, white where the word's thing is. Raises StudioError.
+
+    size: width, height in pixels; `at`: x, y in 0..1, for the piece nearest to it in place of the largest;
+    `grow`: pixels added all around.
+    """
     import numpy as np
 
     from studio.controls.heat_maps import word_mask
 
     seen = _seen(studio, document, owner)
-    mask, _ = word_mask(replace(seen, maps=_clear(seen)), *size, word=word)
+    pick = "largest" if at is None else "point"
+    clear = replace(seen, maps=_clear(seen))
+    mask, _ = word_mask(clear, *size, word=word, pick=pick, at=at or (0.5, 0.5), grow=grow)
     grey = (np.asarray(mask.values) * 255).round().astype(np.uint8)
     return encode(Image(np.repeat(grey[..., None], 3, axis=-1)))
 

@@ -39,7 +39,7 @@
   };
 
   weft.editTab = (root, { props, trigger, watch }) => {
-    let source = null, way = "together", results = [], shown = null, queue = [], waiting = false, marked = new Set();
+    let source = null, way = "together", results = [], shown = null, queue = [], waiting = false, marked = new Set(), side = false;
     const ways = () => source?.ways || {};
     const draft = () => ways()[way];
     // The page's document is meant once this tab has handed it over; its widgets are then the truth.
@@ -60,7 +60,25 @@
       el("div", { class: "w-examples" }, el("button", { type: "button", class: "w-btn", onclick: () => pick.click() }, icon("open"), "Bring a picture"), el("button", { type: "button", class: "w-btn", onclick: () => weft.openTab("Create") }, "Make one in Create")));
     const pair = weft.beforeAfter();
     const mat = el("div", { class: "w-mat" }, empty);
-    const fit = weft.fitInto(mat, pair.box, () => (source?.width && source?.height ? source.width / source.height : 1));
+    const ratio = () => (source?.width && source?.height ? source.width / source.height : 1);
+    const fit = weft.fitInto(mat, pair.box, ratio);
+    const place = weft.editPlace({ trigger, ratio, say: (text) => say(text),
+      draft: () => ways().picture || null, words: () => [...new Set(split(old.input.value.toLowerCase()).filter((w) => isWord(w) && !FILL.has(w) && !SIDES.has(w)))],
+      adopt: (document, { panel, template }) => { source.taken = ""; weft.adopt(document, panel, template); },
+      onchange: () => painted(), ontool: () => { side = false; if (source) show(); } });
+    const { painter } = place;
+    pair.box.append(painter.layer);
+    const bar = el("div", { class: "w-tools w-edit-bar", role: "toolbar", "aria-label": "Tools of the picture", hidden: true }, ...painter.bar);
+    const grid = el("div", { class: "w-side", role: "group", "aria-label": "All edits side by side" });
+    function fitGrid() { // the columns that leave the pictures largest
+      const count = results.length + 1, wide = mat.clientWidth - 44, high = matchMedia("(max-width: 900px)").matches ? Infinity : mat.clientHeight - 44;
+      const cell = (columns) => Math.min((wide - 14 * (columns - 1)) / columns, ((high - 14 * (Math.ceil(count / columns) - 1)) / Math.ceil(count / columns) - 26) * ratio());
+      const columns = high === Infinity ? 2 : Array.from({ length: count }, (_, i) => i + 1).reduce((a, b) => (cell(b) > cell(a) ? b : a));
+      grid.style.gridTemplateColumns = `repeat(${columns}, ${Math.max(80, Math.floor(cell(columns)))}px)`;
+    }
+    new ResizeObserver(() => { if (side) fitGrid(); }).observe(mat);
+    const beside = el("button", { type: "button", class: "w-tool", "aria-pressed": "false", hidden: true, id: "weft-beside", onclick: () => { side = !side; show(); } }, icon("box"), el("span", { class: "w-tool-word" }, "Side by side"));
+    painter.bar[0].append(beside);
     const variants = el("div", { class: "w-outputs", role: "group", "aria-label": "Edits of this picture", hidden: true });
     const caption = el("div", { class: "w-caption" });
 
@@ -69,7 +87,9 @@
     const fresh = weft.promptBox({ label: "What it shall show", rows: 2, placeholder: "the same words, with the change", oninput: (text) => { set(after(), "text", text); diff(); } });
     const words = el("p", { class: "w-diff", id: "weft-diff", "aria-label": "The difference of the words" });
     const picks = el("div", { class: "w-chips", role: "group", "aria-label": "Which words may move in the picture" });
-    const pickBox = el("div", { class: "w-field" }, el("div", { class: "w-label" }, el("span", {}, "Where it may change"), el("span", { class: "w-help", id: "weft-where" }, "")), picks);
+    const where = el("span", { class: "w-help", id: "weft-where" }), clear = el("button", { type: "button", class: "w-link", hidden: true, onclick: () => { painter.reset(); show(); } }, "Anywhere again");
+    const paintIt = el("button", { type: "button", class: "w-chip", id: "weft-paint-place", onclick: () => { painter.use("paint"); painter.layer.focus({ preventScroll: false }); } }, icon("brush"), "Paint it");
+    const pickBox = el("div", { class: "w-field" }, el("div", { class: "w-label" }, el("span", {}, "Where it may change"), clear), el("div", { class: "w-place-row" }, paintIt, picks), where);
     // how
     const far = el("input", { type: "range", min: 0, max: 100, value: 60, "aria-label": "How far the change may go, from local to global", oninput: () => { setFar(far.valueAsNumber / 100); tellFar(); } });
     const farWords = el("span", { class: "w-help w-number" });
@@ -80,9 +100,9 @@
       el("div", { class: "w-field w-wide" }, el("div", { class: "w-label" }, "How it is done"), chips), el("label", { class: "w-field" }, el("span", { class: "w-label" }, "Steps"), steps)));
     const said = el("p", { class: "w-unknown", role: "status", hidden: true });
     const go = weft.goButton("weft-edit-go", "Change it", () => act());
-    const several = el("button", { type: "button", class: "w-btn w-wide-btn", id: "weft-edit-several", onclick: () => act([0.25, 0.5, 0.75, 1]) }, "Try four strengths");
+    const several = el("button", { type: "button", class: "w-btn w-wide-btn", id: "weft-edit-several", onclick: () => { several.dataset.asked = "yes"; act([0.25, 0.5, 0.75, 1]); } }, "Try four strengths");
     const form = el("section", { class: "w-form", "aria-label": "Edit" }, old.box, fresh.box, words, pickBox, farBox, el("div", { class: "w-run" }, said, go, several), more);
-    root.append(el("div", { class: "weft w-create w-regions-tab w-edit-tab" }, el("section", { class: "w-stage", "aria-label": "Picture" }, mat, variants, caption, el("div", { class: "w-source-row" }, el("button", { type: "button", class: "w-square", "aria-label": "Bring a picture", title: "Bring a picture", onclick: () => pick.click() }, icon("open")), strip, pick)), form));
+    root.append(el("div", { class: "weft w-create w-regions-tab w-edit-tab" }, el("section", { class: "w-stage", "aria-label": "Picture" }, bar, mat, variants, caption, el("div", { class: "w-source-row" }, el("button", { type: "button", class: "w-square", "aria-label": "Bring a picture", title: "Bring a picture", onclick: () => pick.click() }, icon("open")), strip, pick)), form));
 
     const say = (text) => { said.textContent = text; said.hidden = !text; };
     function bring(file) {
@@ -95,20 +115,23 @@
       waiting = p;
       trigger("source", { generation: p.id });
     }
-    let wish = "";
-    weft.editThis = (p, where = "") => { wish = where; weft.openTab("Edit"); choose(p); };
+    let wish = null;
+    /** Another tab hands over a picture, and where it may change: a stored mask. */
+    weft.editThis = (p, mask = null) => { wish = mask; weft.openTab("Edit"); choose(p); };
 
     function begin(message) {
       if (waiting && message.id && message.id !== waiting.id) return; // another one was chosen since
       const p = waiting && waiting.id === message.id ? waiting : null;
-      source = { ...message, url: p?.url || message.url, width: p?.width, height: p?.height, taken: "" };
+      source = { ...message, url: p?.url || message.url, cut: p && (p.width !== message.width || p.height !== message.height), taken: "" };
       way = ways().together ? "together" : "picture";
       results = [];
       shown = null;
       marked = new Set();
-      if (wish && source.painted && ways().picture) { way = "picture"; marked.add(wish.toLowerCase()); }
-      wish = "";
-      say("");
+      side = false;
+      place.reset();
+      if (wish && ways().picture) { way = "picture"; place.take(wish); }
+      wish = null;
+      say(source.cut ? `This model works at ${source.width} × ${source.height}: the picture is cut to that.` : "");
       show();
       fresh.input.focus({ preventScroll: true });
     }
@@ -128,55 +151,59 @@
       }) : [el("span", { class: "w-help" }, "Change a word: what is added and removed is marked here.")]));
       paintPicks(found);
     }
-    // Which words may change their place: of the change itself, or clicked. With "picture" one of the old words is the mask.
+    // With "together", words whose place may change; with "picture", things of the old words that can be picked.
     function paintPicks(found) {
-      const list = (way === "picture" ? split(old.input.value) : found.filter(([kind]) => kind !== "gone").map(([, word]) => word)).filter((w) => isWord(w) && !FILL.has(w.toLowerCase()));
-      const known = [...new Set(list.map((w) => w.toLowerCase()))];
-      pickBox.hidden = !source || (way === "picture" && !source.painted) || !known.length;
+      const list = (way === "picture" ? split(old.input.value) : found.filter(([kind]) => kind !== "gone").map(([, word]) => word)).filter((w) => isWord(w) && !FILL.has(w.toLowerCase()) && !(way === "picture" && SIDES.has(w.toLowerCase())));
+      const known = [...new Set(list.map((w) => w.toLowerCase()))], picture = way === "picture";
+      pickBox.hidden = !source;
+      picks.hidden = !known.length || (picture && !source?.painted);
       marked = new Set([...marked].filter((w) => known.includes(w)));
-      picks.replaceChildren(...known.map((word) => el("button", { type: "button", class: "w-chip", "aria-pressed": String(marked.has(word)), onclick: (event) => {
-        if (way === "picture" && !marked.has(word)) marked.clear();
+      picks.setAttribute("aria-label", picture ? "Things that can be picked by their word" : "Which words may move in the picture");
+      picks.replaceChildren(...known.map((word) => el("button", { type: "button", class: "w-chip", translate: "no", "aria-pressed": picture ? null : String(marked.has(word)), onclick: (event) => {
+        event.stopPropagation();
+        if (picture) return place.pick({ word });
         marked[marked.has(word) ? "delete" : "add"](word);
-        if (way !== "picture") set("edit", "words", [...marked].join(", "));
+        set("edit", "words", [...marked].join(", "));
         const at = known.indexOf(word);
         paintPicks(found);
         picks.children[at]?.focus();
-        event.stopPropagation();
       } }, word)));
-      root.querySelector("#weft-where").textContent = marked.size ? "" : way === "picture" ? "anywhere; or only where a word is" : "at the words that differ; or click some";
+      tellWhere();
     }
+    function tellWhere() {
+      const share = Math.round(100 * painter.share);
+      clear.hidden = !painter.share;
+      where.textContent = painter.share ? `Only where it is painted: ${Math.max(1, share)} % of the picture.` : way !== "picture" ? (marked.size ? "At these words." : "At the words that differ. Click words to choose others, or paint the place.") : source?.painted ? "Anywhere. Click a thing, or paint the place." : "Anywhere. Or paint the place.";
+    }
+    // A painted place bounds the picture itself, which is the other way of doing it.
+    function painted() {
+      if (!source) return;
+      if (painter.share && way !== "picture" && ways().picture) return change("picture", true);
+      tellWhere();
+    }
+    const SIDES = new Set("left right top bottom middle above below".split(" "));
     const FILL = new Set("a an the on in at of to by with and".split(" "));
 
-    // The mask of a word: watched while the source is painted, cut out, and put into the change. All of it is in the graph.
-    function withMask(document) {
-      const rid = new Set(["watch", "cut"]), word = [...marked][0];
-      document.nodes = document.nodes.filter((n) => !rid.has(n.id));
-      document.edges = document.edges.filter((e) => !rid.has(e.from[0]) && !rid.has(e.to[0]));
-      if (way !== "picture" || !word || !source.painted) return document;
-      const rest = [...new Set(split(old.input.value.toLowerCase()).filter((w) => isWord(w) && !FILL.has(w)))];
-      document.nodes.push({ id: "watch", kind: "watch_words", title: "Watch words", widgets: { words: rest.join(", "), spread: 2 }, pos: [340, 700], mode: "normal" },
-        { id: "cut", kind: "mask_from_words", title: "Mask of the word", widgets: { word, grow: 8, pick: "largest" }, pos: [980, 700], mode: "normal" });
-      for (const [from, to] of [["model.model", "watch.model"], ["before.conditioning", "watch.positive"], ["watch.attachment", "paint.attachments"], ["paint.seen", "cut.seen"], ["picture.image", "cut.image"], ["cut.mask", "edit.mask"]])
-        document.edges.push({ from: from.split("."), to: to.split(".") });
-      return document;
-    }
     function act(shares = null) {
       if (!source) return say("Choose a picture first.");
       if (old.input.value.trim() === fresh.input.value.trim()) { say("Both say the same. Change a word of the second."); return fresh.input.focus(); }
       if (!old.input.value.trim()) { say("Say first what the picture shows now."); return old.input.focus(); }
       say("");
+      painter.use("look");
       queue = shares ? [...shares] : [getFar()];
       next();
     }
-    function next() {
+    async function next() {
       if (!queue.length) return;
+      const mask = way === "picture" ? await place.stored() : null;
+      if (mask === undefined) return void (queue = []); // the studio has said why it could not be stored
       const share = queue.shift();
       far.value = 100 * share;
       setFar(share);
       tellFar();
       const { document, panel, template } = draft();
       source.taken = "";
-      const whole = withMask(copy(document));
+      const whole = weft.maskedEdit(copy(document), mask);
       weft.adopt(whole, panel, template);
       source.taken = template + way;
       source.share = share;
@@ -184,7 +211,16 @@
     }
 
     function show() {
-      mat.replaceChildren(source ? pair.box : empty);
+      const tiled = side && results.length > 1;
+      const inside = !source ? empty : tiled ? grid : pair.box;
+      if (mat.firstElementChild !== inside) mat.replaceChildren(inside); // a canvas that stays keeps its focus
+      bar.hidden = !source;
+      beside.hidden = results.length < 2;
+      beside.setAttribute("aria-pressed", String(tiled));
+      if (tiled) for (const button of painter.buttons) button.setAttribute("aria-pressed", "false");
+      else for (const button of painter.buttons) button.setAttribute("aria-pressed", String(button.dataset.tool === painter.tool));
+      for (const button of painter.buttons) button.hidden = button.dataset.tool === "pick" && !source?.painted;
+      pair.box.dataset.shown = shown && painter.tool === "look" ? "after" : "";
       form.classList.toggle("w-idle", !source);
       if (source) {
         old.show(get("before", "text"));
@@ -201,14 +237,15 @@
       paintResults();
       paintStrip();
     }
-    function change(name) {
+    function change(name, byPaint = false) {
       const [a, b] = [old.input.value, fresh.input.value];
+      if (name === "together" && painter.share) painter.reset();
       way = name;
       marked.clear();
       set("before", "text", a);
       set(after(), "text", b);
       show();
-      chips.querySelector("input:checked")?.focus();
+      if (!byPaint) chips.querySelector("input:checked")?.focus();
     }
     function paintStrip() {
       const list = weft.pictures.list.filter((p) => !weft.titled(p) && !p.missing);
@@ -216,14 +253,18 @@
         : [el("li", { class: "w-strip-empty" }, "Your pictures will appear here.")]));
     }
     function paintResults() {
-      variants.hidden = results.length < 2;
+      variants.hidden = results.length < 2 || side;
+      const cell = (p, words, act, chosen) => el("button", { type: "button", "aria-pressed": String(chosen), onclick: act }, el("img", { src: p.url, alt: "", draggable: "false" }), el("span", {}, words));
+      grid.replaceChildren(...(source ? [cell(source, "Before", () => { side = false; show(); }, false), ...results.map((r) => cell(r, `${Math.round(100 * r.share)} %`, () => { shown = r; side = false; show(); }, r === shown))] : []));
+      if (side) fitGrid();
       variants.replaceChildren(...results.map((r) => el("button", { type: "button", class: "w-output", "aria-pressed": String(r === shown), onclick: () => { shown = r; show(); } }, el("img", { src: r.thumb, alt: "", height: 48 }), el("span", {}, `${Math.round(100 * r.share)} %`))));
       caption.replaceChildren(...(shown ? [el("div", { class: "w-caption-text" }, el("p", { translate: "no" }, shown.words || weft.named(shown)), el("p", { class: "w-facts" }, weft.facts_of(shown))),
         el("div", { class: "w-actions" }, el("button", { type: "button", class: "w-btn", id: "weft-new-source", onclick: () => choose(shown) }, icon("reuse"), "Use as new source"), ...weft.saveLinks(shown))]
         : source ? [el("p", { class: "w-help" }, "Change a word and press “Change it”. Both pictures come under one slider.")] : []));
     }
     on("run", (snapshot) => {
-      if (run.live && source?.taken && live()) {
+      if (run.live && source && doc.current?.nodes.some((n) => n.id === "before") && root.offsetParent) {
+        if (!source.taken) return; // its words are looked for, which changes nothing
         const image = Object.values(snapshot.nodes).map((n) => n.image).filter(Boolean).pop();
         if (image) pair.show(source.url, image, true);
       } else if (["error", "stopped"].includes(snapshot.job.state)) { queue = []; if (source) pair.show(source.url, shown?.url || null); }
@@ -234,6 +275,7 @@
       if (!made) return;
       shown = { ...made, share: source.share, words: fresh.input.value };
       results = [...results.filter((r) => r.id !== made.id), shown].slice(-8);
+      if (!queue.length && several.dataset.asked) { side = true; delete several.dataset.asked; }
       show();
       if (queue.length) setTimeout(next, 50);
     });
@@ -242,6 +284,7 @@
       const message = parse(props.value);
       if (message.says) say(message.says);
       if (message.source) begin(message.source);
+      place.heard(message);
     });
     weft.onDesk(root, { show: () => show(), run: () => act() });
   };

@@ -8,7 +8,7 @@
   weft.seeTab = (root, { props, trigger, watch }) => {
     const desk = weft.desk(props.desk, (d) => d.template === "see-words");
     const strips = weft.desk(props.estimates || props.desk, (d) => d.template === "estimates");
-    let maps = null, picture = null, word = "", view = "mean", at = 0, asked = "", strip = null, mask = null;
+    let maps = null, picture = null, word = "", spot = null, view = "mean", at = 0, asked = "", strip = null, mask = null;
 
     const words = weft.promptBox({ label: "The picture", rows: 3, placeholder: "A red star on the left and a blue house on the right, at night", oninput: (text) => { desk.set(desk.field("prompt"), text); desk.set({ node: "watch", widget: "words" }, ""); } });
     const buttons = el("div", { class: "w-chips w-words", id: "weft-see-words", role: "group", "aria-label": "Words of the prompt" });
@@ -48,7 +48,7 @@
       into.imageSmoothingQuality = "high";
       into.drawImage(tile, 0, 0, canvas.width, canvas.height);
     }
-    const pressWord = (name) => { word = name === word ? "" : name; mask = null; paint(); };
+    const pressWord = (name) => { spot = null; word = name === word ? "" : name; mask = null; paint(); };
 
     function paint() {
       mat.replaceChildren(picture ? print : empty);
@@ -85,6 +85,7 @@
       const box = print.getBoundingClientRect(), x = Math.floor(((event.clientX - box.left) / box.width) * maps.columns), y = Math.floor(((event.clientY - box.top) / box.height) * maps.rows);
       const values = entry()[2].map((text) => bytes(text)[y * maps.columns + x]);
       word = maps.labels[values.indexOf(Math.max(...values))];
+      spot = { x: (event.clientX - box.left) / box.width, y: (event.clientY - box.top) / box.height }; // the thing that was clicked
       paint();
     });
     function act() {
@@ -103,12 +104,12 @@
     }
     function sendMask(to) {
       if (!picture || !word) return;
-      trigger("mask", { generation: picture.id, word, to });
+      trigger("mask", { generation: picture.id, word, to, ...(spot || {}) });
     }
     async function arrived({ value, word: name, to }) {
       const ground = String(desk.get(desk.field("prompt")) ?? "");
       if (to === "regions") return weft.regionFrom?.({ name, prompt: name, shape: "mask", mask: value, box: [0, 0, 1, 1] }, ground);
-      weft.editThis?.(picture, name);
+      weft.editThis?.(picture, value);
     }
     function show() {
       desk.carry();

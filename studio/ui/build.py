@@ -20,6 +20,7 @@ from studio.errors import StudioError
 from studio.ui import asked
 from studio.ui.compare_tab import CompareTab
 from studio.ui.create import CreateTab
+from studio.ui.edit_masks import EditMasks
 from studio.ui.edit_tab import EditTab
 from studio.ui.facts import facts
 from studio.ui.graph_tab import GraphTab, targets_of
@@ -53,6 +54,7 @@ def build(studio: Studio) -> gr.Blocks:
     see_tab = SeeTab(studio, owners)
     compare_tab = CompareTab(studio, owners, pictures)
     edit_tab = EditTab(studio, owners, create_tab.templates)
+    edit_masks = EditMasks(studio, owners)
     graph_tab = GraphTab(studio, owners, create_tab.templates)
     files = PageFiles(studio.settings.assets_folder)
     view = partial(gr.HTML, apply_default_css=False, head=files.script_tag())
@@ -80,7 +82,7 @@ def build(studio: Studio) -> gr.Blocks:
                     "// its events: 'run' 'stop' 'reuse' 'open' 'parked' 'choose' 'examine' 'bring'",
                 )
             regions = _desk_tab(view, "Regions", start_of(studio, "regions"), "lint plan mask masks")
-            edit = _desk_tab(view, "Edit", start_of(studio, "edit-picture"), "source bring")
+            edit = _desk_tab(view, "Edit", start_of(studio, "edit-picture"), "source bring mask look thing")
             with gr.Tab("Graph", id="graph"):
                 graph = view(
                     "{}",
@@ -174,6 +176,8 @@ def build(studio: Studio) -> gr.Blocks:
         if edit is not None:
             edit.source(edit_tab.source, [visitor], [edit], **each)
             edit.bring(edit_tab.bring, [visitor], [edit], **PRIVATE)
+            for name in ("mask", "look", "thing"):
+                getattr(edit, name)(getattr(edit_masks, name), [visitor], [edit], **each)
         if see is not None:
             see.maps(see_tab.maps, [visitor], [see], **each)
             see.mask(see_tab.mask, [visitor], [see], **PRIVATE)

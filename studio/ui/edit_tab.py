@@ -16,6 +16,7 @@ import gradio as gr
 
 from studio.errors import StudioError
 from studio.graph.document import Graph, loads, to_json
+from studio.pixels import read_picture
 from studio.ui import asked, bus
 from studio.ui.forms import panel
 from studio.ui.owners import Owners
@@ -33,6 +34,10 @@ CARRIED = {
     "choose_sampler": ("sampler",),
     "load_model": ("model",),
 }
+# pictures of a size near the model's are not cut: areas as shares of its own, sides in whole steps of pixels
+SMALLEST, LARGEST, SIDE = 0.5, 1.5, 16
+# ready workflows that paint a picture from one prompt and one seed, whatever else they look at
+PLAIN = ("text-to-image", "see-words", "estimates")
 PAINTED = ("canvas", "first_schedule", "first_sampler", "guidance", "paint", "picture", "save_before")
 
 
@@ -54,7 +59,7 @@ class EditTab:
             made = self._studio.document_of(item.id, owner)
             prompt = _words_of(made, item.prompt)
             # such a picture comes from one prompt and one seed, and can be painted again beside another
-            plain = self._templates.name_of(made) == "text-to-image"
+            plain = self._templates.name_of(made) in PLAIN and item.node == "save"
             if plain and self._runs("edit-by-prompt", "edit-picture"):
                 ways = {
                     "together": self._like(self._studio.workflow("edit-by-prompt"), made, prompt),
@@ -63,7 +68,7 @@ class EditTab:
             else:
                 data = self._studio.history.handed_out(owner, item.id, strip=True)
                 stored = self._uploads.store(data, "source.png")
-                ways = {"picture": self._of_file(stored["value"], prompt)}
+                ways = {"picture": self._of_file(stored["value"], prompt, (item.width, item.height))}
         except (OSError, StudioError) as error:
             return bus.dump({"says": str(error)})
         return self._told(ways, {"id": item.id, "prompt": prompt, "painted": "together" in ways})
@@ -75,14 +80,14 @@ class EditTab:
             most = self._studio.policy.max_upload_bytes
             data = base64.b64decode(asked.text(event, "data", most // 3 * 4 + 4), validate=True)
             stored = self._uploads.store(data, asked.text(event, "name", 1000))
-            way = self._of_file(stored["value"], "")
+            file = self._studio.history.upload(str(stored["value"]["file"])).read_bytes()  # type: ignore[index]
+            image = read_picture(file)
+            way = self._of_file(stored["value"], "", (image.width, image.height))
         except binascii.Error:
             return bus.dump({"says": "The picture did not arrive whole. Try again."})
         except StudioError as error:
             return bus.dump({"says": str(error)})
-        picture = "data:image/png;base64," + base64.b64encode(
-            self._studio.history.upload(str(stored["value"]["file"])).read_bytes()  # type: ignore[index]
-        ).decode()
+        picture = "data:image/png;base64," + base64.b64encode(file).decode()
         source = {"id": "", "prompt": "", "painted": False, "url": picture}
         return self._told({"picture": way}, source)
 
@@ -96,7 +101,8 @@ class EditTab:
             }
             for name, graph in ways.items()
         }
-        return bus.dump({"source": {**source, "ways": found}})
+        size = next((size for graph in ways.values() if (size := _size_of(graph))), (256, 256))
+        return bus.dump({"source": {**source, "ways": found, "width": size[0], "height": size[1]}})
 
     def _runs(self, *names: str) -> bool:
         return {card.name for card in self._templates.cards} >= set(names)
@@ -120,8 +126,8 @@ class EditTab:
             graph = graph.set("avoid", "text", avoid.widgets.get("text", ""))
         return self._worded(graph, prompt)
 
-    def _of_file(self, picture: object, prompt: str) -> Graph:
-        """edit-picture with a stored picture in the place of the one that it paints."""
+    def _of_file(self, picture: object, prompt: str, size: tuple[int, int]) -> Graph:
+        """edit-picture with a stored picture of `size` pixels in the place of the one that it paints."""
         data = to_json(self._studio.workflow("edit-picture"))
         nodes: list[dict[str, Any]] = data["nodes"]  # type: ignore[assignment]
         edges: list[dict[str, Any]] = data["edges"]  # type: ignore[assignment]
@@ -134,16 +140,20 @@ class EditTab:
         shown: list[dict[str, Any]] = data["exposed"]  # type: ignore[assignment]
         data["exposed"] = [entry for entry in shown if entry["node"] not in gone]
         data["exposed"].append({"node": "yours", "widget": "picture", "label": "Picture", "order": 0})
-        graph = self._sized(loads(bus.dump(data)))
+        graph = self._sized(loads(bus.dump(data)), size)
         return self._worded(graph, prompt)
 
-    def _sized(self, graph: Graph) -> Graph:
-        """The size at which the model works; a picture of another one is cut to it."""
+    def _sized(self, graph: Graph, size: tuple[int, int]) -> Graph:
+        """The picture's own size where the model can work at it, else the model's: then it is cut to that."""
         cards = self._studio.model_cards()
-        size = cards[0].get("size") if cards else None
-        if isinstance(size, list | tuple) and len(size) == 2 and "encode" in _ids(graph):
-            graph = graph.set("encode", "width", int(size[0])).set("encode", "height", int(size[1]))
-        return graph
+        own = cards[0].get("size") if cards else None
+        if not (isinstance(own, list | tuple) and len(own) == 2) or "encode" not in _ids(graph):
+            return graph
+        width, height = (int(side) for side in own)
+        near = width * height * SMALLEST <= size[0] * size[1] <= width * height * LARGEST
+        if near and all(side % SIDE == 0 for side in size):
+            width, height = size
+        return graph.set("encode", "width", width).set("encode", "height", height)
 
     def _worded(self, graph: Graph, prompt: str) -> Graph:
         after = "after" if "after" in _ids(graph) else "prompt"
@@ -155,6 +165,15 @@ def _words_of(made: Graph, prompt: str) -> str:
     texts = {node.id: node.widgets.get("text") for node in made.nodes if node.kind == "encode_prompt"}
     new = texts.get("after", texts.get("prompt")) if "before" in texts else None
     return new if isinstance(new, str) else prompt
+
+
+def _size_of(graph: Graph) -> tuple[int, int] | None:
+    """Pixels of the picture that an edit makes: of its canvas, else what the source is cut to."""
+    for node in sorted(graph.nodes, key=lambda node: node.kind != "empty_latent"):
+        width, height = node.widgets.get("width"), node.widgets.get("height")
+        if isinstance(width, int) and isinstance(height, int) and width and height:
+            return width, height
+    return None
 
 
 def _ids(graph: Graph) -> set[str]:

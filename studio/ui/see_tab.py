@@ -9,6 +9,7 @@ import gradio as gr
 from studio.errors import StudioError
 from studio.graph.document import Graph
 from studio.ui import asked, bus
+from studio.ui.edit_masks import point
 from studio.ui.owners import Owners
 from studio.ui.uploads import Uploads
 
@@ -35,14 +36,16 @@ class SeeTab:
             return bus.dump({"says": str(error)})
 
     def mask(self, token: object, event: gr.EventData) -> str:
-        """The mask of a word, stored: {"mask"}. Event data: `generation`, `word`, `to` (regions, edit)."""
+        """The mask of a word, stored: {"mask"}. Event data: `generation`, `word`, `to` (regions, edit), and
+        `x` and `y` (0..1) for the piece nearest to a point, else the largest."""
         from studio.wordmaps import mask_of_word
 
         try:
             document, owner, generation = self._made(token, event)
             item = self._studio.history.show(owner, generation)
             word, to = asked.text(event, "word", 100), asked.text(event, "to", 20)
-            picture = mask_of_word(self._studio, document, owner, word, (item.width, item.height))
+            at = point(event)
+            picture = mask_of_word(self._studio, document, owner, word, (item.width, item.height), at)
             stored = self._uploads.store(picture, f"mask of {word}")
         except StudioError as error:
             return bus.dump({"says": str(error)})

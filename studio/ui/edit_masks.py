@@ -1,0 +1,97 @@
+"""Where an edit may act: painted masks are stored, and a thing is cut out where a word acts."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+from typing import TYPE_CHECKING
+
+import gradio as gr
+
+from studio.errors import BadDocument, StudioError
+from studio.graph.document import Graph
+from studio.ui import asked, bus
+from studio.ui.owners import Owners
+from studio.ui.uploads import Uploads
+
+if TYPE_CHECKING:
+    from studio.studio import Studio
+
+GROWN = 8  # pixels around a thing: a change needs its edge
+LONGEST_DOCUMENT = 1_000_000  # characters; what the page sends is a ready workflow
+
+
+class EditMasks:
+    """Handlers of the mask in Edit; event data comes from a browser and is checked."""
+
+    def __init__(self, studio: Studio, owners: Owners) -> None:
+        self._studio = studio
+        self._owners = owners
+        self._uploads = Uploads(studio)
+
+    def mask(self, token: object, event: gr.EventData) -> str:
+        """Stores a painted mask: {"mask"}. Event data: `data` (a PNG, base64), `turn` (told back)."""
+        turn = asked.given(event, "turn")
+        if isinstance(turn, bool) or not isinstance(turn, int):
+            return bus.dump({"says": "The page sent no usable mask. Reload it."})
+        try:
+            self._owners.owner(token)
+            most = self._studio.policy.max_upload_bytes
+            data = base64.b64decode(asked.text(event, "data", most // 3 * 4 + 4), validate=True)
+            stored = self._uploads.store(data, "painted mask")
+        except binascii.Error:
+            return bus.dump({"mask": {"turn": turn, "fault": "The mask did not arrive whole. Try again."}})
+        except StudioError as error:
+            return bus.dump({"mask": {"turn": turn, "fault": str(error)}})
+        return bus.dump({"mask": {"turn": turn, "value": stored["value"]}})
+
+    def look(self, token: object, event: gr.EventData) -> str:
+        """The maps of a run whose pictures are not stored: {"maps"}. Event data: `document` (JSON text)."""
+        from studio.wordmaps import maps_of_run  # loads torch, as a run has done already
+
+        try:
+            owner, document = self._asked(token, event)
+            found = maps_of_run(self._studio, document, owner)
+        except StudioError as error:
+            return bus.dump({"says": str(error)})
+        return bus.dump({"maps": {name: found[name] for name in ("labels", "rows", "columns", "mean")}})
+
+    def thing(self, token: object, event: gr.EventData) -> str:
+        """The mask of a word's thing: {"thing": {"word", "picture"}}. Event data: `document`, `word`, and `x`
+        and `y` (0..1) for the piece nearest to a point, else the largest."""
+        from studio.wordmaps import mask_of_word
+
+        try:
+            owner, document = self._asked(token, event)
+            word = asked.text(event, "word", 100)
+            at = point(event)
+            data = mask_of_word(self._studio, document, owner, word, _size(document), at, GROWN)
+        except StudioError as error:
+            return bus.dump({"says": str(error)})
+        picture = "data:image/png;base64," + base64.b64encode(data).decode()
+        return bus.dump({"thing": {"word": word, "picture": picture}})
+
+    def _asked(self, token: object, event: gr.EventData) -> tuple[str, Graph]:
+        owner = self._owners.owner(token)
+        return owner, self._studio.read_document(asked.text(event, "document", LONGEST_DOCUMENT))
+
+
+def point(event: gr.EventData) -> tuple[float, float] | None:
+    """`x` and `y` of an event, cut to 0..1; None where they are missing. Raises BadDocument."""
+    place = [asked.given(event, name) for name in ("x", "y")]
+    return None if None in place else (_share(place[0]), _share(place[1]))
+
+
+def _share(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise BadDocument("The page sent no usable place.", hint="Reload the page.")
+    return min(max(float(value), 0.0), 1.0)
+
+
+def _size(document: Graph) -> tuple[int, int]:
+    """Pixels of the picture that a document paints; a square where its canvas says nothing."""
+    canvas = next((node for node in document.nodes if node.kind == "empty_latent"), None)
+    sides = [] if canvas is None else [canvas.widgets.get(name) for name in ("width", "height")]
+    whole = [s for s in sides if isinstance(s, int) and not isinstance(s, bool) and 16 <= s <= 16384]
+    return (whole[0], whole[1]) if len(whole) == 2 else (256, 256)
