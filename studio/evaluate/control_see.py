@@ -41,7 +41,7 @@ def judge(bench: Bench, index: int, *, form: str) -> Result | None:
     words = tuple(find_words(bench.parts, prompt, thing.kind) for thing in things)
     others = tuple(token.index for token in bench.parts.family.tokens(bench.parts, prompt))
     if form == "concepts":
-        pieces = [segment_conditioning(bench.parts, name) for name in (*kinds, background)]
+        pieces = [segment_conditioning(bench.parts, name, end_mark=False) for name in (*kinds, background)]
         control: object = make_concepts(pieces)
     else:
         where = Where(best_map_sites(map_blocks(bench.model.card), bench.sites))

@@ -149,12 +149,16 @@ def words_of(text: str) -> tuple[Word, ...]:
     return tuple(found)
 
 
-def segment_conditioning(parts: Parts, text: str, *, limit: int | None = None) -> Conditioning:
+def segment_conditioning(
+    parts: Parts, text: str, *, end_mark: bool = True, limit: int | None = None
+) -> Conditioning:
     """The conditioning of a prompt cut to the tokens of its own words, for a `TextSegment`.
 
-    A text without words keeps all its tokens: that is what the network knows as an empty prompt. `limit`: the
-    most tokens it may have, those of all encoders together; StudioError beyond, and for a text that the
-    encoders do not read to its end.
+    `end_mark`: with the token after each encoder's last word. A causal encoder sums the text up there, and
+    without it scenes-sd3 drew the right thing in no region of two where it draws it in five of eight with it;
+    a word alone (a concept) is looked for without. A text without words keeps all its tokens: that is what
+    the network knows as an empty prompt. `limit`: the most tokens its words may have, those of all encoders
+    together; StudioError beyond, and for a text that the encoders do not read to its end.
     """
     conditioning, _, _ = encode_prompt(parts, text, "The model")
     words = words_of(text)
@@ -170,6 +174,9 @@ def segment_conditioning(parts: Parts, text: str, *, limit: int | None = None) -
             f"{_short(text)!r} has {len(own)} tokens; {limit} are possible here.",
             hint="Say it in fewer words.",
         )
+    if end_mark:
+        after = {index + 1 for index in own} - set(own)
+        own = sorted({*own, *(index for index in after if index < conditioning.embeds.shape[1])})
     return Conditioning(text, conditioning.family, conditioning.embeds[:, own].clone(), conditioning.pooled)
 
 

@@ -172,7 +172,7 @@ def watch_concepts(
     chosen = parse_blocks(blocks)
     if chosen is None:
         chosen = later_half(sites_of(parts))
-    pieces = [segment_conditioning(parts, name) for name in names]
+    pieces = [segment_conditioning(parts, name, end_mark=False) for name in names]
     return make_concepts(pieces, Where(chosen, start, end), every=every)  # type: ignore[return-value]
 
 
