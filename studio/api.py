@@ -24,6 +24,7 @@ from studio.graph.spec import BLOCKED, node
 from studio.graph.widgets import (
     Choice,
     Colour,
+    LoraRef,
     ModelRef,
     Number,
     PictureRef,
@@ -73,6 +74,7 @@ __all__ = [
     "Image",
     "Latent",
     "Layout",
+    "LoraRef",
     "Mask",
     "Model",
     "ModelRef",

@@ -11,8 +11,8 @@ from studio.settings import ROOT
 
 NAMES = (
     "API_VERSION Attachment AttentionControl BLOCKED Branch Call Choice Colour Columns Conditioning "
-    "Context Extension Guidance Image Latent Layout Mask Model ModelRef Need Number Owns Pass PassSet "
-    "PictureRef Probe Prompt Refusal Region Regions Sampler Scorer Seed Seen Sigmas Slider StudioError Text "
+    "Context Extension Guidance Image Latent Layout LoraRef Mask Model ModelRef Need Number Owns Pass "
+    "PassSet PictureRef Probe Prompt Refusal Region Regions Sampler Scorer Seed Seen Sigmas Slider StudioError Text "
     "TextSegment TokenSpan Upscale Upscaler View Wrap Write node to_array to_image"
 )
 CONTEXT = "check close device expire generator item log models note open_file policy rng step temp warn"

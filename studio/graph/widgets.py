@@ -218,6 +218,14 @@ class ModelRefWidget(TextWidget):
     sort: ClassVar[str] = "model"
 
 
+@dataclass(frozen=True)
+class LoraRefWidget(TextWidget):
+    """A LoRA: `embedded:name`, or the path of a safetensors file; the page offers those it finds."""
+
+    max: int = 1_000
+    sort: ClassVar[str] = "lora"
+
+
 MOST_REGIONS = 64
 _REGION: dict[str, str | tuple[float, float]] = {
     "id": "text",
@@ -337,16 +345,19 @@ if TYPE_CHECKING:
     Colour = str
     Seed = int
     ModelRef = str
+    LoraRef = str
     PictureRef = dict[str, str]
     Regions = list[dict[str, Any]]
 else:
     Text, Prompt, Colour, Seed = TextWidget, PromptWidget, ColourWidget, SeedWidget
     ModelRef, PictureRef, Regions = ModelRefWidget, PictureRefWidget, RegionsWidget
+    LoraRef = LoraRefWidget
 
 __all__ = [
     "MAX_SEED",
     "Choice",
     "Colour",
+    "LoraRef",
     "ModelRef",
     "Number",
     "PictureRef",

@@ -3,16 +3,18 @@ torch."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from studio.errors import BadModel, did_you_mean
+from studio.models.presets import preset_of
 from studio.models.weight_files import read_json
 
 FOLDER = Path(__file__).resolve().parents[2] / "assets" / "models"
 DEFAULT = "embedded:scenes-sd3"
 PREFIX = "embedded:"
+LORA_FILE = "pytorch_lora_weights.safetensors"
 
 
 @dataclass(frozen=True)
@@ -32,15 +34,59 @@ class EmbeddedModel:
         return str(self.card.get("title") or self.name)
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """A model made of another and a LoRA, as a card of the kind "lora" says: `base` is a model reference,
+    `file` the LoRA beside the card, `strength` how much of it."""
+
+    base: str
+    file: Path
+    strength: float = 1.0
+
+
+def recipe_of(folder: Path) -> Recipe | None:
+    """The recipe in a folder; None for any other folder. BadModel if it names no base or a file elsewhere."""
+    card = read_card(folder)
+    if card.get("kind") != "lora":
+        return None
+    base, name, strength = card.get("base"), card.get("file", LORA_FILE), card.get("strength", 1.0)
+    if not isinstance(base, str) or not isinstance(name, str) or not isinstance(strength, int | float):
+        raise BadModel(
+            f"The card of {folder} does not say which model its LoRA is for.",
+            hint='It needs "base", a model reference, and may have "file" and "strength".',
+        )
+    if Path(name).name != name:
+        raise BadModel(f"The card of {folder} names a file elsewhere: {name!r}.", hint="Put it beside it.")
+    return Recipe(base, folder / name, float(strength))
+
+
+def composed_card(base: Mapping[str, object], own: Mapping[str, object]) -> dict[str, object]:
+    """The card of a model with a LoRA: what the LoRA's says lies over what the base's says of words and
+    sizes; scores and training are the base's own."""
+    left = ("scores", "training", *(("steps", "cfg_scale", "shift") if "preset" in own else ()))
+    return {name: value for name, value in base.items() if name not in left} | dict(own)
+
+
+def with_preset(
+    card: Mapping[str, object], names: Sequence[str] = (), folder: Path | None = None
+) -> dict[str, object]:
+    """A card whose "preset" says all that is known of how its model is sampled."""
+    preset = preset_of(card, names, folder)
+    return dict(card) if preset is None else dict(card) | {"preset": preset.to_json()}
+
+
 def list_embedded(folder: Path = FOLDER) -> tuple[EmbeddedModel, ...]:
-    """Every complete model folder: the default one, then the others by name."""
+    """Every complete model folder, those of a LoRA over another included: the default one, then by name."""
     if not folder.is_dir():
         return ()
-    return tuple(
-        EmbeddedModel(path.name, path, read_card(path))
-        for path in sorted(folder.iterdir(), key=lambda path: (PREFIX + path.name != DEFAULT, path.name))
-        if (path / "model_index.json").is_file()
-    )
+    found = []
+    for path in sorted(folder.iterdir(), key=lambda path: (PREFIX + path.name != DEFAULT, path.name)):
+        if (path / "model_index.json").is_file():
+            found.append(EmbeddedModel(path.name, path, with_preset(read_card(path))))
+        elif path.is_dir() and (recipe := recipe_of(path)) is not None and recipe.file.is_file():
+            base = read_card(folder / recipe.base.removeprefix(PREFIX))
+            found.append(EmbeddedModel(path.name, path, with_preset(composed_card(base, read_card(path)))))
+    return tuple(found)
 
 
 def find_embedded(ref: str, folder: Path = FOLDER) -> EmbeddedModel:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import tempfile
 import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
@@ -21,33 +19,35 @@ from studio.models.device import Placement, device_memory, place
 from studio.models.embedded import (
     FOLDER,
     PREFIX,
+    Recipe,
     card_calibration,
     find_embedded,
     list_embedded,
     read_card,
+    recipe_of,
 )
 from studio.models.family import Component, Parts
 from studio.models.folders import Folder, check_folder
+from studio.models.lora import digest_with, lora_model
+from studio.models.references import (
+    HUB,
+    TINY,
+    LoraInfo,
+    download,
+    first_line,
+    info_of,
+    list_loras,
+    lora_card,
+    lora_file,
+    own_recipe,
+)
+from studio.models.references import FileDigest as FileDigest
+from studio.models.references import ModelInfo as ModelInfo
+from studio.models.references import ref_files as ref_files
+from studio.models.references import ref_folder as ref_folder
 from studio.models.weight_files import stamp
 from studio.policy import Policy
 from studio.values import Model
-
-HUB, TINY = "hub:", "tiny:"
-HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
-
-
-@dataclass(frozen=True)
-class ModelInfo:
-    """A model for a list: `bytes` of weights on disk; `problem` says why it cannot be loaded, if so."""
-
-    ref: str
-    name: str
-    title: str
-    family: str
-    card: Mapping[str, object]
-    path: Path
-    bytes: int
-    problem: str = ""
 
 
 class ModelStore:
@@ -114,6 +114,11 @@ class ModelStore:
         without a family; every file is checked before a tensor is read.
         """
         with self._lock:
+            if (recipe := self._recipe(ref)) is not None:
+                base, card = self.load(recipe.base), read_card(recipe.file.parent)
+                return lora_model(
+                    base, recipe.file, self._file_digest(recipe.file), recipe.strength, card, ref
+                )
             folder = self._open(ref)
             digest = self._digest(folder)
             if digest not in self._loaded:
@@ -124,6 +129,9 @@ class ModelStore:
     def digest(self, ref: str) -> str:
         """SHA-256 over the files of a model, without loading it; unchanged files are not read again."""
         with self._lock:
+            if (recipe := self._recipe(ref)) is not None:
+                file = self._file_digest(recipe.file)
+                return digest_with(self._digest(self._open(recipe.base)), file, recipe.strength)
             return self._digest(self._open(ref))
 
     def device_label(self) -> str:
@@ -140,7 +148,7 @@ class ModelStore:
     def family(self, ref: str) -> str:
         """The name of a model's family, without loading it."""
         with self._lock:
-            return self._open(ref).family.name
+            return self._open(self._base(ref)).family.name
 
     def parts(self, model: Model) -> Parts:
         """The loaded components behind a handle."""
@@ -168,21 +176,31 @@ class ModelStore:
             if ref is None:
                 self._loaded.clear()
             else:
-                self._loaded.pop(self._digest(self._open(ref)), None)
+                self._loaded.pop(self._digest(self._open(self._base(ref))), None)
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
 
     def list(self) -> tuple[ModelInfo, ...]:
         """The embedded models, then the sub-folders of the models folder, broken ones with their problem."""
         found = [
-            _info(model.ref, model.name, model.title, model.folder, model.card)
+            info_of(model.ref, model.name, model.title, model.folder, model.card)
             for model in list_embedded(self._embedded)
         ]
         if self._own is not None and self._own.is_dir() and self.policy.allow_paths:
             for path in sorted(self._own.iterdir()):
                 if path.is_dir() and not path.name.startswith("."):
-                    found.append(_info(str(path), path.name, path.name, path, read_card(path)))
+                    found.append(info_of(str(path), path.name, path.name, path, read_card(path)))
         return tuple(found)
+
+    def loras(self) -> tuple[LoraInfo, ...]:
+        """The LoRA files found here; on a host that opens no paths those that ship alone."""
+        return list_loras(self._embedded, self._own if self.policy.allow_paths else None)
+
+    def lora(self, model: Model, ref: str, strength: float) -> Model:
+        """A model with the LoRA of a reference; see `lora_file` and `lora_model`."""
+        found = lora_file(ref, self.policy, self._embedded)
+        card = lora_card(model.card, found, model.title)
+        return lora_model(model, found.path, self._file_digest(found.path), strength, card)
 
     def close(self) -> None:
         """Release everything and remove the temporary miniatures."""
@@ -201,10 +219,23 @@ class ModelStore:
             model = find_embedded(ref, self._embedded)
             return check_folder(model.folder, model.card)
         if ref.startswith(HUB):
-            return check_folder(_download(ref.removeprefix(HUB)))
+            return check_folder(download(ref.removeprefix(HUB)))
         if ref.startswith(TINY):
             return check_folder(self._tiny(ref.removeprefix(TINY)))
         return check_folder(Path(ref).expanduser())
+
+    def _recipe(self, ref: str) -> Recipe | None:
+        """The recipe behind a reference that is a LoRA over another model."""
+        if not isinstance(ref, str) or "\0" in ref or ref.startswith((HUB, TINY)):
+            return None
+        if ref.startswith(PREFIX):
+            self.policy.check_model_ref(ref)
+            return recipe_of(find_embedded(ref, self._embedded).folder)
+        return own_recipe(Path(ref).expanduser()) if ref.strip() and self.policy.allow_paths else None
+
+    def _base(self, ref: str) -> str:
+        recipe = self._recipe(ref)
+        return ref if recipe is None else recipe.base
 
     def _tiny(self, name: str) -> Path:
         from studio.models.tiny import PIPELINES, save_tiny
@@ -232,18 +263,10 @@ class ModelStore:
             self._loaded.popitem(last=False)
 
 
-def _info(ref: str, name: str, title: str, path: Path, card: Mapping[str, object]) -> ModelInfo:
-    try:
-        folder = check_folder(path, card)
-    except BadModel as error:
-        return ModelInfo(ref, name, title, "", card, path, 0, str(error))
-    size = sum(file.stat().st_size for group in folder.weights.values() for file in group.files)
-    return ModelInfo(ref, name, str(card.get("title") or title), folder.family.name, card, path, size)
-
-
 def load_folder(folder: Folder, placement: Placement) -> Parts:
     """Read the tensors of a checked folder; every component in eval mode, on one device, in one dtype."""
-    with torch.random.fork_rng(devices=[]):
+    # loaded in inference mode, weights could never take part in a gradient, such as that through a decoder
+    with torch.random.fork_rng(devices=[]), torch.inference_mode(False):
         components = {
             component.name: _load(folder, component, placement) if component.name in folder.classes else None
             for component in folder.family.components
@@ -275,7 +298,7 @@ def _load(folder: Folder, component: Component, placement: Placement) -> Any:
     except Exception as error:
         # the libraries raise a dozen types here; all mean that this folder cannot be loaded
         raise BadModel(
-            f"Component {component.name!r} of {folder.path} cannot be loaded: {_first_line(error)}",
+            f"Component {component.name!r} of {folder.path} cannot be loaded: {first_line(error)}",
             hint="Its config and its weights must belong together.",
         ) from error
     missing = sorted(report.get("missing_keys", ()))
@@ -306,35 +329,6 @@ def _memory_mode(library: str) -> dict[str, bool]:
     return {"low_cpu_mem_usage": False} if library == "diffusers" else {}
 
 
-def _download(repo: str, *, fetch: bool = True) -> Path:
-    """The local snapshot of a Hub model: configurations and safetensors only; fetched if it may be."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
-
-    try:
-        return Path(snapshot_download(repo, allow_patterns=HUB_FILES, local_files_only=not fetch))
-    except RepositoryNotFoundError as error:
-        raise BadModel(
-            f"There is no model {repo!r} on the Hub, or it is not open to you.",
-            hint="Check owner and name; for a gated model log in with `hf auth login`.",
-        ) from error
-    except (LocalEntryNotFoundError, OSError) as error:
-        offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON")
-        why = "HF_HUB_OFFLINE is set" if offline else "the Hub cannot be reached"
-        raise BadModel(
-            f"The model {repo!r} is not on this computer, and {why}.",
-            hint="Unset HF_HUB_OFFLINE, or download it elsewhere and give its folder.",
-        ) from error
-    except ValueError as error:
-        raise BadModel(
-            f"{repo!r} is not a Hub id: {_first_line(error)}", hint="Write hub:owner/name."
-        ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
-
-
 class _FileDigests:
     """SHA-256 of files, remembered as long as path, size, mtime and inode stay."""
 
@@ -347,32 +341,3 @@ class _FileDigests:
             with path.open("rb") as stream:
                 self._known[mark] = hashlib.file_digest(stream, "sha256").hexdigest()
         return self._known[mark]
-
-
-class FileDigest(Protocol):
-    """Memoised content hashes of files."""
-
-    def sha256(self, path: Path) -> str:
-        """SHA-256 of a file in hex."""
-
-
-def ref_folder(ref: str) -> Path:
-    """The folder of a reference on this computer; a miniature has none. Nothing is loaded or fetched."""
-    if ref.startswith(PREFIX):
-        return find_embedded(ref).folder
-    if ref.startswith(HUB):
-        return _download(ref.removeprefix(HUB), fetch=False)
-    return Path(ref).expanduser()
-
-
-def ref_files(ref: str) -> list[tuple[str, Path]]:
-    """The files behind a reference as (relative name, path), for keys.
-
-    A miniature has none: its reference says all. The card counts, because it names the number of text tokens.
-    """
-    if ref.startswith(TINY):
-        return []
-    path = ref_folder(ref)
-    card = path / "card.json"
-    files = (*check_folder(path).files, *([card] if card.is_file() else []))
-    return [(file.relative_to(path).as_posix(), file) for file in files]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,9 +17,11 @@ from typing import Any
 import torch
 
 from studio.errors import StudioError
+from studio.models.embedded import composed_card, read_card, recipe_of, with_preset
 from studio.models.family import ADAPTERS, Family, Parts, Site, families
 from studio.models.folders import check_folder
 from studio.models.loading import TINY, ref_folder
+from studio.models.presets import Preset, preset_of
 from studio.models.weight_files import read_json
 
 # An outline is looked up anew after so many seconds: files may have been replaced.
@@ -54,6 +56,11 @@ class Outline:
         return self.network in ADAPTERS
 
     @property
+    def preset(self) -> Preset | None:
+        """How the model wants to be sampled, its LoRAs included, if that is known."""
+        return preset_of(self.card)
+
+    @property
     def limit(self) -> int:
         """Tokens of the encoder that reads furthest, marks included; 0 = not known."""
         return max(self.lengths.values(), default=0)
@@ -81,19 +88,30 @@ def outline_of(ref: object) -> Outline | None:
 @lru_cache(maxsize=KEPT)
 def _outline(ref: str, moment: int) -> Outline | None:
     try:
-        return _tiny(ref.removeprefix(TINY)) if ref.startswith(TINY) else _read(ref_folder(ref))
+        return _tiny(ref.removeprefix(TINY)) if ref.startswith(TINY) else _read(ref_folder(ref), ref)
     except (StudioError, OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
-def _read(path: Path) -> Outline:
+def _read(path: Path, ref: str) -> Outline:
+    recipe = recipe_of(path)
+    if recipe is not None:
+        base = outline_of(recipe.base)
+        if base is None:
+            raise StudioError(f"There is no base {recipe.base!r} here.")
+        return with_card(base, composed_card(base.card, read_card(path)))
     folder = check_folder(path)
     config = read_json(path / "transformer" / "config.json")
     tables = [name for name in folder.classes if name.startswith("tokenizer")]
     most = {name: _length(path / name / "tokenizer_config.json") for name in tables}
     readers = {name: path / name / "tokenizer.json" for name in tables}
     found = {name: _table(str(file)) for name, file in readers.items() if file.is_file()}
-    return _made(folder.family, config, most, found, folder.card)
+    return _made(folder.family, config, most, found, with_preset(folder.card, (ref,), path))
+
+
+def with_card(outline: Outline, card: Mapping[str, object]) -> Outline:
+    """The same network under another card: a model with a LoRA."""
+    return replace(outline, title=str(card.get("title") or outline.title), card=card)
 
 
 def _length(path: Path) -> int:

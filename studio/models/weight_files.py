@@ -96,6 +96,21 @@ def find_weights(folder: Path) -> WeightFiles:
     )
 
 
+def check_safetensors(path: Path, example: str, convert: str = CONVERT) -> None:
+    """Raise BadModel unless the file is there and no pickle, whatever its name says. `example`: what to give
+    instead of a file that is not there; `convert`: what to do with a pickle."""
+    if not path.is_file():
+        raise BadModel(f"There is no file {str(path)!r}.", hint=example)
+    with path.open("rb") as stream:
+        start = stream.read(2)
+    # zip files (torch.save since 1.6) and pickle protocols 2 to 5
+    if path.suffix.lower() in PICKLES or start == b"PK" or start[:1] == b"\x80":
+        raise BadModel(
+            f"{path.name} is a pickle, which can run code when it is read; Weft reads safetensors only.",
+            hint=convert,
+        )
+
+
 def read_header(path: Path) -> dict[str, TensorInfo]:
     """Names, dtypes and shapes of the tensors; raises BadModel unless they fill the file exactly."""
     try:

@@ -5,18 +5,32 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from studio.api import Conditioning, Context, Model, Prompt, Refusal, StudioError, View, node
+from studio.models.embedded import composed_card
 from studio.models.family import ADAPTERS, parts_of
-from studio.models.outline import Outline, outline_of
+from studio.models.outline import Outline, outline_of, with_card
 from studio.models.prompt_weights import has_weights, read_weights
+from studio.models.references import lora_card, lora_named
 from studio.models.text import encode_prompt as encode
 from studio.models.text import too_long
 from studio.models.words import check_read, places_of
 
 
 def outline(view: View, socket: str = "model") -> Outline | None:
-    """What can be told of the model that feeds a node; None if that is not one of this computer."""
+    """What can be told of the model that feeds a node, with the LoRAs laid over it; None if that is not one
+    of this computer."""
     fed = view.feeding(socket)
-    return outline_of(fed[0].widgets.get("model")) if len(fed) == 1 and fed[0].kind == "load_model" else None
+    if len(fed) != 1 or fed[0].kind not in ("load_model", "load_lora"):
+        return None
+    if fed[0].kind == "load_model":
+        return outline_of(fed[0].widgets.get("model"))
+    base, ref = outline(fed[0]), fed[0].widgets.get("lora")
+    if base is None or fed[0].widgets.get("strength") == 0:
+        return base
+    try:
+        lora = lora_named(str(ref))
+    except StudioError:
+        return base
+    return with_card(base, composed_card(base.card, lora_card(base.card, lora, base.title)))
 
 
 def prompt_of(view: View, socket: str) -> str | None:

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from studio.errors import BadModel
-from studio.models.weight_files import PICKLES, read_header
+from studio.models.weight_files import check_safetensors, read_header
 from studio.upscaling.networks import RRDBNet, SRVGGNetCompact
 
 CONVERT = (
@@ -77,19 +77,7 @@ def read_design(path: Path) -> Design | None:
 
 def check_file(path: Path) -> None:
     """Raise BadModel unless the file is there and no pickle, whatever its name says."""
-    if not path.is_file():
-        raise BadModel(
-            f"There is no file {str(path)!r}.",
-            hint="Give the path of a *.safetensors file, or embedded:scenes-upscale-x2.",
-        )
-    with path.open("rb") as stream:
-        start = stream.read(2)
-    # zip files (torch.save since 1.6) and pickle protocols 2 to 5
-    if path.suffix.lower() in PICKLES or start == b"PK" or start[:1] == b"\x80":
-        raise BadModel(
-            f"{path.name} is a pickle, which can run code when it is read; Weft reads safetensors only.",
-            hint=CONVERT,
-        )
+    check_safetensors(path, "Give the path of a *.safetensors file, or embedded:scenes-upscale-x2.", CONVERT)
 
 
 def design_of(shapes: Shapes) -> Design | None:

@@ -1,0 +1,270 @@
+"""Presets: how a model wants to be sampled, and what does not suit it (sampling.md 8). Needs no torch.
+
+A preset is found, in this order, by what a card says under "preset" (or in its own `steps`, `cfg_scale`,
+`shift`), by the SHA-256 or the name of a LoRA file, by the name of a model, and by its transformer's config.
+Each has the source of its numbers. `cfg_scale` is that of our `cfg`: 1 = no second pass, where a pipeline may
+write 0.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+FEW = 8  # a model of at most so many steps is a few-step model
+
+
+@dataclass(frozen=True)
+class Preset:
+    """`steps` and the `most` that do any good; `cfg`: whether two-pass guidance suits; `guidance`: the number
+    that goes into the network, None where it takes none; `shift` None = by the picture's size; `size`: side
+    in pixels, 0 = not known; `tokens`: text tokens, 0 = as the model says; `strength`: of the LoRA."""
+
+    name: str
+    source: str
+    steps: int
+    most: int = 1000
+    cfg: bool = True
+    cfg_scale: float = 1.0
+    guidance: float | None = None
+    shift: float | None = 3.0
+    spacing: str = "flow_diffusers"
+    sampler: str = "euler"
+    size: int = 0
+    tokens: int = 0
+    strength: float = 1.0
+
+    @property
+    def few(self) -> bool:
+        """Whether it is a few-step model: nothing is left there that a step cache could skip."""
+        return self.most <= FEW
+
+    def settings(self) -> dict[str, object]:
+        """The settings of nodes that it fills, by the names of their widgets."""
+        found: dict[str, object] = {
+            "steps": self.steps,
+            "cfg_scale": self.cfg_scale,
+            "guidance": self.guidance,
+            "shift": self.shift,
+            "spacing": self.spacing,
+            "sampler": self.sampler,
+        }
+        return {name: value for name, value in found.items() if value is not None}
+
+    def locks(self) -> dict[str, str]:
+        """What does not suit the model at all, by the names of widgets and roles: the reason for each."""
+        found = {}
+        if not self.cfg:
+            found["cfg_scale"], found["avoid"] = self.no_cfg(), NO_NEGATIVE
+        if self.most < 1000:
+            found["steps"] = self.too_many(self.most + 1)
+        if self.few:
+            found["step_cache"] = self.no_cache()
+        return found
+
+    def no_cfg(self) -> str:
+        """Why two-pass guidance is off."""
+        return (
+            f"{self.name} has learnt its guidance: a second pass costs twice the time and burns the colours."
+        )
+
+    def too_many(self, steps: int) -> str:
+        """Why so many steps are too many."""
+        return f"{self.name} is made for up to {self.most} steps; {steps} take longer and look no better."
+
+    def no_cache(self) -> str:
+        """Why a step cache has no place."""
+        return f"{self.name} takes so few steps that each of them counts: there is nothing to skip."
+
+    def to_json(self) -> dict[str, object]:
+        return asdict(self) | {"settings": self.settings(), "locks": self.locks()}
+
+
+NO_NEGATIVE = "Without a second pass nothing reads what is to be avoided; use Avoid (NAG), which needs none."
+
+HUB = "https://huggingface.co/"
+SD35 = HUB + "stabilityai/stable-diffusion-3.5-"
+SD3 = Preset(
+    "Stable Diffusion 3 medium",
+    HUB + "stabilityai/stable-diffusion-3-medium-diffusers",
+    28,
+    cfg_scale=7.0,
+    size=1024,
+)
+LARGE = Preset("Stable Diffusion 3.5 large", SD35 + "large", 28, cfg_scale=3.5, size=1024)
+MEDIUM = Preset("Stable Diffusion 3.5 medium", SD35 + "medium", 40, cfg_scale=4.5, size=1024)
+TURBO = Preset("Stable Diffusion 3.5 large turbo", SD35 + "large-turbo", 4, 8, False, size=1024)
+DEV = Preset(
+    "FLUX.1 dev",
+    HUB + "black-forest-labs/FLUX.1-dev",
+    50,
+    guidance=3.5,
+    shift=None,
+    spacing="flux",
+    size=1024,
+    tokens=512,
+)
+SCHNELL = Preset(
+    "FLUX.1 schnell",
+    HUB + "black-forest-labs/FLUX.1-schnell",
+    4,
+    8,
+    False,
+    shift=1.0,
+    spacing="flux",
+    size=1024,
+    tokens=256,
+)
+_DEV2 = HUB + "black-forest-labs/FLUX.2-"
+_HYPER = HUB + "ByteDance/Hyper-SD"
+
+# What a model is called, as a pattern over its reference or folder, in this order.
+NAMED: Mapping[str, Preset] = {
+    r"stable-diffusion-3\.5-large-turbo|sd3\.5[_-]large[_-]turbo": TURBO,
+    r"stable-diffusion-3\.5-large|sd3\.5[_-]large": LARGE,
+    r"stable-diffusion-3\.5-medium|sd3\.5[_-]medium": MEDIUM,
+    r"stable-diffusion-3-medium|sd3[_-]medium": SD3,
+    r"flux\.?1-schnell": SCHNELL,
+    r"flux\.?1-dev": DEV,
+    r"flux\.?2-klein-base": Preset(
+        "FLUX.2 klein base",
+        _DEV2 + "klein-base-4B",
+        50,
+        cfg_scale=4.0,
+        shift=None,
+        spacing="flux",
+        size=1024,
+        tokens=512,
+    ),
+    r"flux\.?2-klein": Preset(
+        "FLUX.2 klein", _DEV2 + "klein-4B", 4, 8, False, shift=None, spacing="flux", size=1024, tokens=512
+    ),
+    r"flux\.?2-dev": Preset(
+        "FLUX.2 dev", _DEV2 + "dev", 50, guidance=4.0, shift=None, spacing="flux", size=1024, tokens=512
+    ),
+    r"z-image-turbo": Preset(
+        "Z-Image Turbo", HUB + "Tongyi-MAI/Z-Image-Turbo", 8, 9, False, spacing="flux", size=1024, tokens=512
+    ),
+    r"z-image": Preset(
+        "Z-Image", HUB + "Tongyi-MAI/Z-Image", 50, cfg_scale=5.0, spacing="flux", size=1024, tokens=512
+    ),
+    r"qwen-image-lightning": Preset(
+        "Qwen-Image-Lightning", HUB + "lightx2v/Qwen-Image-Lightning", 8, 8, False, spacing="flux", size=1328
+    ),
+    r"qwen-image": Preset(
+        "Qwen-Image", HUB + "Qwen/Qwen-Image", 50, cfg_scale=4.0, shift=None, spacing="flux", size=1328
+    ),
+}
+
+
+def _hyper_flux(steps: int) -> Preset:
+    return Preset(
+        f"Hyper-SD ({steps} steps)",
+        _HYPER,
+        steps,
+        steps,
+        False,
+        guidance=3.5,
+        shift=None,
+        spacing="flux",
+        size=1024,
+        strength=0.125,
+    )
+
+
+def _hyper_sd3(steps: int) -> Preset:
+    # the "CFG" LoRAs keep two-pass guidance
+    name = f"Hyper-SD3 ({steps} steps)"
+    return Preset(name, _HYPER, steps, steps, cfg_scale=3.0 if steps == 4 else 5.0, size=1024, strength=0.125)
+
+
+# What a LoRA file is called, as a pattern over its name.
+LORAS: Mapping[str, Preset] = {
+    **{rf"hyper-flux\.?1-dev-{n}steps-lora": _hyper_flux(n) for n in (8, 16)},
+    **{rf"hyper-sd3-{n}steps-cfg-lora": _hyper_sd3(n) for n in (4, 8, 16)},
+    r"flux\.?1?-turbo-alpha": Preset(
+        "FLUX.1 Turbo Alpha",
+        HUB + "alimama-creative/FLUX.1-Turbo-Alpha",
+        8,
+        8,
+        False,
+        guidance=3.5,
+        shift=None,
+        spacing="flux",
+        size=1024,
+    ),
+    r"qwen-image-lightning-4steps": replace(NAMED[r"qwen-image-lightning"], steps=4, most=4),
+    r"qwen-image-lightning-8steps": NAMED[r"qwen-image-lightning"],
+}
+
+
+def preset_of(
+    card: Mapping[str, object], names: Sequence[str] = (), folder: Path | None = None
+) -> Preset | None:
+    """The preset of a model; None if nothing is known of it.
+
+    `card`: its card, whose "loras" names the LoRA files laid over it; `names`: its reference and the like;
+    `folder`: where its transformer's config lies.
+    """
+    given = card.get("preset")
+    if isinstance(given, Mapping):
+        found = _written(given, card)
+        if found is not None:
+            return found
+    loras = card.get("loras")
+    for lora in reversed(loras) if isinstance(loras, Sequence) and not isinstance(loras, str) else ():
+        found = lora_preset(str(lora))
+        if found is not None:
+            return found
+    if isinstance(card.get("steps"), int):
+        return _written(card, card)
+    for pattern, preset in NAMED.items():
+        if any(re.search(pattern, name, re.IGNORECASE) for name in names):
+            return preset
+    return None if folder is None else _by_config(folder)
+
+
+def lora_preset(name: str) -> Preset | None:
+    """The preset that a LoRA file brings along, by its name."""
+    return next((p for pattern, p in LORAS.items() if re.search(pattern, name, re.IGNORECASE)), None)
+
+
+def _written(given: Mapping[str, object], card: Mapping[str, object]) -> Preset | None:
+    """A preset as JSON has it; what is not given has its default, what is of a wrong type is left out."""
+    title = str(card.get("title") or card.get("name") or "This model")
+    right: dict[str, Any] = {"name": title, "source": "the model's own card"}
+    for field in fields(Preset):
+        value = given.get(field.name)
+        kinds = {"int": int, "str": str, "bool": bool}.get(str(field.type))
+        if kinds is not None and type(value) is kinds:
+            right[field.name] = value
+        elif value is None and field.name in given and "None" in str(field.type):
+            right[field.name] = None
+        elif kinds is None and type(value) in (int, float) and math.isfinite(float(value)):  # type: ignore[arg-type]
+            right[field.name] = float(value)  # type: ignore[arg-type]
+    steps = right.get("steps")
+    return Preset(**right) if isinstance(steps, int) and 1 <= steps <= 1000 else None
+
+
+def _by_config(folder: Path) -> Preset | None:
+    """What the transformer's shape tells: the published models have shapes of their own, but for SD3.5 large
+    and its turbo, which only their names tell apart."""
+    from studio.errors import BadModel
+    from studio.models.weight_files import read_json
+
+    try:
+        config = read_json(folder / "transformer" / "config.json")
+    except (BadModel, OSError):
+        return None
+    kind, layers = config.get("_class_name"), config.get("num_layers")
+    if kind == "SD3Transformer2DModel" and layers == 38:
+        return LARGE
+    if kind == "SD3Transformer2DModel" and layers == 24:
+        return MEDIUM if config.get("dual_attention_layers") else SD3
+    if kind == "FluxTransformer2DModel" and layers == 19:
+        return DEV if config.get("guidance_embeds") else SCHNELL
+    return None
