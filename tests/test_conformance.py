@@ -73,6 +73,7 @@ MAKERS = {
     "Scorer": ("score_colours",),
     "Seen": ("sample",),
     "Upscaler": ("load_upscaler",),
+    "Measurement": ("degrade_picture",),
     "Attachment": ("watch_words", "watch_blocks", "watch_estimates"),
 }
 """The nodes that give a small value of a socket type; several where a list of them is wanted."""

@@ -121,7 +121,8 @@ def review_sample(view: View) -> Iterator[Refusal]:
     yield from review_tiles(view)
     sampler = next(map(sampler_name, view.feeding("sampler")), "")
     for wrap in view.feeding("wraps"):
-        if wrap.kind == "steer_to_picture" and wrap.widgets.get("force") and sampler not in ("", "euler"):
+        steers = wrap.kind in ("steer_to_picture", "steer_to_known") and wrap.widgets.get("force")
+        if steers and sampler not in ("", "euler"):
             yield other_sampler(wrap, "euler", sampler)
     model = outline(view)
     yield from review_guidance(view, sampler, run_steps(view))

@@ -3,8 +3,10 @@
 A picture mu is sought whose measurement A mu is y and that the model finds likely. For every noise level,
 from high to low, mu is noised, the model gives its clean estimate D, and Adam follows
 A'(A mu - y) + weight (mu - D): with the published weight of the noise levels, sigma / (1 - sigma), the
-regulariser's gradient is exactly that pull to D. Here A acts on the latent: known points (filling in), or
-means over blocks (super-resolution).
+regulariser's gradient is exactly that pull to D. A acts on the latent (`red_diff`: known points, or means
+over blocks of them) or on pixels, through the decoder (`red_diff_known`: blur, shrinking, mask). There the
+data term's gradient has the length of its best step (`data_term.downhill`), so that one weight suits every
+model.
 """
 
 from __future__ import annotations
@@ -17,10 +19,13 @@ import torch
 
 from studio.errors import StudioError
 from studio.models.family import Parts, check_size
+from studio.models.pictures import encode_picture
 from studio.sampling.controlled import check_sampler
+from studio.sampling.data_term import downhill
 from studio.sampling.denoiser import Calls, make_predict
 from studio.sampling.guidance.coarse import block_means
 from studio.sampling.loop import Run, check_finite, check_flow, check_picture, keep, step_noise
+from studio.sampling.measurement import Measurement
 from studio.sampling.samplers import steps_of
 from studio.sampling.trajectories import TARGET, Trajectories
 from studio.values import Conditioning, Guidance, Latent, Sigmas, StepResult
@@ -77,31 +82,128 @@ def red_diff(
     `Run.report`: "data", the mean squared distance of the measurements before every step and after the last;
     then, with known points or blocks alone, the measurement is put back exactly.
     """
+    check_rates(weight, rate)
+    check_size(parts, picture.width, picture.height)
+    start = check_picture(parts, picture)
+    if weight == 0 or rate == 0 or sigmas.steps == 0:
+        return Run({TARGET: picture}, report={"red_diff": {"data": [0.0]}})
+    content = start.to(parts.device)
+    wanted = measured(content)
+
+    def data(mu: torch.Tensor) -> tuple[torch.Tensor, float]:
+        distance = measured(mu) - wanted
+        return measured.back(distance), float(distance.square().mean())
+
+    return _solved(
+        parts,
+        positive,
+        negative,
+        picture,
+        sigmas,
+        guidance,
+        content,
+        data,
+        lambda mu: measured.put_back(content, mu),
+        weight,
+        rate,
+        on_step,
+    )
+
+
+def red_diff_known(
+    parts: Parts,
+    positive: Conditioning,
+    negative: Conditioning,
+    known: Measurement,
+    sigmas: Sigmas,
+    guidance: Guidance,
+    *,
+    seed: int = 0,
+    weight: float = 0.25,
+    rate: float = 0.1,
+    on_step: Callable[[StepResult], None] | None = None,
+) -> Run:
+    """The latent of the picture that fits to what is known of it and that the model finds likely.
+
+    It starts from `known.guess()`, encoded; weight or rate 0 gives that back. `Run.report`: as of `red_diff`,
+    with the mean squared distance of pixels 0..1. A step costs an evaluation of the network, two decodings
+    and a gradient of the decoder.
+    """
+    check_rates(weight, rate)
+    picture = encode_picture(parts, known.guess(), seed=seed)
+    if (picture.width, picture.height) != (known.width, known.height):
+        step = parts.family.size_step(parts)
+        raise StudioError(
+            f"The picture that is sought has {known.width}x{known.height} pixels; this model makes "
+            f"multiples of {step}.",
+            hint=f"The nearest below is {picture.width}x{picture.height}: cut the picture.",
+            socket="known",
+        )
+    if weight == 0 or rate == 0 or sigmas.steps == 0:
+        return Run(
+            {TARGET: picture}, report={"red_diff": {"data": [round(known.difference(known.guess()), 6)]}}
+        )
+    assert picture.tensor is not None
+    wanted = known.wanted().to(parts.device)
+
+    def data(mu: torch.Tensor) -> tuple[torch.Tensor, float]:
+        way, before = downhill(parts, known, wanted, mu)
+        return -way, float(before.mean())
+
+    return _solved(
+        parts,
+        positive,
+        negative,
+        picture,
+        sigmas,
+        guidance,
+        picture.tensor.to(parts.device),
+        data,
+        lambda mu: mu,
+        weight,
+        rate,
+        on_step,
+    )
+
+
+def check_rates(weight: float, rate: float) -> None:
+    """StudioError unless both numbers are possible."""
     for name, given, high in (("weight", weight, 100.0), ("rate", rate, 10.0)):
         if not (math.isfinite(given) and 0 <= given <= high):
             raise StudioError(
                 f"A {name} of {given} is not possible.", socket=name, hint=f"Possible: 0 to {high:g}."
             )
-    check_size(parts, picture.width, picture.height)
-    start = check_picture(parts, picture)
-    if weight == 0 or rate == 0 or sigmas.steps == 0:
-        return Run({TARGET: picture}, report={"red_diff": {"data": [0.0]}})
+
+
+def _solved(
+    parts: Parts,
+    positive: Conditioning,
+    negative: Conditioning,
+    picture: Latent,
+    sigmas: Sigmas,
+    guidance: Guidance,
+    mu: torch.Tensor,
+    data: Callable[[torch.Tensor], tuple[torch.Tensor, float]],
+    finish: Callable[[torch.Tensor], torch.Tensor],
+    weight: float,
+    rate: float,
+    on_step: Callable[[StepResult], None] | None,
+) -> Run:
+    """Adam from `mu` on; `data(mu)`: the gradient of the data term and its value."""
     check_flow(parts, sigmas)
     check_sampler(guidance.name, guidance.only_sampler, "")
     calls, told = Calls(), []
     with torch.inference_mode():
-        content = start.to(parts.device)
-        wanted = measured(content)
         rows = Trajectories(batch=picture.batch).rows(positive, negative)
         denoise = guidance.guide(make_predict(parts, calls=calls), rows)
-        noise = step_noise(content, picture.seed)
-        mu, first, second = content.clone(), torch.zeros_like(content), torch.zeros_like(content)
+        noise = step_noise(mu, picture.seed)
+        mu, first, second = mu.clone(), torch.zeros_like(mu), torch.zeros_like(mu)
         for step in steps_of(sigmas):
             noised = (1 - step.sigma) * mu + step.sigma * noise("red_diff", step.index)
             estimate = denoise(noised, step).to(mu)
-            distance = measured(mu) - wanted
-            told.append(float(distance.square().mean()))
-            slope = measured.back(distance) + weight * (mu - estimate)
+            slope, before = data(mu)
+            told.append(before)
+            slope = slope + weight * (mu - estimate)
             first = BETAS[0] * first + (1 - BETAS[0]) * slope
             second = BETAS[1] * second + (1 - BETAS[1]) * slope.square()
             count = step.index + 1
@@ -109,8 +211,8 @@ def red_diff(
             mu = mu - rate * mean / (square.sqrt() + EPSILON)
             if on_step is not None:
                 on_step(StepResult(step, mu, estimate))
-        told.append(float((measured(mu) - wanted).square().mean()))
-        mu = measured.put_back(content, mu)
+        told.append(data(mu)[1])
+        mu = finish(mu)
         check_finite(mu)
         report = {"red_diff": {"data": [round(value, 6) for value in told]}}
         return Run({TARGET: keep(picture, mu, parts)}, report=report, calls=calls.as_json())

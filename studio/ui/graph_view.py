@@ -31,6 +31,7 @@ SIGNS: dict[str, tuple[str, str, str]] = {
     "Wrap": ("#9a6d4f", "diamond", "wrap around the sampler"),
     "Scorer": ("#7f6bb0", "square", "judge"),
     "Upscaler": ("#3d8a74", "square", "upscaler"),
+    "Measurement": ("#a3612b", "square", "what is known"),
     "Inversion": ("#a15fb5", "diamond", "inversion"),
     "PanelGrid": ("#6f8a3c", "square", "grid of panels"),
     "Text": ("#6b7f6b", "circle", "text"),
