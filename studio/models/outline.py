@@ -42,6 +42,8 @@ class Outline:
     guided: bool
     sites: tuple[Site, ...]
     card: Mapping[str, object] = field(default_factory=dict, repr=False)
+    # what tells one latent space from another: (name, value) pairs of the autoencoder
+    latents: tuple[tuple[str, object], ...] = ()
     lengths: Mapping[str, int] = field(default_factory=dict)
     readers: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
@@ -102,11 +104,13 @@ def _read(path: Path, ref: str) -> Outline:
         return with_card(base, composed_card(base.card, read_card(path)))
     folder = check_folder(path)
     config = read_json(path / "transformer" / "config.json")
+    size = sum(file.stat().st_size for file in folder.weights["vae"].files)
+    latents = _latents(read_json(path / "vae" / "config.json"), size)
     tables = [name for name in folder.classes if name.startswith("tokenizer")]
     most = {name: _length(path / name / "tokenizer_config.json") for name in tables}
     readers = {name: path / name / "tokenizer.json" for name in tables}
     found = {name: _table(str(file)) for name, file in readers.items() if file.is_file()}
-    return _made(folder.family, config, most, found, with_preset(folder.card, (ref,), path))
+    return _made(folder.family, config, most, found, with_preset(folder.card, (ref,), path), latents)
 
 
 def with_card(outline: Outline, card: Mapping[str, object]) -> Outline:
@@ -134,7 +138,15 @@ def _tiny(name: str) -> Outline | None:
     config = {**network.config, "_class_name": type(network).__name__}
     card = {"title": "The miniature", "max_sequence_length": TEXT_LENGTH, "vocabulary": list(WORDS)}
     names = ("tokenizer", "tokenizer_2")
-    return _made(family, config, dict.fromkeys(names, TEXT_LENGTH), dict.fromkeys(names, table), card)
+    lengths, readers = dict.fromkeys(names, TEXT_LENGTH), dict.fromkeys(names, table)
+    return _made(family, config, lengths, readers, card, (("weights", f"{name}'s own"),))
+
+
+def _latents(config: Mapping[str, object], size: int) -> tuple[tuple[str, object], ...]:
+    """What two autoencoders of one latent space have in common."""
+    names = ("latent_channels", "scaling_factor", "shift_factor", "block_out_channels")
+    told = [("class", config.get("_class_name")), *((name, repr(config.get(name))) for name in names)]
+    return (*told, ("size_in_bytes", size))
 
 
 def _made(
@@ -143,6 +155,7 @@ def _made(
     most: Mapping[str, int],
     readers: Mapping[str, Any],
     card: Mapping[str, object],
+    latents: tuple[tuple[str, object], ...],
 ) -> Outline:
     components = {name: SimpleNamespace(model_max_length=length) for name, length in most.items()}
     components |= {name.replace("tokenizer", "text_encoder"): SimpleNamespace() for name in most}
@@ -157,6 +170,7 @@ def _made(
         bool(config.get("guidance_embeds", False)),
         sites,
         card,
+        latents,
         lengths,
         own,
     )

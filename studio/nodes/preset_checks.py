@@ -1,0 +1,41 @@
+"""What does not suit a model by its preset, told before a run in the words in which the page locks it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from studio.api import Refusal, View
+from studio.models.outline import Outline
+from studio.models.presets import NO_NEGATIVE, Preset
+from studio.nodes.guidance_checks import PAIRED, chain
+from studio.nodes.prompt import prompt_of
+
+# Rules with a scale over both prompts, in which 1 is no second pass.
+SCALED = ("cfg", "embedded_guidance", *PAIRED)
+
+
+def review_preset(view: View, model: Outline | None) -> Iterator[Refusal]:
+    """Two-pass guidance, too many steps, a step cache or a negative prompt where the model's preset rules
+    them out. All but the cache are warnings: one may try what does not suit."""
+    preset = None if model is None else model.preset
+    rules = list(chain(view))
+    passes = [rule for rule in rules if rule.kind in SCALED and rule.widgets.get("cfg_scale") != 1]
+    if preset is not None:
+        yield from _unsuitable(view, preset, passes)
+    # other rules may read the negative prompt; a plain CFG of 1 does not
+    silent = bool(rules) and all(rule.kind in ("cfg", "embedded_guidance") for rule in rules) and not passes
+    if silent and (prompt_of(view, "negative") or "").strip():
+        yield Refusal(NO_NEGATIVE, "Connect Avoid (NAG), or raise cfg_scale.", "negative", "warning")
+
+
+def _unsuitable(view: View, preset: Preset, passes: list[View]) -> Iterator[Refusal]:
+    if not preset.cfg and passes:
+        yield Refusal(preset.no_cfg(), "Set cfg_scale to 1.", "guidance", "warning")
+    for source in (*view.feeding("sigmas"), *view.feeding("second")):
+        steps = source.widgets.get("steps")
+        if isinstance(steps, int) and steps > preset.most and source.kind != "relay":
+            hint = f"Choose {preset.steps}, at most {preset.most}."
+            yield Refusal(preset.too_many(steps), hint, "sigmas", "warning")
+    for cache in view.feeding("attachments") if preset.few else ():
+        if cache.kind == "step_cache":
+            yield Refusal(preset.no_cache(), "Disconnect it.", "attachments", at=cache)

@@ -1,0 +1,137 @@
+"""Relay: another model, guidance or cache for the rest of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Annotated, NamedTuple
+
+from studio.api import (
+    Attachment,
+    Conditioning,
+    Guidance,
+    Model,
+    Refusal,
+    Sigmas,
+    Slider,
+    View,
+    Wrap,
+    node,
+)
+from studio.models.outline import Outline
+from studio.nodes.guidance_checks import review_guidance
+from studio.nodes.preset_checks import review_preset
+from studio.nodes.prompt import outline, refused
+from studio.sampling.relay import Relay, apart, joined, relay_wrap
+
+
+class Handed(NamedTuple):
+    """What Sample needs: who takes over and when, and the schedule of both parts."""
+
+    wrap: Wrap
+    sigmas: Sigmas
+
+
+def review_relay(view: View) -> Iterator[Refusal]:
+    """Prompts that were encoded for another family than the model that takes over."""
+    model = outline(view)
+    for socket in ("positive", "negative"):
+        own = next((outline(source) for source in view.feeding(socket)), None)
+        if model is not None and own is not None and own.family != model.family:
+            yield Refusal(
+                f"The {socket} prompt was encoded for {own.title} ({own.family}); who takes over is "
+                f"{model.title} ({model.family}).",
+                "Encode it with that model.",
+                socket,
+            )
+
+
+def review_relays(view: View, model: Outline | None, sampler: str = "") -> Iterator[Refusal]:
+    """Relays at the `wraps` of a run that cannot take over from its model, or go on with what does not suit
+    theirs."""
+    relays = [wrap for wrap in view.feeding("wraps") if wrap.kind == "relay"]
+    if len(relays) > 1:
+        yield Refusal(
+            "There are two relays beside each other.", "Connect one to the other's “then”.", "wraps"
+        )
+    for first in relays:
+        for one in chain(first):
+            yield from _takes_over(view, one, model)
+            for found in (*review_guidance(one, sampler), *review_preset(one, outline(one) or model)):
+                yield replace(found, at=one)
+
+
+def chain(view: View) -> Iterator[View]:
+    """A relay and those that follow it."""
+    yield view
+    for later in view.feeding("then"):
+        yield from chain(later)
+
+
+def _takes_over(view: View, one: View, model: Outline | None) -> Iterator[Refusal]:
+    if one.widgets.get("at") == 1:
+        return
+    other = outline(one)
+    if model is not None and other is not None:
+        why = other_space(model, other)
+        if why:
+            found = refused(apart(model.title, other.title, why), "wraps")
+            yield found
+        for socket in ("positive", "negative"):
+            if other.family != model.family and not one.feeding(socket):
+                yield Refusal(
+                    f"{one.title!r} goes on with {other.title}, which reads prompts in its own way.",
+                    f"Encode the {socket} prompt with it and connect it there.",
+                    "wraps",
+                )
+    for control in view.feeding("attachments"):
+        if control.kind in ("edit_by_prompt", "keep_look", "keep_subject", "blend"):
+            yield Refusal(
+                f"{control.title!r} keeps an old picture beside the new one, and {one.title!r} goes on with "
+                "one picture.",
+                "Disconnect one of them.",
+                "attachments",
+            )
+
+
+def other_space(one: Outline, other: Outline) -> str:
+    """Why latents of two models are not the same, as far as their files tell; "" if nothing says so."""
+    if one.latents == other.latents or not (one.latents and other.latents):
+        return ""
+    named = zip(one.latents, other.latents, strict=False)  # the class comes first
+    name, mine, theirs = next((a[0], a[1], b[1]) for a, b in named if a != b)
+    return f"the {name.replace('_', ' ')} of their autoencoders is {mine} and {theirs}"
+
+
+@node(group="Sampling", title="Relay", review=review_relay)
+def relay(
+    sigmas: Sigmas,
+    model: Model | None = None,
+    positive: Conditioning | None = None,
+    negative: Conditioning | None = None,
+    guidance: Guidance | None = None,
+    second: Sigmas | None = None,
+    attachments: list[Attachment] = [],  # noqa: B006 - read only
+    then: Wrap | None = None,
+    at: Annotated[float, Slider(0, 1, 0.01)] = 0.25,
+    keep_controls: bool = True,
+) -> Handed:
+    """Hand a run over: one model begins the picture and another one ends it, in one latent. With the base
+    model for the first step and a few-step model after it, pictures of several seeds differ more. Connect
+    both outputs to Sample, whose own model, prompts and guidance make the first part.
+
+    sigmas: the schedule of the first part
+    model: who takes over; open = the same one, so that only what is connected here changes
+    positive: its prompt, if it reads prompts in another way
+    negative: its negative prompt
+    guidance: its guidance; open = that of Sample
+    second: its schedule; open = the same one
+    attachments: controls and caches of the second part
+    then: another Relay that takes over later
+    at: the share of the second schedule that the first model does instead; 0 = the second model alone, 1 =
+    the first alone; one step of four is 0.25
+    keep_controls: the controls and caches of Sample act in the second part too; a cache starts anew
+    """
+    both, level = joined(sigmas, second or sigmas, at)
+    found = Relay(level, model, positive, negative, guidance, tuple(attachments), keep_controls)
+    return Handed(relay_wrap(found, then), both)
