@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, Union
+from typing import TYPE_CHECKING, Any, Protocol, Union, runtime_checkable
 
 if TYPE_CHECKING:
     import torch
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 Setting = Union[str, int, float, bool, None, "tuple[Setting, ...]"]
 Settings = tuple[tuple[str, Setting], ...]
+
+# at(step): the parameters that have an effect at a step
+AtStep = Callable[["Step"], Settings]
 
 # predict(latent, step, rows): the network's own prediction for each row, fp32
 Predict = Callable[["torch.Tensor", "Step", "Sequence[Row]"], "tuple[torch.Tensor, ...]"]
@@ -42,6 +45,18 @@ class Noise(Protocol):
     def __call__(self, purpose: str, index: int) -> torch.Tensor: ...
 
 
+@runtime_checkable
+class Keeping(Protocol):
+    """Something that keeps state from step to step and can say all of it, so that a run can go on from the
+    middle, bit-equal: lists of tensors and JSON values."""
+
+    def snapshot(self) -> list[Any]:
+        """The state as it is; later steps do not change what was given."""
+
+    def restore(self, state: list[Any]) -> None:
+        """Take up a state that `snapshot` gave."""
+
+
 class SampleFunction(Protocol):
     """A sampler: a generator, one StepResult per step."""
 
@@ -58,11 +73,15 @@ class SampleFunction(Protocol):
 
 @dataclass(frozen=True)
 class Sampler:
-    """The stepping rule of a run. `run` takes no part in comparing: name and params say what it does."""
+    """The stepping rule of a run. `run` takes no part in comparing: name and params say what it does.
+
+    `stop_after`: the run ends after so many steps with the clean estimate of the last one; 0 = at the end.
+    """
 
     name: str
     run: SampleFunction = field(compare=False, repr=False)
     params: Settings = ()
+    stop_after: int = 0
 
     def __repr__(self) -> str:
         return _spell("Sampler", self.name, self.params)
@@ -74,7 +93,8 @@ class Guidance:
 
     `only_sampler`: the one sampler whose update it is made for; empty = any. `perturbs`: it asks for rows of
     a changed network, which goes with no attention control. `remembers`: it keeps something from step to
-    step; every run starts with an empty memory.
+    step; every run starts with an empty memory. `at`: what of it counts at a step, () = the prompt alone;
+    None = its name and parameters at every step.
     """
 
     name: str
@@ -83,6 +103,7 @@ class Guidance:
     only_sampler: str = ""
     perturbs: bool = False
     remembers: bool = False
+    at: AtStep | None = field(default=None, compare=False, repr=False)
 
     def __repr__(self) -> str:
         return _spell("Guidance", self.name, self.params)
@@ -102,7 +123,8 @@ class Wrap:
 
     `only_sampler`: the one sampler whose update it is made for, such as "euler"; empty = any. `guided`: where
     the run's guidance counts, weights 0..1 on the latent's grid, elsewhere the prompt alone leads; None =
-    everywhere. `tiles`: the network sees the latent piece by piece; this lies inside the guidance.
+    everywhere. `tiles`: the network sees the latent piece by piece; this lies inside the guidance. `at`: what
+    of it counts at a step, () = nothing, for one that keeps nothing from step to step; None = nobody says.
     """
 
     name: str
@@ -111,6 +133,7 @@ class Wrap:
     only_sampler: str = ""
     guided: torch.Tensor | None = field(default=None, compare=False, repr=False)
     tiles: Tiling | None = None
+    at: AtStep | None = field(default=None, compare=False, repr=False)
 
     def __repr__(self) -> str:
         return _spell("Wrap", self.name, self.params)
@@ -131,11 +154,16 @@ class Scorer:
 
 @dataclass(frozen=True)
 class Attachment:
-    """A `with` block on the network (controls, caches, LoRA); leaves it exactly as it was."""
+    """A `with` block on the network (controls, caches, LoRA); leaves it exactly as it was.
+
+    `at`: what of it counts at a step, () = nothing; None = nobody says. What it keeps from step to step, a
+    `Keeping` gives and takes back.
+    """
 
     name: str
     attach: Callable[[object], AbstractContextManager[object]] = field(compare=False, repr=False)
     params: Settings = ()
+    at: AtStep | None = field(default=None, compare=False, repr=False)
 
     def __repr__(self) -> str:
         return _spell("Attachment", self.name, self.params)

@@ -19,10 +19,12 @@ import numpy as np
 import numpy.typing as npt
 
 from studio.behaviour import Around as Around
+from studio.behaviour import AtStep as AtStep
 from studio.behaviour import Attachment as Attachment
 from studio.behaviour import Denoise as Denoise
 from studio.behaviour import Guidance as Guidance
 from studio.behaviour import Guide as Guide
+from studio.behaviour import Keeping as Keeping
 from studio.behaviour import Noise as Noise
 from studio.behaviour import Predict as Predict
 from studio.behaviour import Resume as Resume

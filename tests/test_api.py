@@ -15,7 +15,10 @@ NAMES = (
     "PassSet PictureRef Probe Prompt Refusal Region Regions Sampler Scorer Seed Seen Sigmas Slider StudioError Text "
     "TextSegment TokenSpan Upscale Upscaler View Wrap Write node to_array to_image"
 )
-CONTEXT = "check close device expire generator item log models note open_file policy rng step temp warn"
+CONTEXT = (
+    "check close code device expire generator item kept log models note numerics open_file policy rng step "
+    "temp warn"
+)
 OPTIONS = (
     "id version replaces title group output cache always_run fingerprint random share resources "
     "cost cheaper timeout technique review"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -44,6 +45,14 @@ class History:
         for level, difference in enumerate(self._differences[1:], 1):
             made = torch.add(made, difference, alpha=weigh(level))
         return made
+
+    def snapshot(self) -> list[Any]:
+        """The positions and the differences."""
+        return [list(self._at), list(self._differences)]
+
+    def restore(self, state: list[Any]) -> None:
+        """Take up what `snapshot` gave."""
+        self._at, self._differences = list(state[0]), list(state[1])
 
     @property
     def last(self) -> torch.Tensor:

@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass, field
 
 from studio.blocks.forecast import FORMS, MOST_ORDER
-from studio.blocks.gates import Drift, Gate, Interval, Limits, never
+from studio.blocks.gates import Drift, FixedSteps, Gate, Interval, Limits, never
 from studio.errors import StudioError, did_you_mean
-from studio.values import Step
+from studio.values import Settings, Step
 
 FEW_STEPS = 4
 AXES = ("step", "sigma")
@@ -76,6 +76,21 @@ class Part:
         begin, end = (math.floor(share * step.total + 1e-9) for share in (self.start, self.end))
         return begin <= step.index < end
 
+    def acting(self, step: Step) -> Settings:
+        """What of it counts at a step: () where it is not at work."""
+        if not self.works(step) or never(self.gate):
+            return ()
+        gate, limits = self.gate, self.limits
+        full = step.index < limits.warm or step.index >= step.total - limits.last
+        if isinstance(gate, FixedSteps):
+            full = full or gate.full is None or step.index in gate.full
+            decides = "skip"
+        else:
+            decides = repr((gate, limits.most, limits.budget))
+        kind = (type(gate).__name__, isinstance(gate, Drift) and gate.forecast)
+        shape = (("range", (self.first, self.last)), ("order", self.order), ("form", self.form))
+        return (*shape, ("axis", self.axis), ("gate", kind), ("decides", "full" if full else decides))
+
 
 @dataclass(frozen=True)
 class StepCache:
@@ -88,6 +103,11 @@ class StepCache:
     def is_neutral(self) -> bool:
         """Whether it can never skip anything."""
         return all(never(part.gate) or part.start >= part.end for part in self.parts)
+
+    def acting(self, step: Step) -> Settings:
+        """What of its parts counts at a step, by their numbers; () = nothing."""
+        found = ((f"part {number}", part.acting(step)) for number, part in enumerate(self.parts))
+        return tuple((name, acting) for name, acting in found if acting)
 
     def ranges(self, count: int) -> tuple[tuple[int, int], ...]:
         """The block range of every part; StudioError where two would meet."""

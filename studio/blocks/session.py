@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Any, Protocol
 
 import torch
@@ -130,6 +130,29 @@ class Session:
         """JSON values: what was skipped, how good the forecasts were, the time saved."""
         return self.tally.report()
 
+    def snapshot(self) -> list[Any]:
+        """What is kept between two steps (`Keeping`)."""
+        contexts = [
+            [list(roles), stage, here.index, here.text, _spelled(here.shape), _states(here)]
+            for (roles, stage), here in self._contexts.items()
+        ]
+        return [self._index, contexts, self.tally.snapshot()]
+
+    def restore(self, state: list[Any]) -> None:
+        """Take up what `snapshot` gave, at the end of a step."""
+        self._index, contexts, counted = state
+        self._contexts = {}
+        for roles, stage, index, text, shape, states in contexts:
+            here = _Context(index, text, None if text is None else _shape(shape, text))
+            for number, picture, histories, step, skips, spent in states:
+                kept = self._fresh(number)
+                for history, given in zip((kept.image, kept.text, kept.probe), histories, strict=True):
+                    history.restore(given)
+                kept.step, kept.skips, kept.spent = Step(*step) if step else None, skips, spent
+                here.states[number, picture] = kept
+            self._contexts[tuple(roles), stage] = here
+        self.tally.restore(counted)
+
     def around(self, index: int, original: Callable[..., Any], kwargs: dict[str, Any]) -> Any:
         """A call of one block (`hooks.Around`)."""
         now = self._now
@@ -209,14 +232,17 @@ class Session:
     def _state(self, now: _Call, here: _Range, picture: str) -> _State:
         key = (here.number, picture)
         if key not in now.context.states:
-            part = here.part
-            forecast = isinstance(part.gate, Drift) and part.gate.forecast
-            now.context.states[key] = _State(
-                History(part.order, part.form),
-                History(part.order, part.form),
-                History(part.order if forecast else 0, part.form),
-            )
+            now.context.states[key] = self._fresh(here.number)
         return now.context.states[key]
+
+    def _fresh(self, number: int) -> _State:
+        part = self.cache.parts[number]
+        forecast = isinstance(part.gate, Drift) and part.gate.forecast
+        return _State(
+            History(part.order, part.form),
+            History(part.order, part.form),
+            History(part.order if forecast else 0, part.form),
+        )
 
     def _wants(self, now: _Call, here: _Range, state: _State, rows: list[int]) -> bool:
         """What gate and limits say."""
@@ -284,6 +310,30 @@ class Session:
     def _reads_text(self, index: int) -> bool:
         """Whether the network goes on with the text that a block returns."""
         return self.blocks[index].text_out
+
+
+def _states(context: _Context) -> list[Any]:
+    return [
+        [
+            number,
+            picture,
+            [kept.image.snapshot(), kept.text.snapshot(), kept.probe.snapshot()],
+            None if kept.step is None else list(astuple(kept.step)),
+            kept.skips,
+            kept.spent,
+        ]
+        for (number, picture), kept in context.states.items()
+    ]
+
+
+def _spelled(shape: Any) -> list[Any]:
+    """A context's shape without its device, which is the text's."""
+    return [] if shape is None else [list(shape[0]), str(shape[1]).removeprefix("torch."), list(shape[3])]
+
+
+def _shape(spelled: list[Any], text: torch.Tensor) -> object:
+    image, dtype, words = spelled
+    return torch.Size(image), getattr(torch, dtype), text.device, torch.Size(words)
 
 
 def _take(tensor: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:

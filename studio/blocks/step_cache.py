@@ -32,7 +32,7 @@ def attachment(cache: StepCache) -> Attachment:
         with taken_over(network, modules, session.around):
             yield session
 
-    return Attachment("step_cache", attach, (("cache", repr(cache)),))
+    return Attachment("step_cache", attach, (("cache", repr(cache)),), cache.acting)
 
 
 def first_block(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from typing import Any
 
 from studio.values import Step
 
@@ -32,6 +33,20 @@ class Tally:
     def call(self, seconds: float, rows_run: int, rows: int) -> None:
         """One call of the network: rows that ran in all blocks together, and rows of the call."""
         self._calls.append((seconds, rows_run / max(rows * self.blocks, 1)))
+
+    def snapshot(self) -> list[Any]:
+        """All that was counted, as JSON lists."""
+        decisions = [
+            [picture, [list(pair) for pair in steps.items()]] for picture, steps in self._decisions.items()
+        ]
+        return [self._steps, decisions, list(self._errors), [list(call) for call in self._calls]]
+
+    def restore(self, state: list[Any]) -> None:
+        """Take up what `snapshot` gave."""
+        self._steps, decisions, errors, calls = state
+        self._decisions = {picture: dict(steps) for picture, steps in decisions}
+        self._errors = list(errors)
+        self._calls = [(seconds, share) for seconds, share in calls]
 
     def report(self) -> dict[str, object]:
         """JSON values. Steps are numbered from 1. `error_estimate`: mean relative error that the forecast

@@ -221,8 +221,9 @@ class AttentionControl(_FitsAttachment):
 
     def steady(self, step: Step) -> object | None:
         """On which terms it acts at a step, if all it does follows from them and from what it is given:
-        between steps of equal terms a step cache may leave out blocks in which it acts. None = it must run
-        at every step (it reads, it injects, or nobody has shown more)."""
+        between steps of equal terms a step cache may leave out blocks in which it acts, and a run may be
+        taken up behind them. Fields called `start` and `end` have no other effect than through the terms.
+        None = it must run at every step (it reads, it injects, or nobody has shown more)."""
         return None
 
     def cropped(self, part: tuple[float, float, float, float]) -> AttentionControl | None:

@@ -239,6 +239,22 @@ class Cache:
         for key in keys:
             self.disk.write_entry(key, data)
 
+    def keep(self, place: str, value: object, seconds: float = 0.0, *, disk: bool = True) -> None:
+        """Keep a value under a name that says how it was made, without an entry; see `kept`."""
+        if self.mode == "off":
+            return
+        with self._lock:
+            self.memory.put(place, value, self.codecs.nbytes(value), seconds)
+        if disk and self.disk is not None and not self.disk.holds(place):
+            dumped = self.codecs.dump(value)
+            if dumped is not None:
+                self.disk.write_value(place, *dumped)
+
+    def recall(self, place: str) -> Any:
+        """What `keep` kept; None if it is gone."""
+        found = self.value(place)
+        return None if found is MISSING else found
+
     def pin(self, digests: Iterable[str]) -> list[str]:
         """Keep values in memory while a run counts on them (E10); give the answer to `unpin`."""
         with self._lock:

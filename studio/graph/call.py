@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from studio.errors import Cancelled, StudioError
-from studio.graph.context import Context
+from studio.graph.context import CancelToken, Context
 from studio.graph.digest import Codecs
+from studio.graph.kept import Kept
 from studio.graph.progress import NodeReporter
 from studio.graph.report import NodeError
-from studio.graph.resolve import Task
+from studio.graph.resolve import Settings, Task
 from studio.graph.spec import BLOCKED, NodeSpec, Param, Socket
 from studio.graph.types import type_line
 from studio.graph.worker import restored, run_async
@@ -100,6 +101,28 @@ def _is(socket: Socket, value: object) -> bool:
         return False
     # by name too, as on an edge: an attention control is no Attachment but says that it fits one
     return isinstance(value, socket.classes) or value is BLOCKED or socket.type in type_line(type(value))
+
+
+def context_of(
+    engine: Engine, task: Task, settings: Settings, reporter: NodeReporter, cancel: CancelToken, kept: Kept
+) -> Context:
+    """What one node of a run may ask for."""
+    assert task.spec is not None
+    return Context(
+        models=engine.models,
+        policy=engine.policy,
+        device=engine.device,
+        seed=settings.seed,
+        path=task.id,
+        may_draw=task.spec.random,
+        generator=engine.generator,
+        open_file=engine.open_file,
+        kept=kept,
+        code=task.spec.digest,
+        numerics=engine.numerics,
+        reporter=reporter,
+        cancel=cancel,
+    )
 
 
 def failure(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from studio.errors import Cancelled, StudioError
+from studio.graph.kept import Kept
 
 if TYPE_CHECKING:
     import numpy as np
@@ -103,7 +104,11 @@ def seed_of(*parts: object) -> int:
 
 
 class Context:
-    """The studio as one node sees it. `Context()` alone works in a test or a notebook."""
+    """The studio as one node sees it. `Context()` alone works in a test or a notebook.
+
+    `kept`: values that last beyond the run. `code`: the digest of the node's code. `numerics`: "fast", or
+    "strict": what is made must not depend on what is made beside it.
+    """
 
     def __init__(
         self,
@@ -118,6 +123,10 @@ class Context:
         may_draw: bool = True,
         generator: Callable[[int], Any] | None = None,
         open_file: Callable[[str], bytes] | None = None,
+        # what lasts beyond the run, the node's code, and how numbers are computed
+        kept: Kept | None = None,
+        code: str = "",
+        numerics: str = "fast",
         # reporting and stopping
         reporter: Reporter | None = None,
         cancel: CancelToken | None = None,
@@ -129,6 +138,9 @@ class Context:
         self._seed, self._path, self._may_draw = seed, path, may_draw
         self._make_generator = generator
         self._open_file = open_file
+        self.kept = kept or Kept()
+        self.code = code
+        self.numerics = numerics
         self._reporter = reporter
         self._cancel = cancel or CancelToken()
         self._rng: np.random.Generator | None = None

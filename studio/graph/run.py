@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from studio.errors import Cancelled
 from studio.graph.cache import Entry
-from studio.graph.call import Call, failure
-from studio.graph.context import CancelToken, Context
+from studio.graph.call import Call, context_of, failure
+from studio.graph.context import CancelToken
 from studio.graph.demand import Demand
 from studio.graph.events import EventLog
+from studio.graph.kept import Kept
 from studio.graph.ledger import Ledger
 from studio.graph.plan import Plan
 from studio.graph.progress import NodeReporter, PreviewBudget
@@ -168,18 +169,9 @@ class Run:
             node.entry = None
         engine = self.engine
         node.reporter = NodeReporter(self.log, task.id, self.budget, engine.encode_preview, engine.clock)
-        node.context = Context(
-            models=engine.models,
-            policy=engine.policy,
-            device=engine.device,
-            seed=self.resolved.settings.seed,
-            path=task.id,
-            may_draw=spec.random,
-            generator=engine.generator,
-            open_file=engine.open_file,
-            reporter=node.reporter,
-            cancel=self.cancel,
-        )
+        settings = self.resolved.settings
+        kept = Kept(self.cache, settings.owner)
+        node.context = context_of(engine, task, settings, node.reporter, self.cancel, kept)
         for text in task.warnings:
             node.reporter.warn(text)
         call = Call(engine, task, self._given(node), node.context, node.reporter)

@@ -30,6 +30,7 @@ from studio.nodes.together import review_attachments, run_steps
 from studio.nodes.upscale import review_tiles
 from studio.sampling import samplers, schedules
 from studio.sampling.loop import Run, sample_run
+from studio.sampling.prefix import Prefix
 from studio.sampling.previews import preview
 from studio.values import Seen, StepResult
 
@@ -190,6 +191,7 @@ def sample(
         wraps=wraps,
         attachments=attachments,
         on_step=report,
+        prefix=Prefix(ctx.kept, f"{model.digest} {ctx.code}"),
     )
     return sampled(run, ctx)
 
@@ -198,6 +200,8 @@ def sampled(run: Run, ctx: Context) -> Sampled:
     """What a node gives of a run; what its controls did and what it cost is noted for the record."""
     if run.calls:
         ctx.note("network", dict(run.calls))
+    if run.resumed:
+        ctx.note("resumed", {"steps": run.resumed})
     told: dict[str, Any] = dict(run.report)
     for follower in told.pop("followers", ()):
         ctx.note(str(follower["name"]), {key: value for key, value in follower.items() if key != "name"})

@@ -107,8 +107,7 @@ def attached_controls(
     `branches`: trajectories that the run itself has beside the target. Raises what `compose` and `attach`
     find, before any network call.
     """
-    wanted = [a for a in attachments if isinstance(a, AttentionControl) and not a.is_neutral()]
-    controls = compose(wanted)
+    controls = compose(acting(attachments))
     for control in controls:
         check_sampler(control.name, control.only_sampler, sampler)
     trajectories = trajectories_of(controls, batch, branches)
@@ -135,6 +134,11 @@ def attached_controls(
             )
         )
         yield Controlled(controls, trajectories, attached, followers, attached.maps)
+
+
+def acting(attachments: Sequence[Attachment | AttentionControl]) -> list[AttentionControl]:
+    """The attention controls among the attachments that are not neutral."""
+    return [a for a in attachments if isinstance(a, AttentionControl) and not a.is_neutral()]
 
 
 def check_sampler(name: str, wanted: str, given: str) -> None:

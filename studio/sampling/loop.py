@@ -14,9 +14,10 @@ from studio.controls.control import AttentionControl
 from studio.errors import StudioError
 from studio.models.device import start_noise
 from studio.models.family import Parts, check_size
-from studio.sampling.controlled import attached_controls, check_sampler, plain
+from studio.sampling.controlled import acting, attached_controls, check_sampler, plain
 from studio.sampling.denoiser import Calls, make_predict
 from studio.sampling.guidance.inside import inside
+from studio.sampling.prefix import Prefix, recorder, restore
 from studio.sampling.samplers import run_sampler, steps_of
 from studio.sampling.tiled import by_tiles, check_canvas, tiles_of, tiling_of
 from studio.sampling.trajectories import TARGET
@@ -38,12 +39,13 @@ from studio.values import (
 class Run:
     """What a run made: one latent for each trajectory by role, what was seen on the way, and, as JSON values,
     what the controls did and how often the network was called (`Calls`). Without branches the one role is
-    "target"."""
+    "target". `resumed`: how many steps were taken from an earlier run."""
 
     latents: Mapping[str, Latent]
     seen: Seen = field(default_factory=Seen)
     report: Mapping[str, object] = field(default_factory=dict)
     calls: Mapping[str, object] = field(default_factory=dict)
+    resumed: int = 0
 
     @property
     def latent(self) -> Latent:
@@ -92,13 +94,15 @@ def sample_run(
     wraps: Sequence[Wrap] = (),
     attachments: Sequence[Attachment | AttentionControl] = (),
     on_step: Callable[[StepResult], None] | None = None,
+    prefix: Prefix | None = None,
 ) -> Run:
     """Denoise a canvas or the latent of a picture; returns latents of the same size, batch and seed.
 
     `on_step` is called after every step with the target's share and may raise to stop. Without any step
     (sigmas of 0 alone) the latent is returned itself. Wraps lie around the guidance, the first one innermost,
     and steer the target alone. Attention controls go together onto the network; those that are neutral are
-    dropped, and with none left nothing is attached.
+    dropped, and with none left nothing is attached. With a `prefix` the run goes on from the longest stored
+    beginning it shares with an earlier one, bit-equal to the whole run, and its own states are stored.
     """
     tiling = tiling_of(wraps)
     check_canvas(parts, latent.width, latent.height, tiling)
@@ -139,18 +143,43 @@ def sample_run(
             predict = make_predict(parts, controlled.around, beside, calls)
         else:
             predict = by_tiles(parts, tiles, attachments, steps, latent.batch, sampler.name, calls)
-        final = run_sampler(
-            sampler,
-            beside.wrapped(guidance.guide(predict, beside.rows(positive, negative)), wraps),
-            beside.start(own, sigmas.values[0]),
-            sigmas,
-            noise=beside.noise(step_noise(own, latent.seed)),
-            on_step=None if on_step is None else lambda result: on_step(beside.target(result)),
-            change=controlled.change if controlled.controls else None,
-        )
+        guided = guidance.guide(predict, beside.rows(positive, negative))
+        run = recorder(
+            prefix, parts, own, latent, positive, negative, sigmas, steps, sampler, guidance, guided, wraps,
+            attachments, acting(attachments) if tiles else controlled.controls, controlled,
+        )  # fmt: skip
+        upto = min(sampler.stop_after or len(steps), len(steps))
+        found = None if run is None else run.find(steps, upto)
+
+        def told(result: StepResult) -> None:
+            if run is not None and (found is None or result is not found.result):
+                run.after(result)
+            if on_step is not None:
+                on_step(beside.target(result))
+
+        if found is not None:
+            restore(found, guided, controlled)
+            told(found.result)
+        if run is not None:
+            stack.callback(run.close)
+        if found is not None and found.index == upto:
+            last = found.result
+            final = last.latent if upto == len(steps) else last.denoised
+        else:
+            final = run_sampler(
+                sampler,
+                beside.wrapped(guided, wraps),
+                beside.start(own, sigmas.values[0]),
+                sigmas,
+                noise=beside.noise(step_noise(own, latent.seed)),
+                on_step=told,
+                resume=None if found is None else (found.index, found.result.latent, found.result.memory),
+                change=controlled.change if controlled.controls else None,
+            )
         check_finite(final)
         latents = {role: keep(latent, piece, parts) for role, piece in beside.split(final).items()}
-        return Run(latents, controlled.seen(), controlled.report(), calls.as_json())
+        from_step = 0 if found is None else found.index
+        return Run(latents, controlled.seen(), controlled.report(), calls.as_json(), from_step)
 
 
 def check_flow(parts: Parts, sigmas: Sigmas) -> None:

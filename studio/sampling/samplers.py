@@ -122,7 +122,8 @@ def run_sampler(
 ) -> torch.Tensor:
     """Drain a sampler; returns the last latent. `on_step` sees every result and changes nothing.
 
-    `change` may give back what takes a result's place: the sampler is then started again from there.
+    `change` may give back what takes a result's place: the sampler is then started again from there. A
+    sampler that stops early gives the clean estimate of its last step.
     """
     if resume is not None:
         latent = resume[1]
@@ -133,6 +134,8 @@ def run_sampler(
             latent = result.latent
             if on_step is not None:
                 on_step(result)
+            if sampler.stop_after and result.step.index + 1 >= sampler.stop_after:
+                return result.latent if result.step.sigma_next == 0 else result.denoised.to(latent.dtype)
             if changed is not None:
                 resume = (result.step.index + 1, latent, result.memory)
                 break

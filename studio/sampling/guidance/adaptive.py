@@ -13,8 +13,9 @@ import torch
 
 from studio.controls.bounds import within
 from studio.sampling.denoiser import flow_denoised
+from studio.sampling.guidance.memory import Remembering
 from studio.sampling.guidance.pair import each, row_of
-from studio.values import Denoise, Guidance, Predict, Row, Step
+from studio.values import Denoise, Guidance, Predict, Row, Settings, Step
 
 
 def adaptive(guidance: Guidance, threshold: float = 0.991) -> Guidance:
@@ -59,7 +60,11 @@ def adaptive(guidance: Guidance, threshold: float = 0.991) -> Guidance:
             done[step.index] = agreed
             return result
 
-        return denoise
+        return Remembering(denoise, (done,), (rule,))
+
+    def at(step: Step) -> Settings:
+        inner = (("guidance", repr(guidance)),) if guidance.at is None else guidance.at(step)
+        return inner and (("threshold", float(threshold)), *inner)
 
     return Guidance(
         f"adaptive {guidance.name}",
@@ -68,6 +73,7 @@ def adaptive(guidance: Guidance, threshold: float = 0.991) -> Guidance:
         guidance.only_sampler,
         guidance.perturbs,
         guidance.remembers or threshold != 1,
+        guidance.at if threshold == 1 else at,
     )
 
 

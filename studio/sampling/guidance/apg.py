@@ -10,7 +10,7 @@ import torch
 
 from studio.controls.bounds import window, within
 from studio.sampling.guidance.cfg import check_scale
-from studio.sampling.guidance.pair import Combine, each, pair_guide
+from studio.sampling.guidance.pair import Combine, Recalling, each, in_steps, pair_guide
 from studio.values import Guidance, Step
 
 MOST_LENGTH = 1000.0
@@ -54,7 +54,7 @@ def apg(
                 difference = difference - (1 - parallel) * along(difference, c)
             return c + (cfg_scale - 1) * difference
 
-        return rule
+        return Recalling(rule, known) if momentum else rule
 
     params = (
         ("cfg_scale", float(cfg_scale)),
@@ -65,7 +65,9 @@ def apg(
         ("end", float(end)),
     )
     guide = pair_guide(made, start=start, end=end, neutral=cfg_scale == 1)
-    return Guidance("apg", guide, params, remembers=momentum != 0)
+    acting = (("rule", "apg"), *params[:-2])
+    at = in_steps(acting, start, end, neutral=cfg_scale == 1)
+    return Guidance("apg", guide, params, remembers=momentum != 0, at=at)
 
 
 def limited(difference: torch.Tensor, longest: float) -> torch.Tensor:

@@ -12,7 +12,7 @@ import torch
 
 from studio.controls.bounds import window, within
 from studio.errors import StudioError
-from studio.sampling.guidance.pair import Combine, pair_guide
+from studio.sampling.guidance.pair import Combine, in_steps, pair_guide
 from studio.sampling.guidance.pair import row_of as row_of
 from studio.values import Guidance, Step
 
@@ -40,7 +40,9 @@ def cfg(cfg_scale: float = 3.0, start: float = 0.0, end: float = 1.0, rescale: f
     # only what differs from the plain rule, so that equal rules are equal values
     given = (("start", start, 0.0), ("end", end, 1.0), ("rescale", rescale, 0.0))
     params += [(name, float(value)) for name, value, usual in given if value != usual]
-    return Guidance("cfg", pair_guide(made, start=start, end=end, neutral=cfg_scale == 1), tuple(params))
+    guide = pair_guide(made, start=start, end=end, neutral=cfg_scale == 1)
+    acting = (("rule", "cfg"), ("cfg_scale", float(cfg_scale)), ("rescale", float(rescale)))
+    return Guidance("cfg", guide, tuple(params), at=in_steps(acting, start, end, neutral=cfg_scale == 1))
 
 
 def rescaled(guided: torch.Tensor, c: torch.Tensor, share: float) -> torch.Tensor:

@@ -10,9 +10,9 @@ import torch
 from studio.controls.bounds import window
 from studio.errors import StudioError
 from studio.sampling.guidance.cfg import check_scale
-from studio.sampling.guidance.pair import Combine, each, pair_guide
+from studio.sampling.guidance.pair import Combine, each, in_steps, pair_guide
 from studio.sampling.samplers import precise
-from studio.values import Denoise, Guidance, Predict, Row, Step
+from studio.values import Denoise, Guidance, Predict, Row, Settings, Step
 
 MOST_STEPS = 10
 
@@ -63,7 +63,12 @@ def cfg_zero(cfg_scale: float = 3.0, zero_steps: int = 1, start: float = 0.0, en
         ("start", float(start)),
         ("end", float(end)),
     )
-    return Guidance("cfg_zero", guide, params)
+    rule_at = in_steps((("rule", "cfg_zero"), params[0]), start, end, neutral=cfg_scale == 1)
+
+    def at(step: Step) -> Settings:
+        return (("zero", True),) if step.index < zero_steps else rule_at(step)
+
+    return Guidance("cfg_zero", guide, params, at=at)
 
 
 def fit(c: torch.Tensor, u: torch.Tensor) -> torch.Tensor:

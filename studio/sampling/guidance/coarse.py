@@ -15,7 +15,7 @@ from torch.nn import functional
 from studio.controls.control import in_range
 from studio.errors import StudioError
 from studio.sampling.guidance.reference import clean_picture, content, fitted
-from studio.values import Denoise, Latent, Step, Wrap
+from studio.values import Denoise, Latent, Settings, Step, Wrap
 
 MOST_BLOCK = 64
 
@@ -55,7 +55,11 @@ def coarse_guide(guide: Latent, force: float = 1.0, block: int = 4, end: float =
         return guided
 
     params = (("force", float(force)), ("block", block), ("end", float(end)), ("picture", content(picture)))
-    return Wrap("coarse_guide", wrap, params)
+
+    def at(step: Step) -> Settings:
+        return () if neutral or not in_range(step, 0, end) else (params[0], params[1], params[3])
+
+    return Wrap("coarse_guide", wrap, params, at=at)
 
 
 def block_means(values: torch.Tensor, block: int) -> torch.Tensor:

@@ -14,7 +14,7 @@ import torch
 from studio.controls.control import in_range
 from studio.errors import StudioError
 from studio.sampling.guidance.reference import clean_picture, content, fitted
-from studio.values import Denoise, Latent, Step, Wrap
+from studio.values import Denoise, Latent, Settings, Step, Wrap
 
 MOST_REPEATS = 100
 
@@ -66,7 +66,15 @@ def flowchef(
         ("inside", "" if inside is None else content(inside)),
         ("guide_inside", guide_inside),
     )
-    return Wrap("flowchef", wrap, params, "" if neutral else "euler", inside if guide_inside else None)
+
+    def at(step: Step) -> Settings:
+        acts = not neutral and in_range(step, 0, end)
+        if not acts and not guide_inside:
+            return ()
+        own = tuple(pair for pair in params if pair[0] not in ("end", "hold"))
+        return (*own, ("acts", acts), ("held", step.index < hold))
+
+    return Wrap("flowchef", wrap, params, "" if neutral else "euler", inside if guide_inside else None, at=at)
 
 
 def _taken(weight: torch.Tensor, kappa: float, repeats: int) -> torch.Tensor:

@@ -16,6 +16,7 @@ from studio.errors import StudioError
 from studio.models.family import Parts
 from studio.sampling.denoiser import flow_denoised, make_predict
 from studio.sampling.guidance.cfg import cfg, check_scale
+from studio.sampling.guidance.memory import Remembering
 from studio.sampling.guidance.pair import row_of
 from studio.sampling.loop import start_latent
 from studio.sampling.samplers import advance, steps_of
@@ -59,7 +60,7 @@ def linear_ag(cfg_scale: float, sigmas: Sigmas | None = None, factors: Factors =
                 us[t], cs[t] = predict(latent, step, (uncond, cond))
             return flow_denoised(latent, us[t] + cfg_scale * (cs[t] - us[t]), step)
 
-        return denoise
+        return Remembering(denoise, (cs, us))
 
     params = (("cfg_scale", float(cfg_scale)), ("sigmas", sigmas.values), ("factors", factors))
     return Guidance("linear_ag", guide, params, "euler", remembers=True)

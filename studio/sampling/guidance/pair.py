@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 
 from studio.controls.control import in_range
 from studio.errors import StudioError
 from studio.sampling.denoiser import flow_denoised
-from studio.values import Denoise, Guide, Predict, Row, Step
+from studio.sampling.guidance.memory import Memory, Remembering
+from studio.values import AtStep, Denoise, Guide, Predict, Row, Settings, Step
 
 # (conditional, unconditional, step) -> velocity; picture, channel, height, width each
 Combine = Callable[[torch.Tensor, torch.Tensor, Step], torch.Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Recalling:
+    """A `Combine` with what it remembers of earlier steps."""
+
+    rule: Combine
+    memory: Memory
+
+    def __call__(self, c: torch.Tensor, u: torch.Tensor, step: Step) -> torch.Tensor:
+        return self.rule(c, u, step)
 
 
 def row_of(rows: Sequence[Row], role: str) -> Row:
@@ -48,9 +61,19 @@ def pair_guide(
             u, c = predict(latent, step, (uncond, cond))
             return flow_denoised(latent, rule(c, u, step), step)
 
-        return denoise
+        return Remembering(denoise, (rule.memory,)) if isinstance(rule, Recalling) else denoise
 
     return guide
+
+
+def in_steps(params: Settings, start: float, end: float, *, neutral: bool = False) -> AtStep:
+    """`Guidance.at` of a rule that counts in the steps from `start` to `end` and leaves the others to the
+    prompt alone."""
+
+    def at(step: Step) -> Settings:
+        return () if neutral or not in_range(step, start, end) else params
+
+    return at
 
 
 def each(tensor: torch.Tensor) -> torch.Tensor:

@@ -15,6 +15,7 @@ from studio.controls.bounds import within
 from studio.errors import StudioError, did_you_mean
 from studio.sampling.denoiser import flow_denoised
 from studio.sampling.guidance.cfg import check_scale
+from studio.sampling.guidance.memory import Memory, Remembering
 from studio.sampling.guidance.pair import row_of
 from studio.sampling.guidance.reference import clean_picture, content, fitted
 from studio.sampling.samplers import precise
@@ -50,21 +51,21 @@ def rcfg(
         cond = row_of(rows, "cond")
         if cfg_scale <= 1:
             return lambda latent, step: flow_denoised(latent, predict(latent, step, (cond,))[0], step)
-        kept: list[torch.Tensor] = [] if picture is None else [picture]
+        kept: Memory = {} if picture is None else {0: picture}
 
         def denoise(latent: torch.Tensor, step: Step) -> torch.Tensor:
             if kept:
                 (c,) = predict(latent, step, (cond,))
             else:
                 u, c = predict(latent, step, (row_of(rows, "uncond"), cond))
-                kept.append(flow_denoised(latent, u, step))
+                kept[0] = flow_denoised(latent, u, step)
             still = fitted(kept[0], latent, "The picture of residual guidance", socket="guidance")
             still = precise(still.to(latent.device))
             if delta != 1:
                 still = precise(latent) - delta * (precise(latent) - still)
             return still + cfg_scale * (flow_denoised(latent, c, step) - still)
 
-        return denoise
+        return Remembering(denoise, (kept,))
 
     params = (
         ("cfg_scale", float(cfg_scale)),
@@ -72,4 +73,4 @@ def rcfg(
         ("delta", float(delta)),
         ("picture", "" if picture is None else content(picture)),
     )
-    return Guidance("rcfg", guide, params, remembers=mode == "first step")
+    return Guidance("rcfg", guide, params, remembers=mode == "first step" and cfg_scale > 1)

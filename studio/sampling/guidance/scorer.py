@@ -15,7 +15,7 @@ from studio.controls.control import in_range
 from studio.errors import StudioError, did_you_mean
 from studio.models.family import Parts
 from studio.sampling.previews import rgb_map
-from studio.values import Denoise, Scorer, Step, Wrap
+from studio.values import Denoise, Scorer, Settings, Step, Wrap
 
 MOST_STRENGTH = 10.0
 # Strength 1 is enough to move a thing of the embedded model; no push is longer than LONGEST (root mean square
@@ -58,7 +58,12 @@ def by_score(
         return steered
 
     given = (("strength", float(strength)), ("start", float(start)), ("end", float(end)))
-    return Wrap("by_score", wrap, (("scorer", repr(scorer)), ("through", through), *given))
+    params = (("scorer", repr(scorer)), ("through", through), *given)
+
+    def at(step: Step) -> Settings:
+        return params[:3] if strength and in_range(step, start, end) else ()
+
+    return Wrap("by_score", wrap, params, at=at)
 
 
 def slope(parts: Parts, scorer: Scorer, denoised: torch.Tensor, through: str) -> torch.Tensor:

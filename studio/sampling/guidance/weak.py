@@ -19,9 +19,10 @@ from studio.controls.control import AttentionControl, in_range
 from studio.errors import StudioError
 from studio.models.family import Site, adapter_for
 from studio.sampling.guidance.cfg import cfg
+from studio.sampling.guidance.memory import Remembering
 from studio.sampling.guidance.pair import row_of
 from studio.sampling.samplers import precise
-from studio.values import Around, Denoise, Guidance, Predict, Row, Setting, Step
+from studio.values import Around, Denoise, Guidance, Keeping, Predict, Row, Setting, Settings, Step
 
 MOST_SCALE = 10.0
 # Blocks that suit where nobody named some: as deep as 7, 8 and 9 of the 24 of SD3.5 medium.
@@ -75,7 +76,11 @@ def away_from(
             (bad,) = predict(latent, step, (weak[id(row)],))
             return precise(guided) - step.sigma * scale * (precise(c) - precise(bad))
 
-        return denoise
+        return Remembering(denoise, (), (rule,)) if isinstance(rule, Keeping) else denoise
+
+    def at(step: Step) -> Settings:
+        own = inner.at(step) if inner.at is not None else (("guidance", repr(inner)),)
+        return (*own, ("weak", name), *params, ("scale", scale)) if in_range(step, start, end) else own
 
     given = (("scale", float(scale)), ("start", float(start)), ("end", float(end)))
     return Guidance(
@@ -85,6 +90,7 @@ def away_from(
         inner.only_sampler,
         perturbs=True,
         remembers=inner.remembers,
+        at=at,
     )
 
 
