@@ -18,11 +18,15 @@ CHANGED = ("skip_layer_guidance", "perturbed_guidance", "smoothed_guidance")
 # Attachments that touch the latents between steps and not the network.
 OUTSIDE = ("blend", "estimates")
 # Samplers of nodes that have no choice of them.
-GIVES = {"churn_sampler": "edm", "unipc_sampler": "unipc"}
+GIVES = {"churn_sampler": "edm", "unipc_sampler": "unipc", "nested_sampler": "nested"}
 
 
 def sampler_name(view: View) -> str:
     """The name of the sampler that a node gives; empty where only the run can tell."""
+    if view.kind == "stop_early":
+        return next(map(sampler_name, view.feeding("sampler")), "")
+    if view.kind == "nested_sampler" and view.widgets.get("inner") == 1:
+        return "euler"
     return str(view.widgets.get("sampler", GIVES.get(view.kind, "")))
 
 

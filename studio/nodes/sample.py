@@ -24,6 +24,7 @@ from studio.api import (
     node,
 )
 from studio.models.family import parts_of
+from studio.nodes.anytime import review_nested
 from studio.nodes.guidance_checks import other_sampler, review_guidance, sampler_name
 from studio.nodes.prompt import outline
 from studio.nodes.together import review_attachments, run_steps
@@ -121,6 +122,7 @@ def review_sample(view: View) -> Iterator[Refusal]:
     yield from review_attachments(view)
     yield from review_tiles(view)
     sampler = next(map(sampler_name, view.feeding("sampler")), "")
+    yield from review_nested(view, sampler)
     for wrap in view.feeding("wraps"):
         steers = wrap.kind in ("steer_to_picture", "steer_to_known") and wrap.widgets.get("force")
         if steers and sampler not in ("", "euler"):

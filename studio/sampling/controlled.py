@@ -118,6 +118,8 @@ def attached_controls(
             if not isinstance(attachment, AttentionControl)
         ]
         followers = tuple(one for one in made if isinstance(one, Follower))
+        if sampler == "nested":
+            check_nested(controls, followers)
         sites = adapter_for(parts.transformer).sites(parts.transformer) if controls else ()
         if not wants_attention(controls, sites, steps):
             for control in controls:
@@ -147,6 +149,18 @@ def check_sampler(name: str, wanted: str, given: str) -> None:
         raise StudioError(
             f"{name!r} works with the sampler {wanted!r} alone; this run has {given!r}.",
             hint=f"Choose {wanted}.",
+            socket="sampler",
+        )
+
+
+def check_nested(controls: Sequence[AttentionControl], followers: Sequence[Follower]) -> None:
+    """Raise for what counts on a run that goes straight down, where its noise goes down and up again."""
+    strange = [c.name for c in controls if type(c).step_end is not AttentionControl.step_end]
+    strange += [str(follower.report().get("name", "")).replace("_", " ") for follower in followers]
+    for name in strange:
+        raise StudioError(
+            f"{name!r} cannot work with the nested sampler: its noise level goes down and up again.",
+            hint="Choose another sampler, such as euler.",
             socket="sampler",
         )
 
