@@ -90,8 +90,8 @@ def prompts_of(scenes: Scenes, count: int, seed: int) -> Tensor:
     """Token ids [count, token] of captions of drawn scenes; never the empty one, never held out."""
     generator = torch.Generator().manual_seed(seed)
     captions = scenes.held["captions"][: len(scenes)]
-    rows = torch.randint(len(captions), (count,), generator=generator).to(captions.device)
-    which = torch.randint(captions.shape[1], (count,), generator=generator).to(captions.device)
+    drawn = torch.rand(count, 2, generator=generator).to(captions.device)  # the first n are the same of more
+    rows, which = (drawn * torch.tensor(captions.shape[:2], device=captions.device)).long().unbind(1)
     return captions[rows, which].long()
 
 
@@ -141,7 +141,6 @@ def train(
     minutes: float,
     batch: int,
     rate: float,
-    compiled: bool,
 ) -> int:
     """Fit the additions to the straight lines, and from the student's own points to the same pictures; their
     moving average is left in `layers`. Number of steps."""
@@ -149,7 +148,6 @@ def train(
     learnt = [p for layer in layers.values() for p in (layer.down.weight, layer.up.weight)]
     average = [p.detach().clone() for p in learnt]
     optimiser = torch.optim.AdamW(learnt, lr=rate, betas=(0.9, 0.98), weight_decay=0.0)
-    observed = torch.compile(student.observed, dynamic=False) if compiled else student.observed
     generator = torch.Generator(device).manual_seed(3)
     half = fast_bfloat16(device)
     began = reported = time.time()
@@ -169,7 +167,7 @@ def train(
             else:
                 sigma = line_levels(batch, generator, device)
                 noisy = end + sigma[:, None, None, None] * (start - end)
-            velocity, _ = observed(context, pooled, noisy, sigma)
+            velocity, _ = student.observed(context, pooled, noisy, sigma)
         target = (noisy - end) / sigma[:, None, None, None]
         loss = ((velocity.float() - patches(target)).square() * weight).mean()
         optimiser.zero_grad(set_to_none=True)
@@ -213,7 +211,7 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=128, help="held-out prompts for the table at the end")
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--compile", action="store_true", help="the teacher; the student takes longer")
     arguments = parser.parse_args()
     torch.manual_seed(0)
     device = arguments.device
@@ -254,7 +252,6 @@ def main() -> None:
         minutes=arguments.minutes,
         batch=arguments.batch,
         rate=arguments.rate,
-        compiled=arguments.compile,
     )
     note = {"rank": str(RANK), "pairs": str(len(noise)), "steps": str(steps), "base": "scenes-sd3"}
     save_low_rank(layers, arguments.out, note)

@@ -4,6 +4,7 @@ straight lines."""
 from __future__ import annotations
 
 from copy import deepcopy
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,8 @@ import torch
 from safetensors.torch import save_file
 
 from studio.training.low_rank import add_low_rank, load_low_rank, save_low_rank
-from studio.training.recipe import Student, make_tokenizer, sample
-from studio.training.turbo import make_pairs, train
+from studio.training.recipe import Student, make_tokenizer, sample, unpatches
+from studio.training.turbo import line_levels, make_pairs, own_points, prompts_of, train
 
 
 @pytest.fixture(scope="module")
@@ -92,11 +93,55 @@ def test_training_lowers_the_error_of_straight_lines_and_changes_the_additions_a
 
     start = error()
     steps = train(
-        learner, layers, ids, noise, latent, weight=torch.ones(64), minutes=0.1, batch=4, rate=3e-3,
-        compiled=False,
+        learner, layers, ids, noise, latent, weight=torch.ones(64), minutes=0.1, batch=4, rate=3e-3
     )  # fmt: skip
     assert steps > 1 and error() < start
     for name, value in learner.state_dict().items():
         base = name.replace(".base.", ".")
         if base in before:
             assert torch.equal(value, before[base]), name
+
+
+def walked(student: Student, text: tuple, noise: torch.Tensor, levels: tuple[float, ...]) -> torch.Tensor:
+    for now, following in pairwise(levels):
+        with torch.no_grad():
+            v = student.velocity(*text, noise, torch.full((2,), now))
+        noise = noise + (following - now) * unpatches(v, 32)
+    return noise
+
+
+def test_the_students_own_points_lie_where_its_euler_steps_lead(student: Student, ids: torch.Tensor) -> None:
+    noise = torch.randn(2, 16, 32, 32)
+    text = student.encode(ids)
+    student.position(16)
+    seen = set()
+    for seed in range(24):
+        found, sigma = own_points(student, *text, noise, torch.Generator().manual_seed(seed))
+        level = round(float(sigma[0]), 4)
+        assert sigma.shape == (2,) and bool((sigma == sigma[0]).all())
+        assert torch.equal(found, noise) == (level == 1)
+        seen.add(level)
+        if level == 0.75:  # the second of two steps, or the third of four
+            ways = [walked(student, text, noise, way) for way in ((1.0, 0.75), (1.0, 0.9, 0.75))]
+            assert min(float((found - way).abs().max()) for way in ways) < 1e-4
+    assert seen == {1.0, 0.9, 0.75, 0.5}
+
+
+def test_points_on_the_line_are_practised_where_few_steps_begin() -> None:
+    sigma = line_levels(4000, torch.Generator().manual_seed(1), "cpu")
+    assert float(sigma.min()) > 0 and float(sigma.max()) <= 1
+    shares = {level: float((sigma == level).float().mean()) for level in (1.0, 0.75, 0.9, 0.5)}
+    assert sum(shares.values()) == pytest.approx(0.6, abs=0.03)
+    assert shares[1.0] > shares[0.75] > shares[0.9] and shares[0.5] == pytest.approx(shares[0.9], abs=0.02)
+
+
+def test_more_pairs_begin_with_the_same_prompts(tmp_path: Path) -> None:
+    class Held:
+        def __init__(self) -> None:
+            self.held = {"captions": torch.arange(60).reshape(5, 4, 3)}
+
+        def __len__(self) -> int:
+            return 5
+
+    few, more = (prompts_of(Held(), count, seed=2) for count in (8, 40))  # type: ignore[arg-type]
+    assert torch.equal(more[:8], few) and len({tuple(row.tolist()) for row in more}) > 10
