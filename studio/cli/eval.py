@@ -13,28 +13,47 @@ def add_to(commands: argparse._SubParsersAction[shared.Parser]) -> None:
     parser = commands.add_parser("eval", help="measure the embedded models: prompts, controls")
     parser.add_argument(
         "what",
-        choices=["prompts", "control", "blocks", "localise", "schedule", "guidance"],
+        choices=[
+            "prompts",
+            "control",
+            "blocks",
+            "localise",
+            "schedule",
+            "guidance",
+            "restore",
+            "start-noise",
+            "nested",
+        ],
         help="prompts: held-out prompts; control: editing, regions, maps and the rest; blocks: which blocks "
         "of a model locate words; localise: which blocks carry colour, kind, pattern, background or place; "
-        "schedule: where a few Euler steps count most; guidance: what every rule makes, and its calls",
+        "schedule: where a few Euler steps count most; guidance: what every rule makes, and its calls; "
+        "restore: small, blurred and torn pictures brought back; start-noise: from which "
+        "noise that goes best; nested: what a run that is stopped shows, beside the plain one",
     )
     parser.add_argument(
         "--cases",
         type=whole,
         metavar="N",
         help="number of prompts (500), cases of each row (200), scenes for blocks (100), for localise (20), "
-        "pictures for schedule (6), prompts for guidance (24)",
+        "pictures for schedule (6), prompts for guidance (24), pictures for restore (8), for start-noise (4), "
+        "prompts for nested (24)",
     )
     parser.add_argument(
         "--only",
         metavar="NAME",
         help="control: one method or row, such as edit.colour; localise: what to look for (colour); "
-        "guidance: one rule beside cfg",
+        "guidance: one rule beside cfg; restore: small, blurred, hole, flowchef, red_diff or both as "
+        "small.flowchef; start-noise: one of these problems (small)",
     )
     parser.add_argument(
         "--window", type=whole, metavar="N", default=1, help="localise: so many neighbouring blocks (1)"
     )
-    parser.add_argument("--steps", type=whole, metavar="N", default=8, help="schedule: so many steps (8)")
+    parser.add_argument(
+        "--steps", type=whole, metavar="N", help="so many steps: schedule (8), restore (20), start-noise (10)"
+    )
+    parser.add_argument(
+        "--candidates", type=whole, metavar="N", default=6, help="start-noise: so many seeds are tried (6)"
+    )
     parser.add_argument(
         "--generations",
         type=whole,
@@ -63,6 +82,9 @@ def act(args: argparse.Namespace) -> int:
         "localise": _localise,
         "schedule": _schedule,
         "guidance": _guidance,
+        "restore": _restore,
+        "start-noise": _start_noise,
+        "nested": _nested,
     }
     return run[args.what](args)
 
@@ -115,6 +137,24 @@ def _guidance(args: argparse.Namespace) -> int:
             f"{row['rule']}: {row['all_right']} all right of {row['n']} ({low:.0%} to {high:.0%}), "
             f"{row['found']:.0%} of the objects; {row['forwards']:g} calls, {row['rows']:g} rows, "
             f"{row['seconds']:g} s a picture{against}"
+        )
+    return shared.FINISHED
+
+
+def _nested(args: argparse.Namespace) -> int:
+    from studio.evaluate.nested import evaluate
+
+    with shared.progress_line("runs") as tick:
+        rows = evaluate(args.cases or 24, ref=args.model, progress=tick)
+    if args.json:
+        shared.show(rows)
+        return shared.FINISHED
+    for row in rows:
+        low, high = row["interval"]
+        print(
+            f"{row['sampler']}, {row['calls']} of {row['planned']} calls: {row['all_right']} all right of "
+            f"{row['n']} ({low:.0%} to {high:.0%}), {row['found']:.0%} of the objects, "
+            f"sharpness {row['sharpness']:g}"
         )
     return shared.FINISHED
 
@@ -191,7 +231,7 @@ def _schedule(args: argparse.Namespace) -> int:
         raise shared.BadCall("--only belongs to `eval control` and `eval localise`.")
     with shared.open_studio(args) as studio, shared.progress_line("steps") as tick:
         result = search_schedule(
-            args.steps,
+            args.steps or 8,
             args.cases or 6,
             ref=args.model,
             generations=args.generations or 0,
@@ -207,4 +247,49 @@ def _schedule(args: argparse.Namespace) -> int:
     now, before = result["held_out_error"], result["held_out_plain_error"]
     print(f"on {result['n']} others: error {now:.4g}, plain schedule {before:.4g}")
     print("kept for this model" if result["found"] else "no better: the plain schedule is kept")
+    return shared.FINISHED
+
+
+def _restore(args: argparse.Namespace) -> int:
+    from studio.evaluate.restore import evaluate
+
+    with shared.progress_line("pictures") as tick:
+        rows = evaluate(
+            args.cases or 8, only=args.only, ref=args.model, steps=args.steps or 20, progress=tick
+        )
+    if args.json:
+        shared.show(rows)
+        return shared.FINISHED
+    for row in rows:
+        print(
+            f"{row['problem']}, {row['method']}: {row['psnr_db']:g} dB, SSIM {row['ssim']:g}; without the "
+            f"model {row['without_psnr_db']:g} dB, {row['without_ssim']:g} (better in {row['better']} of "
+            f"{row['n']}); "
+            f"distance to what is known {row['data_first']:.2g} -> {row['data']:.2g}; {row['seconds']:g} s"
+        )
+    return shared.FINISHED
+
+
+def _start_noise(args: argparse.Namespace) -> int:
+    from studio.evaluate.restore import search_noise
+
+    with shared.open_studio(args) as studio, shared.progress_line("steps") as tick:
+        result = search_noise(
+            args.cases or 4,
+            ref=args.model,
+            candidates=args.candidates,
+            steps=args.steps or 10,
+            problem=args.only or "small",
+            progress=tick,
+        )
+        studio.history.calibrations.put(result["model"]["digest"], result["kind"], result["key"], result)
+    if args.json:
+        shared.show(result)
+        return shared.FINISHED
+    for what, name in (("searched", "distances"), ("held out", "held_out")):
+        pairs = zip(result["seeds"], result[name], strict=True)
+        told = ", ".join(f"{seed}: {value:.4g}" for seed, value in pairs)
+        print(f"{what} ({result['n']} pictures): {told}")
+    gain = "" if result["gain"] is None else f", {result['gain']:.1%} nearer than the mean of all seeds"
+    print(f"seed {result['seed']} is kept for this model{gain} on pictures that took no part")
     return shared.FINISHED

@@ -24,7 +24,6 @@ from studio.api import (
     node,
 )
 from studio.models.family import parts_of
-from studio.nodes.anytime import review_nested
 from studio.nodes.guidance_checks import other_sampler, review_guidance, sampler_name
 from studio.nodes.prompt import outline
 from studio.nodes.together import review_attachments, run_steps
@@ -77,7 +76,7 @@ def schedule(
     steps: more steps are slower and finer
     spacing: take what fits the model: flow_diffusers for SD3, flux for FLUX; flow spreads the steps evenly,
     karras and exponential put more of them at low noise, beta at both ends; ays is the list found for
-    Stable Diffusion 1.5 (ays_xl: XL)
+    Stable Diffusion 1.5 (ays_xl: XL), scm that of consistency models such as SANA-Sprint
     shift: above 1 spends more steps on composition, below 1 on detail
     strength: for starting from a picture: 0 keeps it untouched, 1 ignores it
     """
@@ -104,6 +103,7 @@ def choose_sampler(
             "euler_ancestral",
             "dpmpp_2m_sde",
             "lcm",
+            "scm",
         ),
     ] = "euler",
 ) -> Sampler:
@@ -112,7 +112,7 @@ def choose_sampler(
     sampler: euler is one call of the network a step; heun and midpoint (RF-Solver) are two, and more exact;
     midpoint_reuse (FireFlow) is exact at one call a step, and so are dpmpp_2m, dpmpp_3m, unipc and ab2 to
     ab4, which learn from the steps before; ghvb adds momentum; euler_ancestral and dpmpp_2m_sde draw new
-    noise at every step; lcm is for models made for a few steps
+    noise at every step; lcm and scm are for models made for a few steps, scm with its own spacing
     """
     return samplers.sampler(sampler)
 
@@ -122,7 +122,6 @@ def review_sample(view: View) -> Iterator[Refusal]:
     yield from review_attachments(view)
     yield from review_tiles(view)
     sampler = next(map(sampler_name, view.feeding("sampler")), "")
-    yield from review_nested(view, sampler)
     for wrap in view.feeding("wraps"):
         steers = wrap.kind in ("steer_to_picture", "steer_to_known") and wrap.widgets.get("force")
         if steers and sampler not in ("", "euler"):

@@ -6,6 +6,7 @@ of it acts on pixels and is differentiable, so that A' comes from autograd, thro
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import dataclass
 
@@ -63,6 +64,11 @@ class Measurement:
     def neutral(self) -> bool:
         """Whether y is the picture itself."""
         return not self.kernel and self.shrink == 1 and self.known is None
+
+    @property
+    def kernel_name(self) -> str:
+        """What tells its blur from others; "" without one."""
+        return hashlib.sha256(repr(self.kernel).encode()).hexdigest()[:8] if self.kernel else ""
 
     def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
         """A x: picture, 3, height, width (0..1) to the same of y's size, 0 where nothing is known."""

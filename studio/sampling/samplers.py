@@ -17,6 +17,7 @@ from studio.sampling.ancestral import sample_euler_ancestral, sample_lcm, sample
 from studio.sampling.dpm_solver import sample_dpmpp_2m, sample_dpmpp_2m_sde, sample_dpmpp_3m
 from studio.sampling.edm import sample_edm
 from studio.sampling.one_step import sample_euler, sample_heun, sample_midpoint, sample_midpoint_reuse
+from studio.sampling.scm import sample_scm
 from studio.sampling.stepping import advance as advance
 from studio.sampling.stepping import precise as precise
 from studio.sampling.stepping import steps_of as steps_of
@@ -64,6 +65,7 @@ SAMPLERS: Mapping[str, SampleFunction] = {
     "dpmpp_2m_sde": sample_dpmpp_2m_sde,
     "tcd": sample_tcd,
     "lcm": sample_lcm,
+    "scm": sample_scm,
 }
 
 _MOMENTUM = {"order": Range(1, 4, 2), "beta": Range(0.05, 1, 0.8)}

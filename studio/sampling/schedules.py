@@ -9,6 +9,7 @@ import numpy as np
 
 from studio.errors import StudioError, did_you_mean
 from studio.sampling import spacing
+from studio.sampling.scm import scm
 from studio.values import Sigmas
 
 MAX_STEPS = 1000
@@ -156,6 +157,7 @@ SCHEDULES: Mapping[str, Callable[[int, float], Sigmas]] = {
     "beta": beta,
     "ays": ays,
     "ays_xl": ays_xl,
+    "scm": scm,
 }
 
 

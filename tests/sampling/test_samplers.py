@@ -15,7 +15,7 @@ from studio.values import Sampler, Sigmas, Step, StepResult
 from tests.sampling.analytic import denoise, exact, no_noise, noise_like
 
 CALLS = {"heun": 11, "midpoint": 12, "midpoint_reuse": 7, "edm": 11}
-NOISY = ("euler_ancestral", "dpmpp_2m_sde", "tcd", "lcm")
+NOISY = ("euler_ancestral", "dpmpp_2m_sde", "tcd", "lcm", "scm")
 
 def test_euler_equals_the_scheduler_bit_by_bit_until_the_last_step():
     scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0)
