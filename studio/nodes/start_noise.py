@@ -24,10 +24,11 @@ def search_start_noise(
     model: Model,
     positive: Conditioning,
     negative: Conditioning,
-    pictures: list[Image],
+    picture: Image,
     known: Measurement,
     sigmas: Sigmas,
     guidance: Guidance,
+    others: list[Image] = [],  # noqa: B006 - read only
     candidates: Annotated[int, Number(1, start_noise.MOST_CANDIDATES)] = 4,
     first: Seed = 1,
     force: Annotated[float, Slider(0, 1, 0.01)] = 1.0,
@@ -39,7 +40,8 @@ def search_start_noise(
     come nearest; for the canvas of every picture with the same problem.
 
     positive: what the pictures have in common; an empty prompt suits any
-    pictures: good pictures in the size of what is sought; three or four are usual
+    picture: a good one in the size of what is sought
+    others: more of them; three or four are usual, so that the noise is not that of one picture alone
     known: the problem: its blur and how many times smaller; its picture does not count
     candidates: how many seeds are tried; each restores every picture once
     first: the first seed; the others follow it
@@ -48,7 +50,7 @@ def search_start_noise(
     """
     ctx.policy.check_steps(sigmas.steps, socket="sigmas")
     method = Method(sigmas, guidance, force, repeats)
-    cases = [Restoring(positive, negative, alike(known, image), image) for image in pictures]
+    cases = [Restoring(positive, negative, alike(known, image), image) for image in (picture, *others)]
     seeds = [first + index for index in range(candidates)]
     found = start_noise.find_noise(parts_of(model), cases, method, seeds, on_step=ctx.step)
     report = (
