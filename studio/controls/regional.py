@@ -74,7 +74,8 @@ class Regional(AttentionControl):
     later region on top) or share (both). `base_ratio` 0..1 (strict, hard). `alone`: share of the steps with
     the regions painted on their own (hard). `single_every`: in single-stream blocks only every n-th is
     masked, at the others every token sees every prompt, as published. Regions have their own ranges within
-    `start`..`end`.
+    `start`..`end`. From the part `borders` of the steps on every token sees every prompt too: where things
+    are is settled by then, and what they look like is drawn better together.
     """
 
     technique: ClassVar[str] = "regions"
@@ -88,6 +89,7 @@ class Regional(AttentionControl):
     end: float = 1.0
     alone: float = 0.1
     single_every: int = 1
+    borders: float = 1.0
     # pass sets of one network call, shared by its sites; gone with its layout
     _made: WeakKeyDictionary[TokenLayout, dict[object, tuple[PassSet, ...]]] = field(
         default_factory=WeakKeyDictionary, init=False, repr=False, compare=False
@@ -98,6 +100,7 @@ class Regional(AttentionControl):
             raise StudioError(f"Mode {self.mode!r} is not possible.", hint=f"Possible: {', '.join(MODES)}.")
         within("base ratio", self.base_ratio, 0, 1)
         within("alone", self.alone, 0, 1)
+        within("borders", self.borders, 0, 1)
         within("single every", self.single_every, 1, 64)
         window(self.start, self.end)
         for text in self.regions:
@@ -150,7 +153,7 @@ class Regional(AttentionControl):
         return tuple(TextSegment(name, made) for name, made in found)
 
     def steady(self, step: Step) -> object:
-        return self.active(step), self._ratio(step)
+        return self.active(step), self._ratio(step), self._bordered(step)
 
     def cropped(self, part: Box) -> Regional:
         """The regions that reach into this part, as they lie in it."""
@@ -163,8 +166,9 @@ class Regional(AttentionControl):
     def needs(self, site: Site, step: Step) -> Need:
         if site.kind == "text_self" or not self.segments(step):
             return Need.NONE
-        if site.kind == "image_self" and (self.mode == OPEN or not self._painted(step)):
-            return Need.NONE
+        if site.kind == "image_self":
+            apart = self.mode != OPEN and self._bordered(step) and self._painted(step)
+            return Need.PASSES if apart else Need.NONE
         return Need.PASSES
 
     def owns(self, site: Site, step: Step) -> tuple[Owns, ...]:
@@ -176,7 +180,7 @@ class Regional(AttentionControl):
     def passes(self, call: Call) -> tuple[PassSet, ...]:
         active, ratio = self.active(call.step), self._ratio(call.step)
         made = self._made.setdefault(call.layout, {})
-        key = (call.site.kind == "image_self", self._masked(call.site), active, ratio, call.q.dtype)
+        key = (call.site.kind == "image_self", self._masked(call), active, ratio, call.q.dtype)
         if key not in made:
             if call.site.kind == "image_self":
                 made[key] = self._image_sets(call.layout, active, ratio, call.q)
@@ -187,7 +191,7 @@ class Regional(AttentionControl):
     def _joint_sets(self, call: Call, active: Sequence[int], ratio: float) -> Iterator[PassSet]:
         layout = call.layout
         for names, rows in self._readers(layout, active):
-            if not self._masked(call.site):
+            if not self._masked(call):
                 rest = () if self.background is None else (f"{self.name}.rest",)
                 yield self._unmasked(layout, (*names.values(), *rest), rows)
             elif self.mode == OPEN:
@@ -273,7 +277,7 @@ class Regional(AttentionControl):
         return tuple(found)
 
     def _unmasked(self, layout: TokenLayout, names: Iterable[str], rows: tuple[int, ...]) -> PassSet:
-        """A block that is skipped: everything sees everything, all prompts included."""
+        """A block or step without borders: everything sees everything, all prompts included."""
         spans = ("text", *(f"text/seg:{name}" for name in names), "image", *reference_spans(layout))
         return PassSet(rows, (Pass(spans, spans),), lambda _, outputs: outputs[0])
 
@@ -306,8 +310,13 @@ class Regional(AttentionControl):
         """Whether a region with a prompt is there at this step."""
         return any(self.regions[i].prompt or self.regions[i].edited for i in self.active(step))
 
-    def _masked(self, site: Site) -> bool:
-        return site.kind != "joint_single" or site.block % self.single_every == 0
+    def _bordered(self, step: Step) -> bool:
+        return in_range(step, self.start, max(self.start, self.borders))
+
+    def _masked(self, call: Call) -> bool:
+        site = call.site
+        skipped = site.kind == "joint_single" and site.block % self.single_every != 0
+        return self._bordered(call.step) and not skipped
 
     def _ratio(self, step: Step) -> float:
         return 0.0 if in_range(step, self.start, self.start + self.alone_ends()) else self.base_ratio
@@ -338,6 +347,7 @@ def make_regional(
     end: float = 1.0,
     alone: float = 0.1,
     single_every: int = 1,
+    borders: float = 1.0,
 ) -> Regional:
     """The control of a layout. `encode` makes a segment of a text (`models.words.segment_conditioning`).
 
@@ -366,7 +376,7 @@ def make_regional(
     )
     background = made(layout.background) if texts else None
     return Regional(
-        layout.prompt, texts, background, mode, overlap, base_ratio, start, end, alone, single_every
+        layout.prompt, texts, background, mode, overlap, base_ratio, start, end, alone, single_every, borders
     )
 
 

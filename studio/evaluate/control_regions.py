@@ -1,7 +1,9 @@
-"""Regions: k boxes with a prompt each, against one long prompt that names every place.
+"""Regions: k boxes with a prompt each, over and against one long prompt that names every place.
 
-Success: in every box there is the right object, its centre inside the box. `regions_right` is the share of
-boxes that are right, `leaked` the share whose object has the colour of another region.
+`regions_scene` and `regions_names` ask for less: their prompt of the whole picture says the background alone,
+or the things without their places. Success: in every box there is the right object, its centre inside the
+box. `regions_right` is the share of boxes that are right, `leaked` the share whose object has the colour of
+another region.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from studio.values import Region
 
 Box = tuple[float, float, float, float]
 MOST = 6
+PLACES_TOO, NAMES, SCENE = "places", "names", "scene"
 
 
 def box_of(place: str) -> Box:
@@ -29,27 +32,38 @@ def box_of(place: str) -> Box:
     return x - 1 / 6, y - 1 / 6, x + 1 / 6, y + 1 / 6
 
 
-def regions_of(bench: Bench, things: Sequence[Thing], base: str, mode: str, ratio: float) -> Regional:
+def regions_of(
+    bench: Bench, things: Sequence[Thing], base: str, mode: str, ratio: float, borders: float
+) -> Regional:
     """One region a thing, its prompt without the place."""
     texts = []
     for number, thing in enumerate(things):
         prompt = f"a {thing.colour} {thing.kind}"
         region = Region(f"r{number}", prompt, box_of(thing.place))
         texts.append(RegionText(region, segment_conditioning(bench.parts, prompt)))
-    return Regional(base, tuple(texts), mode=mode, base_ratio=ratio)
+    return Regional(base, tuple(texts), mode=mode, base_ratio=ratio, borders=borders)
 
 
-def judge(bench: Bench, index: int, *, k: int, mode: str, ratio: float = 0.2) -> Result:
-    """One case of k regions."""
+def judge(
+    bench: Bench,
+    index: int,
+    *,
+    k: int,
+    mode: str = OPEN,
+    ratio: float = 0.2,
+    borders: float = 0.6,
+    says: str = PLACES_TOO,
+) -> Result:
+    """One case of k regions; `says`: what the prompt of the whole picture says."""
     rng = np.random.default_rng([index, k, 20252])
     things = things_of(rng, k)
     background = BACKGROUND_WORDS[str(rng.choice(BACKGROUNDS))]
     named = " and ".join(f"a {thing.colour} {thing.kind}" for thing in things)
-    base = f"{named}, {background}"
-    seed = 3000 + index
-    control = regions_of(bench, things, base, mode, ratio)
-    steered = detect(bench.picture(bench.run(base, seed, controls=[control]).latent))
     long = describe(things, next(name for name, words in BACKGROUND_WORDS.items() if words == background))
+    base = {PLACES_TOO: long, NAMES: f"{named}, {background}", SCENE: background}[says]
+    seed = 3000 + index
+    control = regions_of(bench, things, base, mode, ratio, borders)
+    steered = detect(bench.picture(bench.run(base, seed, controls=[control]).latent))
     plain = detect(bench.picture(bench.run(long, seed).latent))
     made, other = right(things, steered), right(things, plain)
     return {
@@ -97,6 +111,8 @@ def leaked(things: Sequence[Thing], seen: Detection) -> float:
 
 
 ROWS = (
-    *(RowOf("regions", f"k{k}", partial(judge, k=k, mode=OPEN)) for k in range(1, MOST + 1)),
-    *(RowOf("regions_strict", f"k{k}", partial(judge, k=k, mode=STRICT)) for k in (2, 4)),
+    *(RowOf("regions", f"k{k}", partial(judge, k=k)) for k in range(1, MOST + 1)),
+    *(RowOf("regions_scene", f"k{k}", partial(judge, k=k, says=SCENE)) for k in (2, 4)),
+    *(RowOf("regions_names", f"k{k}", partial(judge, k=k, says=NAMES)) for k in (2, 4)),
+    *(RowOf("regions_strict", f"k{k}", partial(judge, k=k, mode=STRICT, ratio=0.5)) for k in (2, 4)),
 )

@@ -178,6 +178,7 @@ def regional_prompts(
     end: Annotated[float, Slider(0, 1, 0.05)] = 1.0,
     alone: Annotated[float, Slider(0, 1, 0.05)] = 0.1,
     single_every: Annotated[int, Slider(1, 8, 1)] = 1,
+    borders: Annotated[float, Slider(0, 1, 0.05)] = 0.6,
     *,
     ctx: Context,
 ) -> RegionalPrompts:
@@ -194,12 +195,14 @@ def regional_prompts(
     end: up to which part; the rest of the steps joins everything by the prompt of the whole picture
     alone: for hard: the part of the steps in which each region is painted on its own
     single_every: for FLUX: regions count in every n-th of the single-stream blocks
+    borders: up to which part of the steps regions keep to their own prompts; from there on everything reads
+        all of them. 1 = to the end, which keeps strict regions wholly apart
 
     What a region avoids stands in the negative prompt, at its place: it needs guidance above 1. Without
     guidance, connect the layout to Avoid (NAG) as well.
     """
     parts = parts_of(model)
-    base, warnings, _ = encode_prompt(parts, layout.prompt, model.title)
+    base, warnings, _ = encode_prompt(parts, layout.prompt, model.title, ctx.kept)
     for warning in warnings:
         ctx.warn(warning)
     for region in layout.regions:
@@ -209,7 +212,7 @@ def regional_prompts(
         _warn_of_hidden(layout, ctx)
     control = make_regional(
         layout,
-        lambda text: segment_conditioning(parts, text),
+        lambda text: segment_conditioning(parts, text, kept=ctx.kept),
         edited=edited,
         mode=mode,
         overlap=overlap,
@@ -218,6 +221,7 @@ def regional_prompts(
         end=end,
         alone=alone,
         single_every=single_every,
+        borders=borders,
     )
     return RegionalPrompts(base, control)  # type: ignore[arg-type]
 
@@ -227,7 +231,7 @@ def warn_of_text(parts: Parts, title: str, region: Region, text: str, ctx: Conte
     if not text.strip():
         return
     called = f"Region {region.name or region.id!r}"
-    _, warnings, _ = encode_prompt(parts, text, title)
+    _, warnings, _ = encode_prompt(parts, text, title, ctx.kept)
     for warning in warnings:
         ctx.warn(f"{called}: {warning}")
     if has_weights(text):

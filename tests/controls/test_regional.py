@@ -294,6 +294,18 @@ def test_hard_is_strict_with_the_regions_on_their_own_at_first(parts) -> None:
     assert not control.is_neutral()
 
 
+def test_without_borders_everything_reads_all_prompts(parts) -> None:
+    def of(**settings):
+        return tensor(sampled(parts, made(parts, LEFT, RIGHT, **settings)))
+
+    strict = {"mode": "strict", "base_ratio": 0.0}
+    assert torch.equal(of(**strict), of(**strict, borders=1.0))
+    assert torch.equal(of(**strict, borders=0.0), of(borders=0.0))
+    assert not torch.equal(of(borders=0.0), tensor(sampled(parts)))
+    half = of(**strict, borders=0.5)
+    assert not torch.equal(half, of(**strict)) and not torch.equal(half, of(**strict, borders=0.0))
+
+
 def test_single_stream_blocks_can_be_left_open() -> None:
     every = answers("flux", regional(1, 2, mode="strict", base_ratio=0.0))
     some = answers("flux", regional(1, 2, mode="strict", base_ratio=0.0, single_every=2))
@@ -421,6 +433,7 @@ def test_a_run_begins_from_a_picture_as_well(parts) -> None:
         ({"start": 0.8, "end": 0.2}, "after the end"),
         ({"alone": -1.0}, "alone is -1"),
         ({"single_every": 0}, "single every is 0"),
+        ({"borders": 1.5}, "borders is 1.5"),
     ],
 )
 def test_settings_that_are_not_possible_are_refused_with_what_is(settings: dict, what: str) -> None:
