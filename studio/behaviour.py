@@ -57,6 +57,16 @@ class Keeping(Protocol):
         """Take up a state that `snapshot` gave."""
 
 
+class Store(Protocol):
+    """Where values lie from run to run: bounded, and only the owner's own (`Context.kept`)."""
+
+    def get(self, key: str) -> Any:
+        """What was put under the key, never to be written to; None if it is not there."""
+
+    def put(self, key: str, value: Any, seconds: float, *, disk: bool) -> None:
+        """Keep a value of lists, tensors and JSON values; `seconds`: what it cost to make."""
+
+
 class SampleFunction(Protocol):
     """A sampler: a generator, one StepResult per step."""
 

@@ -33,6 +33,7 @@ from studio.behaviour import Sampler as Sampler
 from studio.behaviour import Scorer as Scorer
 from studio.behaviour import Setting as Setting
 from studio.behaviour import Settings as Settings
+from studio.behaviour import Store as Store
 from studio.behaviour import Tiling as Tiling
 from studio.behaviour import Upscale as Upscale
 from studio.behaviour import Upscaler as Upscaler

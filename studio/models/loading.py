@@ -45,6 +45,7 @@ from studio.models.references import FileDigest as FileDigest
 from studio.models.references import ModelInfo as ModelInfo
 from studio.models.references import ref_files as ref_files
 from studio.models.references import ref_folder as ref_folder
+from studio.models.text_cache import tell_files
 from studio.models.weight_files import stamp
 from studio.policy import Policy
 from studio.values import Model
@@ -122,7 +123,7 @@ class ModelStore:
             folder = self._open(ref)
             digest = self._digest(folder)
             if digest not in self._loaded:
-                self._keep(digest, load_folder(folder, self.placement))
+                self._keep(digest, self._open_parts(folder))
             self._loaded.move_to_end(digest)
             return Model(ref, folder.family.name, digest, self, folder.card)
 
@@ -160,7 +161,7 @@ class ModelStore:
                         f"The files of model {model.ref!r} have changed since it was loaded.",
                         hint="Run again to load the new files.",
                     )
-                self._keep(model.digest, load_folder(folder, self.placement))
+                self._keep(model.digest, self._open_parts(folder))
             self._loaded.move_to_end(model.digest)
             return self._loaded[model.digest]
 
@@ -256,6 +257,11 @@ class ModelStore:
                 total.update(f"{name}\0{self._file_digest(path)}\n".encode())
             known = self._digests[folder.path] = (mark, total.hexdigest())
         return known[1]
+
+    def _open_parts(self, folder: Folder) -> Parts:
+        parts = load_folder(folder, self.placement)
+        tell_files(parts, folder, self._file_digest)
+        return parts
 
     def _keep(self, digest: str, parts: Parts) -> None:
         self._loaded[digest] = parts

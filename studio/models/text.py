@@ -11,7 +11,8 @@ import torch
 
 from studio.models.embedded import vocabulary
 from studio.models.family import Parts
-from studio.values import Conditioning
+from studio.models.text_cache import encoded
+from studio.values import Conditioning, Store
 
 SHOWN_WORDS = 8
 
@@ -104,14 +105,15 @@ def _listed(words: Iterable[str]) -> str:
 
 
 def encode_prompt(
-    parts: Parts, text: str, title: str
+    parts: Parts, text: str, title: str, kept: Store | None = None
 ) -> tuple[Conditioning, tuple[str, ...], dict[str, list[str]]]:
     """The conditioning of a prompt, the warnings about it, and each unknown word with the nearest known ones.
 
-    `title`: how the model is called in the warnings. Any text is possible, also none at all.
+    `title`: how the model is called in the warnings. Any text is possible, also none at all. `kept`: where
+    texts that were encoded before are looked up.
     """
     with torch.inference_mode():
-        made, report = parts.family.encode_text(parts, text)
+        made, report = encoded(parts, text, kept)
     tokenizer = parts.components["tokenizer"]
     known = () if vocabulary(parts.card) or not report.unknown else tuple(tokenizer.get_vocab())
     words = vocabulary(parts.card) or known

@@ -16,7 +16,7 @@ from typing import Any
 from studio.errors import BadModel, StudioError, did_you_mean
 from studio.models.family import Parts, Token
 from studio.models.text import encode_prompt
-from studio.values import Conditioning, TokenSpan
+from studio.values import Conditioning, Store, TokenSpan
 
 JOINERS = "'’-"
 LISTED = 12
@@ -150,7 +150,12 @@ def words_of(text: str) -> tuple[Word, ...]:
 
 
 def segment_conditioning(
-    parts: Parts, text: str, *, end_mark: bool = True, limit: int | None = None
+    parts: Parts,
+    text: str,
+    *,
+    end_mark: bool = True,
+    limit: int | None = None,
+    kept: Store | None = None,
 ) -> Conditioning:
     """The conditioning of a prompt cut to the tokens of its own words, for a `TextSegment`.
 
@@ -158,9 +163,10 @@ def segment_conditioning(
     without it scenes-sd3 drew the right thing in no region of two where it draws it in five of eight with it;
     a word alone (a concept) is looked for without. A text without words keeps all its tokens: that is what
     the network knows as an empty prompt. `limit`: the most tokens its words may have, those of all encoders
-    together; StudioError beyond, and for a text that the encoders do not read to its end.
+    together; StudioError beyond, and for a text that the encoders do not read to its end. `kept`: where texts
+    that were encoded before are looked up.
     """
-    conditioning, _, _ = encode_prompt(parts, text, "The model")
+    conditioning, _, _ = encode_prompt(parts, text, "The model", kept)
     words = words_of(text)
     if not words:
         return conditioning

@@ -88,12 +88,12 @@ def _texts(
     parts = parts_of(model)
     ctx.policy.check_prompt(avoid, socket="avoid")
     if avoid.strip():
-        for warning in encode_prompt(parts, avoid, model.title)[1]:
+        for warning in encode_prompt(parts, avoid, model.title, ctx.kept)[1]:
             ctx.warn(warning)
     regions = [region for region in (layout.regions if layout else ()) if region.negative.strip()]
     for region in regions:
         warn_of_text(parts, model.title, region, region.negative, ctx)
     return (
-        segment_conditioning(parts, avoid) if avoid.strip() else None,
-        tuple((region, segment_conditioning(parts, region.negative)) for region in regions),
+        segment_conditioning(parts, avoid, kept=ctx.kept) if avoid.strip() else None,
+        tuple((r, segment_conditioning(parts, r.negative, kept=ctx.kept)) for r in regions),
     )

@@ -102,7 +102,7 @@ def encode_prompt(model: Model, text: Prompt = "", *, ctx: Context) -> Condition
     text: what the picture should show; for the negative side, what it should avoid; may be empty
     """
     ctx.policy.check_prompt(text, socket="text")
-    conditioning, warnings, unknown = encode(parts_of(model), text, model.title)
+    conditioning, warnings, unknown = encode(parts_of(model), text, model.title, ctx.kept)
     for warning in warnings:
         ctx.warn(warning)
     if unknown:

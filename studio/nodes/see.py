@@ -166,13 +166,13 @@ def watch_concepts(
     parts = parts_of(model)
     ctx.policy.check_prompt(concepts, socket="concepts")
     names = [name.strip() for name in concepts.split(",") if words_of(name)]
-    _, warnings, _ = encode_prompt(parts, ", ".join(names), model.title)
+    _, warnings, _ = encode_prompt(parts, ", ".join(names), model.title, ctx.kept)
     for warning in warnings:
         ctx.warn(warning)
     chosen = parse_blocks(blocks)
     if chosen is None:
         chosen = later_half(sites_of(parts))
-    pieces = [segment_conditioning(parts, name, end_mark=False) for name in names]
+    pieces = [segment_conditioning(parts, name, end_mark=False, kept=ctx.kept) for name in names]
     return make_concepts(pieces, Where(chosen, start, end), every=every)  # type: ignore[return-value]
 
 

@@ -108,7 +108,7 @@ def weighted_prompt(
     """
     ctx.policy.check_prompt(text, socket="text")
     parts, read = parts_of(model), read_weights(text)
-    conditioning, warnings, unknown = encode_prompt(parts, read.text, model.title)
+    conditioning, warnings, unknown = encode_prompt(parts, read.text, model.title, ctx.kept)
     for warning in warnings:
         ctx.warn(warning)
     if unknown:

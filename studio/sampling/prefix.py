@@ -13,7 +13,7 @@ import struct
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,6 +32,7 @@ from studio.values import (
     Sigmas,
     Step,
     StepResult,
+    Store,
     Wrap,
 )
 
@@ -41,16 +42,6 @@ ON_DISK = 8
 """About how many states of a run go to disk."""
 LOOKS_AHEAD = ("nested",)
 """Samplers that look at noise levels beyond the end of a step."""
-
-
-class Store(Protocol):
-    """Where states lie: bounded, and only the owner's own (`Context.kept`)."""
-
-    def get(self, key: str) -> Any:
-        """What was put under the key, never to be written to; None if it is not there."""
-
-    def put(self, key: str, value: Any, seconds: float, *, disk: bool) -> None:
-        """Keep a value of lists, tensors and JSON values; `seconds`: what it cost to make."""
 
 
 @dataclass(frozen=True)

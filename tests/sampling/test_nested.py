@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from studio.blocks.step_cache import attachment, taylor
-from studio.controls.blend import Blend
 from studio.errors import StudioError
 from studio.models.text import encode_prompt
 from studio.sampling.guidance.cfg import cfg
@@ -77,7 +76,7 @@ def test_it_goes_on_from_any_step_bit_by_bit(index):
 
 
 def test_what_counts_on_a_straight_way_is_refused(tiny_parts):
-    with pytest.raises(StudioError, match="step cache.*nested"):
+    with pytest.raises(StudioError, match=r"step cache.*nested"):
         run(tiny_parts, nested(4), attachments=[attachment(taylor(2))])
     run(tiny_parts, nested(1), attachments=[attachment(taylor(2))])
 
