@@ -34,22 +34,23 @@ def test_every_file_in_the_folder_is_loaded_and_none_is_broken() -> None:
 
 @pytest.mark.parametrize("plugin", PLUGINS.plugins, ids=lambda p: p.name)
 def test_plugin_runs_in_a_graph_beside_the_built_in_nodes(plugin: object, home: Path) -> None:
-    registry = Registry(["studio.nodes.image"], plugins=ROOT / "plugins")
+    registry = Registry(["studio.nodes.image", "studio.nodes.upscale"], plugins=ROOT / "plugins")
     for kind in plugin.nodes:  # type: ignore[attr-defined]
-        graph = Graph(
-            (
-                Node("in", "load_image", {"picture": {"file": "0" * 64}}),
-                Node("it", kind),
-                Node("out", "save_image"),
-            ),
-            (Edge(("in", "image"), ("it", "image")), Edge(("it", "image"), ("out", "image"))),
-        )
+        enlarges = [socket.type for socket in registry.get(kind).outputs] == ["Upscaler"]
+        last = "larger" if enlarges else "it"
+        first = Node("in", "load_image", {"picture": {"file": "0" * 64}})
+        nodes = [first, Node("it", kind), Node("out", "save_image")]
+        edges = [Edge(("in", "image"), (last, "image")), Edge((last, "image"), ("out", "image"))]
+        if enlarges:
+            nodes.append(Node("larger", "upscale_picture", {"scale": 2.0}))
+            edges.append(Edge(("it", "upscaler"), ("larger", "upscaler")))
+        graph = Graph(tuple(nodes), tuple(edges))
         engine = Engine(
             registry, codecs=[TensorCodec()], open_file=lambda sha: encode(RAMP, "PNG"), check_inputs=True
         )  # type: ignore[list-item]
         report = engine.run(graph)
         assert report.errors == ()
-        assert report.outputs["out"]["image"].width == RAMP.width
+        assert report.outputs["out"]["image"].width == RAMP.width * (2 if enlarges else 1)
         assert engine.run(graph).ran == ()
 
 

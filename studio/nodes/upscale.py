@@ -116,7 +116,8 @@ def upscale_picture(
     """Make a picture larger with an upscaler, tile by tile, so that large pictures need no more memory.
 
     guide: a picture of the full size to follow, for upscalers that need one
-    scale: how many times as wide and high; 1 leaves the picture as it is; in between, it is made larger first
+    scale: how many times as wide and high; 1 leaves the picture as it is; in between, it is made larger
+    first; beyond what the upscaler makes, it runs again on its result
     tile: side of a tile in pixels; 0 = what suits the upscaler
     overlap: pixels that neighbouring tiles share; -1 = what suits the upscaler
     prompt: what the picture shows, for upscalers that read it
@@ -138,7 +139,13 @@ def upscale_picture(
         on_step=ctx.step,
     )
     if found.tiles:
-        told = {"upscaler": upscaler.name, "scale": found.scale, "tiles": found.tiles, "seam": found.seam}
+        told = {
+            "upscaler": upscaler.name,
+            "scale": found.scale,
+            "passes": found.passes,
+            "tiles": found.tiles,
+            "seam": found.seam,
+        }
         ctx.note("upscale", told)
     return found.image
 

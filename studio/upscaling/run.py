@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,13 +22,15 @@ Pixels = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Enlarged:
-    """A result with what a run tells of itself: tiles worked on, the scale of the upscaler, and how much
-    borders of tiles stand out (see `tiles.seam`); 0 where there are none or where they cannot show."""
+    """A result with what a run tells of itself: tiles worked on, the scale of the upscaler (of several passes
+    their product), and how much borders of tiles stand out (see `tiles.seam`); 0 where there are none or
+    where they cannot show."""
 
     image: Image
     tiles: int = 0
     scale: int = 1
     seam: float = 0.0
+    passes: int = 1
 
 
 def enlarge(
@@ -45,15 +48,20 @@ def enlarge(
 ) -> Enlarged:
     """The picture `scale` times as wide and high, 1..16; 1 returns it itself (an upscaler of scale 1 runs).
 
-    A scale that the upscaler does not make is made from the next larger one by Lanczos. `tile`: side in
-    input pixels, 0 = the upscaler's own; `overlap`: pixels shared by neighbours, -1 = the upscaler's own.
-    Alpha goes its own way, by Lanczos. StudioError for what is not possible.
+    A scale beyond the upscaler's largest is made in several passes, each on the result of the one before; one
+    that it does not make, from the next larger one by Lanczos. `tile`: side in input pixels, 0 = the
+    upscaler's own; `overlap`: pixels shared by neighbours, -1 = the upscaler's own. Alpha goes its own way,
+    by Lanczos. StudioError for what is not possible.
     """
     check_scale(scale)
+    factors = passes(upscaler, scale)
+    if len(factors) > 1:
+        settings: dict[str, Any] = {"tile": tile, "overlap": overlap, "prompt": prompt, "steps": steps}
+        return _in_a_row(upscaler, image, scale, factors, guide, on_step, settings | {"seed": seed})
     if scale == 1 and 1 not in upscaler.scales:
         return Enlarged(image)
     width, height = (max(1, round(side * scale)) for side in (image.width, image.height))
-    whole = own_scale(upscaler, scale)
+    (whole,) = factors
     if "prompt" in upscaler.needs and not prompt.strip():
         raise StudioError(f"{upscaler.name!r} needs a prompt.", socket="prompt", hint="Say what is seen.")
     if "guide" in upscaler.needs and guide is None:
@@ -104,17 +112,58 @@ def check_scale(scale: float) -> None:
         )
 
 
-def own_scale(upscaler: Upscaler, scale: float) -> int:
-    """The scale of the upscaler from which a wished one is made: the smallest that is not below it."""
-    found = min((own for own in upscaler.scales if own >= scale), default=0)
-    if not found:
-        possible = ", ".join(map(str, upscaler.scales))
+def passes(upscaler: Upscaler, scale: float) -> tuple[int, ...]:
+    """The scales of the upscaler whose product makes a wished one, largest first; the last is the smallest
+    that is enough. (2,) for 1.5 and (2, 2) for 3 and 4, where it makes 2 alone. StudioError if it makes 1
+    alone."""
+    largest = max(upscaler.scales)
+    if largest == 1 and scale > 1:
         raise StudioError(
-            f"{upscaler.name!r} cannot enlarge {scale:g} times; it makes {possible}.",
+            f"{upscaler.name!r} cannot enlarge {scale:g} times: it mends pictures in their own size.",
             socket="scale",
-            hint=f"At most {max(upscaler.scales)}; for more put two Upscale nodes in a row.",
+            hint="Set scale to 1; to enlarge, take another upscaler behind it.",
         )
-    return found
+    found: list[int] = []
+    left = scale
+    while left > largest * (1 + 1e-9):
+        found.append(largest)
+        left /= largest
+    return (*found, min(own for own in upscaler.scales if own >= left * (1 - 1e-9)))
+
+
+def _in_a_row(
+    upscaler: Upscaler,
+    image: Image,
+    scale: float,
+    factors: tuple[int, ...],
+    guide: Image | None,
+    on_step: Callable[[int, int], None] | None,
+    settings: dict[str, Any],
+) -> Enlarged:
+    """`enlarge` once for every factor; a guide is followed in the size of each pass."""
+    made, tiles, seams, before = image, 0, 0.0, 1
+    counts = []
+    for factor in factors:
+        height, width = _sides((image.height * before, image.width * before), upscaler)
+        axes = plan(upscaler, height, width, settings["tile"], settings["overlap"])
+        counts.append(len(axes[0].starts) * len(axes[1].starts))
+        before *= factor
+    for number, factor in enumerate(factors):
+        size = (made.width * factor, made.height * factor)
+        done = sum(counts[:number])
+
+        def tick(i: int, total: int, done: int = done, own: int = counts[number]) -> None:
+            if on_step is not None:
+                # within the one tile of a pass, a network may count steps of its own
+                on_step(done + min(i * own // max(total, 1), own - 1), sum(counts))
+
+        led = None if guide is None else resize(guide, *size)
+        found = enlarge(upscaler, made, factor, guide=led, on_step=tick, **settings)
+        made, tiles, seams = found.image, tiles + found.tiles, max(seams, found.seam)
+    width, height = (max(1, round(side * scale)) for side in (image.width, image.height))
+    if (made.width, made.height) != (width, height):
+        made = resize(made, width, height)
+    return Enlarged(made, tiles, before, seams, len(factors))
 
 
 def plan(upscaler: Upscaler, height: int, width: int, tile: int, overlap: int) -> tuple[Axis, Axis]:
@@ -166,10 +215,14 @@ def join(piece: Callable[[slice, slice, int, int], Pixels], rows: Axis, columns:
 
 def _padded(pixels: Pixels, upscaler: Upscaler) -> Pixels:
     """At least the smallest side and whole steps, by repeating the last row and column."""
-    step = upscaler.multiple
-    wanted = [-(-max(side, upscaler.least) // step) * step for side in pixels.shape[:2]]
+    wanted = _sides(pixels.shape[:2], upscaler)
     more = [(0, side - own) for side, own in zip(wanted, pixels.shape[:2], strict=True)]
     return np.pad(pixels, (*more, (0, 0)), mode="edge") if any(b for _, b in more) else pixels
+
+
+def _sides(size: tuple[int, ...], upscaler: Upscaler) -> list[int]:
+    step = upscaler.multiple
+    return [-(-max(side, upscaler.least) // step) * step for side in size]
 
 
 def _cut(pixels: Pixels, y: slice, x: slice, scale: int) -> Pixels:

@@ -11,7 +11,7 @@ import torch
 from PIL import Image as Pillow
 from safetensors.torch import save_file
 
-from studio.errors import Refused, StudioError
+from studio.errors import Refused
 from studio.graph.context import Context
 from studio.graph.document import Edge, Graph, Node
 from studio.graph.engine import Engine
@@ -202,7 +202,12 @@ def test_alpha_comes_through(ctx: Context) -> None:
     assert np.array_equal(found.pixels[::2, ::2, :3], image.pixels[..., :3]) and found.has_alpha
 
 
-def test_scale_above_the_upscaler_says_what_it_makes(ctx: Context, tmp_path: Path) -> None:
+def test_a_scale_above_the_upscaler_is_made_in_passes_and_told(
+    engine: Engine, ctx: Context, tmp_path: Path
+) -> None:
     own = load_upscaler(str(network_file(tmp_path)), ctx=ctx)
-    with pytest.raises(StudioError, match="it makes 2"):
-        upscale_picture(picture(), own, scale=4.0, ctx=ctx)
+    made = upscale_picture(picture(), own, scale=4.0, ctx=ctx)
+    assert (made.width, made.height) == (240, 160)
+    graph = ready(**{"upscaler.upscaler": str(network_file(tmp_path)), "larger.scale": 4.0})
+    told = engine.run(graph, targets=["larger"]).nodes["larger"].notes["upscale"]
+    assert (told["scale"], told["passes"]) == (4, 2)

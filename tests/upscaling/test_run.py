@@ -16,7 +16,7 @@ from studio.pixels import read_picture
 from studio.policy import Policy
 from studio.upscaling.engines import apply, filter_upscaler, filtered, network_upscaler, upscaler_of
 from studio.upscaling.networks import RRDBNet, SRVGGNetCompact
-from studio.upscaling.run import enlarge
+from studio.upscaling.run import enlarge, passes
 from studio.values import Image, Upscaler
 
 
@@ -120,11 +120,50 @@ def test_impossible_scales_are_refused(scale):
     assert "1 to 16" in caught.value.hint
 
 
-def test_a_scale_beyond_the_upscaler_names_what_it_makes():
+def test_a_scale_beyond_the_upscaler_is_made_in_passes():
     _, made = upscaler(lambda: SRVGGNetCompact(3, 8, 1, 2))
-    with pytest.raises(StudioError, match="it makes 2") as caught:
-        enlarge(made, picture(), 3)
-    assert "two" in caught.value.hint
+    image, told = picture(), []
+    found = enlarge(made, image, 4, tile=64, overlap=16, on_step=lambda *at: told.append(at))
+    by_hand = enlarge(made, enlarge(made, image, 2, tile=64, overlap=16).image, 2, tile=64, overlap=16)
+    assert found.image == by_hand.image and (found.scale, found.passes) == (4, 2)
+    assert (found.image.width, found.image.height) == (336, 240)
+    count = found.tiles
+    assert count > by_hand.tiles and {total for _, total in told} == {count}
+    assert [done for done, _ in told] == list(range(count))
+    between = enlarge(made, image, 3)
+    assert between.image == filtered(enlarge(made, image, 4).image, 252, 180, "lanczos")
+
+
+@pytest.mark.parametrize(
+    ("scales", "scale", "expected"),
+    [((2,), 1.5, (2,)), ((2,), 2, (2,)), ((2,), 3, (2, 2)), ((2,), 16, (2, 2, 2, 2)), ((2, 4), 4, (4,)),
+     ((2, 4), 8, (4, 2)), ((2, 4), 5, (4, 2)), ((3,), 9, (3, 3)), ((1, 2), 1, (1,))],
+)  # fmt: skip
+def test_passes(scales, scale, expected):
+    assert passes(Upscaler("any", lambda: None, scales), scale) == expected
+
+
+def test_a_guide_is_followed_in_the_size_of_each_pass():
+    seen = []
+
+    @contextmanager
+    def opened():
+        def run(image, scale, *, guide, **_):
+            seen.append((image.width, guide.width))
+            return filtered(image, image.width * scale, image.height * scale, "nearest")
+
+        yield run
+
+    led = Upscaler("led", opened, (2,), needs=("guide",))
+    enlarge(led, picture(20, 30), 4, guide=picture(80, 120))
+    assert seen == [(30, 60), (60, 120)]
+
+
+def test_one_that_mends_only_says_so():
+    _, made = upscaler(lambda: SRVGGNetCompact(3, 8, 1, 1))
+    with pytest.raises(StudioError, match="own size") as caught:
+        enlarge(made, picture(), 2)
+    assert "scale to 1" in caught.value.hint
 
 
 @pytest.mark.parametrize(
