@@ -31,7 +31,7 @@ from studio.jobs.queue import Job, Queue
 from studio.jobs.runner import Outcome, Runner
 from studio.models.codec import TensorCodec
 from studio.models.device import generator, guard
-from studio.models.embedded import list_embedded, read_card
+from studio.models.embedded import list_embedded, with_settings
 from studio.models.loading import ModelStore
 from studio.outputs import OutputKeeper, machine_facts, set_widgets
 from studio.pixels import encode, shrink
@@ -180,6 +180,7 @@ class Studio:
             "height": size[1] if size else None,
             "cfg_scale": card.get("cfg_scale") if cfg_scale is None else cfg_scale,
             "shift": card.get("shift"),
+            "spacing": card.get("spacing"),
         }
         return set_widgets(graph, self.registry, wanted)
 
@@ -369,11 +370,11 @@ class Studio:
                 return card
         with suppress(OSError, StudioError):
             if ":" not in ref and self.policy.allow_paths:
-                return dict(read_card(Path(ref)))
+                return with_settings(Path(ref), ref)
         return {}
 
     def device_label(self) -> str:
-        """The device in words: "CPU", or "GPU" with its name."""
+        """The device in words."""
         return self.models.device_label()
 
     def _open_file(self, digest: str) -> bytes:

@@ -121,6 +121,7 @@
       form.replaceChildren(...[notice, bare, prompt?.box, special, start, avoid?.box, shape?.box, seed?.box, more].filter(Boolean));
       weft.emit("shape", shape);
       show();
+      weft.presets.show(form);
       examine();
     }
     function show() {
@@ -201,6 +202,11 @@
       run.settle();
     };
     weft.cancel = (id) => trigger("stop", { run: id });
+    weft.keepThis = () => { // the run ends here, and what it shows is made into a picture
+      const id = run.snapshot.run;
+      run.begin();
+      trigger("keep", { run: id });
+    };
     weft.parked = (id, choice) => trigger("parked", { run: id, choice });
     weft.reuse = (picture, what) => {
       if (what === "all") { weft.origin = [picture.id, "reuse"]; return trigger("reuse", { generation: picture.id }); }
@@ -278,6 +284,8 @@
     weft.stage(stage);
     receive();
     on("run", (snapshot) => { paintGo(); failed = snapshot.error || null; faults(); });
+    on("filled", ({ name, labels }) => say(`Set for ${name}: ${labels.join(", ")}.`));
+    on("lora", show);
     on("model", () => { weft.vocabulary = weft.vocabularyOf(doc); show(); });
     paintGo();
     restore();

@@ -61,6 +61,16 @@
       };
       return { input, box: field(spec, input, { wide: true }), show };
     },
+    lora(spec) { // those that are found here; another one is named in the graph
+      const names = weft.facts.loras || [];
+      const input = el("select", { class: "w-text", onchange: () => { doc.set(spec, input.value); weft.emit("lora", input.value); } });
+      const show = (value) => {
+        const known = names.some((l) => l.ref === value) ? names : [...names, { ref: value, title: value }];
+        input.replaceChildren(...known.map((l) => el("option", { value: l.ref }, l.title || l.ref)));
+        input.value = value;
+      };
+      return { input, box: field(spec, input, { wide: true }), show };
+    },
     bool(spec) {
       const input = el("input", { type: "checkbox", onchange: () => doc.set(spec, input.checked) });
       return { input, box: field(spec, input), show: (value) => { input.checked = value === true; } };

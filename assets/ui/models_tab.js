@@ -37,10 +37,20 @@
         el("dl", {}, ...[["Family", model.family], ["Size on disk", model.bytes ? size(model.bytes) : ""], ["Licence", model.licence], ["Reference", model.ref], ...model.settings].filter(([, value]) => value).flatMap(([name, value]) => [el("dt", {}, name), el("dd", { translate: "no" }, value)])),
         model.scores.length ? el("section", { class: "w-scores" }, el("h4", {}, "How often everything asked for is right"), el("table", { class: "w-times" }, el("tbody", {}, ...model.scores.map(bar))),
           el("p", { class: "w-help" }, `Judged on ${model.scores[0].n} held-out prompts each; in brackets the 95 % interval.`)) : null,
+        model.locks.length ? el("section", {}, el("h4", {}, "What does not suit it"), el("ul", { class: "w-locks" }, ...model.locks.map((why) => el("li", {}, why)))) : null,
+        model.source.startsWith("http") ? el("p", { class: "w-help" }, "Its settings come from ", el("a", { href: model.source, target: "_blank", rel: "noreferrer" }, own(model.source))) : null,
         model.limits ? el("section", {}, el("h4", {}, "Where it is weak"), el("p", { translate: "no" }, model.limits)) : null,
         model.training ? el("section", {}, el("h4", {}, "What it learnt from"), el("p", { class: "w-help", translate: "no" }, model.training)) : null,
         el("div", { class: "w-actions" }, model.problem || chosen ? null : el("button", { type: "button", class: "w-btn", onclick: () => use(model) }, "Use this model"),
           chosen && weft.modelOf(doc) ? el("button", { type: "button", class: "w-btn", onclick: () => weft.knows() }, icon("book"), "What it knows") : null));
+    }
+    const loras = el("section", { class: "w-panel", id: "weft-loras", "aria-label": "LoRA files", hidden: true });
+    list.after(loras);
+    function paintLoras({ loras: found, folder }) {
+      loras.hidden = !found.length && !folder;
+      loras.replaceChildren(el("h3", {}, "LoRA files"), el("p", { class: "w-help" }, "Small files that teach a model a style, a subject, or to draw in few steps. Load LoRA in the graph takes them."),
+        found.length ? el("ul", { class: "w-loras" }, ...found.map((l) => el("li", { "data-ref": l.ref }, el("strong", { translate: "no" }, l.title), " ", el("span", { class: "w-help", translate: "no" }, l.problem || l.ref)))) : null,
+        folder ? el("p", { class: "w-help" }, "Put more *.safetensors into ", el("code", { translate: "no" }, `${folder.path}/loras`)) : null);
     }
     let last = null;
     function paint(found) {
@@ -49,6 +59,7 @@
       place.replaceChildren(...[["Runs on", found.device], ["Precision", found.dtype], ["Memory", total ? `${size(free)} / ${size(total)}` : ""]].filter(([, value]) => value)
         .map(([name, value]) => el("div", { class: "w-fact" }, el("span", { class: "w-help" }, name), el("strong", { translate: "no" }, value))));
       list.replaceChildren(...found.models.map(card));
+      paintLoras(found);
       const families = Object.values(found.families).join(", ");
       add.hidden = !found.folder;
       if (found.folder) add.replaceChildren(el("h3", {}, "Add a model"),
@@ -69,6 +80,7 @@
         const at = weft.facts.models.findIndex((m) => m.ref === model.ref);
         if (at < 0) weft.facts.models.push(model); else weft.facts.models[at] = model;
       }
+      weft.facts.loras = message.knownLoras;
       paint(message);
     });
     weft.onShown(root, () => { if (last) paint(last); });

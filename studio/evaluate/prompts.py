@@ -31,7 +31,15 @@ GROUPS = ("one", "two", "three", "four")
 
 
 def draw(
-    parts: Parts, prompt: str, *, seed: int, steps: int, cfg_scale: float, shift: float, size: tuple[int, int]
+    parts: Parts,
+    prompt: str,
+    *,
+    seed: int,
+    steps: int,
+    cfg_scale: float,
+    shift: float,
+    size: tuple[int, int],
+    spacing: str = "flow_diffusers",
 ) -> np.ndarray:
     """A picture of the prompt, uint8 [height, width, 3]."""
     positive, _ = parts.family.encode_text(parts, prompt)
@@ -41,7 +49,7 @@ def draw(
         positive,
         negative,
         Latent(*size, 1, seed),
-        schedules.schedule("flow_diffusers", steps, shift),
+        schedules.schedule(spacing, steps, shift),
         samplers.sampler("euler"),
         cfg(cfg_scale),
     )
@@ -82,7 +90,9 @@ def evaluate(
     (default runs/eval below the working directory); results of other weights or settings are never mixed.
     """
     model = ModelStore().load(ref)
-    settings = settings_of(model) | overrides
+    # a few-step LoRA has practised the noise levels of one schedule
+    own = {"spacing": str(model.card["spacing"])} if model.card.get("kind") == "lora" else {}
+    settings = settings_of(model) | own | overrides
     ingredients = json.dumps([model.digest, settings, seed], default=list)
     name = f"prompts-{hashlib.sha256(ingredients.encode()).hexdigest()[:12]}.jsonl"
     path = (folder or Path("runs/eval")) / name

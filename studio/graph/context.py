@@ -48,6 +48,10 @@ class ModelLoader(Protocol):
         """The hash of a model's weights, without loading them."""
         ...
 
+    def lora(self, model: Model, ref: str, strength: float) -> Model:
+        """A model with a LoRA laid over it; BadModel or Refused where that cannot be."""
+        ...
+
     def calibration(self, model: Model, kind: str, key: str) -> Mapping[str, object] | None:
         """What was measured about a model's weights, if anything."""
         ...

@@ -14,6 +14,8 @@ from studio.models.weight_files import read_json
 FOLDER = Path(__file__).resolve().parents[2] / "assets" / "models"
 DEFAULT = "embedded:scenes-sd3"
 PREFIX = "embedded:"
+# what a card without a preset says of sampling
+SETTINGS = ("steps", "cfg_scale", "shift", "spacing", "guidance")
 LORA_FILE = "pytorch_lora_weights.safetensors"
 
 
@@ -63,8 +65,12 @@ def recipe_of(folder: Path) -> Recipe | None:
 def composed_card(base: Mapping[str, object], own: Mapping[str, object]) -> dict[str, object]:
     """The card of a model with a LoRA: what the LoRA's says lies over what the base's says of words and
     sizes; scores and training are the base's own."""
-    left = ("scores", "training", *(("steps", "cfg_scale", "shift") if "preset" in own else ()))
-    return {name: value for name, value in base.items() if name not in left} | dict(own)
+    left = ("scores", "training", *(SETTINGS if "preset" in own else ()))
+    card = {name: value for name, value in base.items() if name not in left} | dict(own)
+    preset = preset_of(card) if "preset" in own else None
+    if preset is not None:
+        card |= {name: value for name, value in preset.settings().items() if name in SETTINGS}
+    return card
 
 
 def with_preset(
@@ -73,6 +79,13 @@ def with_preset(
     """A card whose "preset" says all that is known of how its model is sampled."""
     preset = preset_of(card, names, folder)
     return dict(card) if preset is None else dict(card) | {"preset": preset.to_json()}
+
+
+def with_settings(folder: Path, ref: str) -> dict[str, object]:
+    """The card of a folder with the settings of its preset, where one is known and the card says nothing."""
+    card = read_card(folder)
+    preset = preset_of(card, (ref,), folder)
+    return dict(card) if preset is None else preset.settings() | dict(card)
 
 
 def list_embedded(folder: Path = FOLDER) -> tuple[EmbeddedModel, ...]:

@@ -61,7 +61,7 @@ class Preset:
         if not self.cfg:
             found["cfg_scale"], found["avoid"] = self.no_cfg(), NO_NEGATIVE
         if self.most < 1000:
-            found["steps"] = self.too_many(self.most + 1)
+            found["steps"] = self.too_many()
         if self.few:
             found["step_cache"] = self.no_cache()
         return found
@@ -72,9 +72,10 @@ class Preset:
             f"{self.name} has learnt its guidance: a second pass costs twice the time and burns the colours."
         )
 
-    def too_many(self, steps: int) -> str:
-        """Why so many steps are too many."""
-        return f"{self.name} is made for up to {self.most} steps; {steps} take longer and look no better."
+    def too_many(self, steps: int | None = None) -> str:
+        """Why so many steps, or any more, are too many."""
+        more = "more" if steps is None else steps
+        return f"{self.name} is made for up to {self.most} steps; {more} take longer and look no better."
 
     def no_cache(self) -> str:
         """Why a step cache has no place."""
@@ -220,7 +221,7 @@ def preset_of(
         found = lora_preset(str(lora))
         if found is not None:
             return found
-    if isinstance(card.get("steps"), int):
+    if isinstance(card.get("steps"), int) and "cfg_scale" in card:
         return _written(card, card)
     for pattern, preset in NAMED.items():
         if any(re.search(pattern, name, re.IGNORECASE) for name in names):

@@ -74,7 +74,9 @@ def _lora(ref: str, title: str, path: Path, card: Mapping[str, object]) -> LoraI
         check_lora(path)
     except BadModel as error:
         return LoraInfo(ref, title, path, card, str(error))
-    return LoraInfo(ref, title, path, card)
+    known = lora_preset(path.name)
+    told = with_preset(card) if card or known is None else {"preset": known.to_json()}
+    return LoraInfo(ref, title, path, told)
 
 
 def lora_file(ref: str, policy: Policy, embedded: Path = FOLDER) -> LoraInfo:

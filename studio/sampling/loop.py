@@ -18,6 +18,7 @@ from studio.sampling.controlled import acting, attached_controls, check_sampler,
 from studio.sampling.denoiser import Calls, make_predict
 from studio.sampling.guidance.inside import inside
 from studio.sampling.prefix import Prefix, recorder, restore
+from studio.sampling.relay import Legs, check_changed, relays_of
 from studio.sampling.samplers import run_sampler, steps_of
 from studio.sampling.tiled import by_tiles, check_canvas, tiles_of, tiling_of
 from studio.sampling.trajectories import TARGET
@@ -126,17 +127,12 @@ def sample_run(
         steps = tuple(steps_of(sigmas))
         tiles = tiles_of(parts, latent.width, latent.height, tiling)
         whole: Sequence[Attachment | AttentionControl] = () if tiles else attachments
-        controlled = stack.enter_context(
+        first = stack.enter_context(ExitStack())
+        controlled = first.enter_context(
             attached_controls(parts, whole, steps, latent.batch, sampler=sampler.name)
         )
         beside = controlled.trajectories
-        if guidance.perturbs and (controlled.around is not None or (tiles and attachments)):
-            raise StudioError(
-                f"{guidance.name!r} changes the network's blocks itself, so that no control or cache can act "
-                "in them.",
-                hint="Disconnect the controls, or choose another guidance.",
-                socket="attachments",
-            )
+        check_changed(guidance, controlled, tiles and attachments)
         for wrap in wraps:
             guidance = inside(guidance, wrap.guided, latent.batch)
         if tiles is None:
@@ -144,6 +140,11 @@ def sample_run(
         else:
             predict = by_tiles(parts, tiles, attachments, steps, latent.batch, sampler.name, calls)
         guided = guidance.guide(predict, beside.rows(positive, negative))
+        legs = Legs(
+            relays_of(wraps), parts, latent, positive, negative, guidance, wraps, attachments, steps,
+            sampler.name, tiles, calls, guided, controlled, first.close,
+        )  # fmt: skip
+        whole_run = stack.enter_context(legs) if legs.relays else controlled
         run = recorder(
             prefix, parts, own, latent, positive, negative, sigmas, steps, sampler, guidance, guided, wraps,
             attachments, acting(attachments) if tiles else controlled.controls, controlled,
@@ -168,18 +169,18 @@ def sample_run(
         else:
             final = run_sampler(
                 sampler,
-                beside.wrapped(guided, wraps),
+                beside.wrapped(legs.denoise if legs.relays else guided, wraps),
                 beside.start(own, sigmas.values[0]),
                 sigmas,
                 noise=beside.noise(step_noise(own, latent.seed)),
                 on_step=told,
                 resume=None if found is None else (found.index, found.result.latent, found.result.memory),
-                change=controlled.change if controlled.controls else None,
+                change=whole_run.change if controlled.controls or legs.relays else None,
             )
         check_finite(final)
         latents = {role: keep(latent, piece, parts) for role, piece in beside.split(final).items()}
         from_step = 0 if found is None else found.index
-        return Run(latents, controlled.seen(), controlled.report(), calls.as_json(), from_step)
+        return Run(latents, whole_run.seen(), whole_run.report(), calls.as_json(), from_step)
 
 
 def check_flow(parts: Parts, sigmas: Sigmas) -> None:

@@ -28,6 +28,7 @@ def facts(studio: Studio) -> dict[str, object]:
     native = (int(size[0]), int(size[1])) if isinstance(size, Sequence) and len(size) == 2 else (256, 256)
     return {
         "models": models,
+        "loras": known_loras(studio),
         "sizes": shapes(native),
         "device": studio.device_label(),
         "maxPrompt": studio.policy.max_prompt,
@@ -49,9 +50,16 @@ def known_model(card: Mapping[str, object]) -> dict[str, object]:
         "sizes": card.get("sizes") or [],
         "demo": bool(card.get("demo", ref.startswith("embedded:"))),
         "limits": str(card.get("limits") or ""),
+        "preset": card.get("preset"),
         "vocabulary": vocabulary,
         "examples": examples,
     }
+
+
+def known_loras(studio: Studio) -> list[dict[str, object]]:
+    """The LoRA files that can be used here, each with what it asks of a run, if that is known."""
+    found = [info for info in studio.models.loras() if not info.problem]
+    return [{"ref": info.ref, "title": info.title, "preset": info.card.get("preset")} for info in found]
 
 
 def grouped(vocabulary: object) -> dict[str, list[str]]:

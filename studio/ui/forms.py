@@ -23,6 +23,7 @@ KINDS = {
     "prompt": "text",
     "seed": "number",
     "model": "model",
+    "lora": "lora",
     "colour": "colour",
     "picture": "picture",
     "regions": "regions",

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from studio.errors import StudioError
 from studio.ui import bus
-from studio.ui.facts import known_model
+from studio.ui.facts import known_loras, known_model
 from studio.ui.owners import Owners
 
 if TYPE_CHECKING:
     from studio.models.loading import ModelInfo
+    from studio.models.references import LoraInfo
     from studio.studio import Studio
 
 # What a family is called, and an example of it: read by the page's "Add a model".
@@ -41,6 +42,8 @@ class ModelsTab:
             {
                 "models": [self._told(info) for info in found],
                 "facts": [_known(info) for info in found if not info.problem],
+                "loras": [self._lora(info) for info in studio.models.loras()],
+                "knownLoras": known_loras(studio),
                 "folder": None if folder is None else {"path": str(folder), "there": folder.is_dir()},
                 "hub": studio.policy.allow_hub,
                 "families": FAMILIES,
@@ -50,8 +53,21 @@ class ModelsTab:
             }
         )
 
+    def _lora(self, info: LoraInfo) -> dict[str, object]:
+        hidden = info.problem and not self._studio.policy.show_traces
+        preset = info.card.get("preset")
+        return {
+            "ref": info.ref,
+            "title": info.title,
+            "problem": "It cannot be used." if hidden else info.problem,
+            "preset": preset.get("name", "") if isinstance(preset, Mapping) else "",
+            "source": preset.get("source", "") if isinstance(preset, Mapping) else "",
+        }
+
     def _told(self, info: ModelInfo) -> dict[str, object]:
         card = info.card
+        filled = _part(card, "settings")
+        told = {**filled, **card} if isinstance(filled, Mapping) else card
         problem = info.problem
         if problem and not self._studio.policy.show_traces:
             problem = "It cannot be loaded."
@@ -62,10 +78,12 @@ class ModelsTab:
             "bytes": info.bytes,
             "embedded": info.ref.startswith("embedded:"),
             "licence": _words(card.get("licence") or card.get("license")),
-            "settings": [[label, _setting(card[name])] for name, label in SETTINGS.items() if name in card],
+            "settings": [[label, _setting(told[name])] for name, label in SETTINGS.items() if name in told],
             "scores": scores(card.get("scores")),
             "training": _training(card.get("training")),
             "limits": _words(card.get("limits")),
+            "locks": list(locks.values()) if isinstance(locks := _part(card, "locks"), Mapping) else [],
+            "source": source if isinstance(source := _part(card, "source"), str) else "",
             "problem": problem,
         }
 
@@ -95,6 +113,12 @@ def _training(given: object) -> str:
     if not isinstance(given, Mapping):
         return ""
     return ". ".join(_words(given.get(name)) for name in ("data", "hardware") if given.get(name))
+
+
+def _part(card: Mapping[str, object], name: str) -> object:
+    """An entry of a card's preset."""
+    preset = card.get("preset")
+    return preset.get(name) if isinstance(preset, Mapping) else None
 
 
 def _setting(value: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
 # under its `title` and `help` if it carries them, else under its file name.
 CARDS: dict[str, tuple[str, str, str]] = {
     "text-to-image": ("Make", "Text to picture", "Describe a scene."),
+    "few-step": ("Make", "Fast", "A picture in four steps or fewer, with the few-step model."),
     "regions": ("Make", "Regions", "A prompt of its own for each part of the picture."),
     "plan-from-a-sentence": ("Make", "Plan from a sentence", "The sentence is laid out in boxes first."),
+    "more-variety": ("Make", "Fast, more variety", "Another model begins, the few-step model ends."),
     "panels": ("Make", "Panels", "Several pictures of the same things."),
     "word-weight": ("Make", "Word weight", "Let single words count more or less."),
     "avoid-without-cfg": ("Make", "Avoid", "Keep things out, also of fast models."),
@@ -61,7 +64,7 @@ class Card:
 
 
 class Templates:
-    """The ready workflows that run here: a broken one, or one with a missing node, is left out."""
+    """The ready workflows that run here: a broken one, or one with a missing node or model, is left out."""
 
     def __init__(self, studio: Studio) -> None:
         self._studio = studio
@@ -75,9 +78,15 @@ class Templates:
                 continue
             flat = inline(document, studio.registry).graph
             whole = all(studio.registry.find(node.kind) is not None for node in flat.nodes)
+            whole = whole and _named(flat) <= self._here()
             if whole and panel(document, studio.registry):
                 self._start[name] = document
                 self.cards.append(_card(name, document))
+
+    def _here(self) -> set[str]:
+        """The references of the models and LoRAs that come with this studio."""
+        cards = self._studio.model_cards()
+        return {str(card["ref"]) for card in cards} | {info.ref for info in self._studio.models.loras()}
 
     def name_of(self, document: Graph) -> str:
         """The template a document has the nodes and edges of; "" for a graph of one's own."""
@@ -107,7 +116,20 @@ class Templates:
             value = _value(before, old[role])
             if role == "seed" or start is None or value != _value(start, old[role]):
                 after = after.set(str(new[role]["node"]), str(new[role]["widget"]), value)
+                if role == "model":
+                    after = self._suited(after, str(value))
         return after
+
+    def _suited(self, document: Graph, model: str) -> Graph:
+        """The document with the settings that a model asks for by its preset."""
+        card = next((card for card in self._studio.model_cards() if card["ref"] == model), {})
+        preset = card.get("preset")
+        settings: Mapping[str, object] = preset["settings"] if isinstance(preset, Mapping) else {}
+        for field in panel(document, self._studio.registry):
+            node, widget = str(field["node"]), str(field["widget"])
+            if widget in settings:
+                document = document.set(node, widget, settings[widget])
+        return document
 
     def _roles(self, document: Graph) -> dict[str, Field]:
         return {str(f["role"]): f for f in panel(document, self._studio.registry) if f["role"]}
@@ -115,6 +137,13 @@ class Templates:
 
 def _value(document: Graph, field: Field) -> object:
     return document.node(str(field["node"])).widgets.get(str(field["widget"]), field["default"])
+
+
+def _named(document: Graph) -> set[str]:
+    """The models and LoRAs that come with the studio and that a document names."""
+    nodes = [node for node in document.nodes if node.kind in ("load_model", "load_lora")]
+    named = {str(node.widgets.get(name)) for node in nodes for name in ("model", "lora")}
+    return {ref for ref in named if ref.startswith("embedded:")}
 
 
 def _shape(document: Graph) -> Shape:

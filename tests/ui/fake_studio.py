@@ -210,6 +210,7 @@ class FakeStudio:
         other = SimpleNamespace(ref=where, problem=f"{where} has no model_index.json.", **broken)
         return SimpleNamespace(
             list=lambda: (embedded, other),
+            loras=lambda: (),
             placement=SimpleNamespace(dtype="torch.float32"),
             memory=lambda: {"total": 2000, "free": 500},
         )

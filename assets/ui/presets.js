@@ -1,0 +1,82 @@
+// How a model wants to be sampled: choosing one fills the settings that nobody changed, and what does not suit it is
+// locked, with the reason. The presets come from Python (studio/models/presets.py).
+(() => {
+  "use strict";
+  const weft = window.weft;
+  const { el, icon, on, doc, remember } = weft;
+
+  const known = (list, ref) => list.find((m) => m.ref === ref)?.preset || null;
+  /** The preset of what a document paints with: that of its LoRA, where it has one, else that of its model. */
+  function presetOf(document) {
+    const lora = document.panel.find((f) => f.kind === "lora"), model = document.panel.find((f) => f.role === "model");
+    return (lora && known(weft.facts.loras || [], document.widget(lora))) || (model && known(weft.facts.models, document.widget(model)));
+  }
+
+  const place = (f) => `${f.node}.${f.widget}`;
+  const touched = new Set((remember.get("touched") || "").split("\n").filter(Boolean));
+  const before = new Map(); // what stood in a setting that is locked now
+  let filling = false, last = null, form = null;
+
+  function put(field, value) {
+    filling = true;
+    doc.set(field, value);
+    filling = false;
+  }
+  on("widget", ({ field }) => {
+    if (filling || !field?.widget) return;
+    touched.add(place(field));
+    remember.set("touched", [...touched].join("\n"));
+    if (field.role === "avoid" && form) paint();
+  });
+
+  /** Another model: its settings take the place of those that nobody set by hand. */
+  function fill() {
+    const preset = presetOf(doc), told = [];
+    for (const field of doc.panel) {
+      const own = place(field), now = doc.widget(field), locked = Boolean(preset?.locks?.[field.widget]);
+      if (!locked && before.has(own)) { put(field, before.get(own)); before.delete(own); }
+      const value = preset?.settings?.[field.widget];
+      if (value === undefined || value === now) continue;
+      const free = !touched.has(own) || now === last?.settings?.[field.widget];
+      const fits = field.widget !== "steps" || now <= preset.most;
+      if (!free && !(locked && (field.widget !== "steps" || !fits))) continue;
+      if (locked && !free) before.set(own, now);
+      put(field, value);
+      told.push(field.label);
+    }
+    last = preset;
+    if (told.length) weft.emit("filled", { name: preset.name, labels: told });
+  }
+
+  /** Under every field that the model rules out: why. */
+  function paint() {
+    const preset = presetOf(doc);
+    for (const box of form.querySelectorAll(".w-field[data-node]")) {
+      const field = doc.panel.find((f) => f.node === box.dataset.node && f.widget === box.dataset.widget);
+      if (!field) continue;
+      const plain = field.role === "avoid" && field.sort === "prompt" && doc.template !== "avoid-without-cfg" && !needless(field);
+      const reason = preset?.locks?.[field.role === "avoid" ? (plain ? "avoid" : "") : field.widget] || "";
+      const shut = Boolean(reason) && (field.role === "avoid" ? !String(doc.widget(field)).trim() : field.widget !== "steps");
+      for (const input of box.querySelectorAll("input, select, textarea")) {
+        input.disabled = shut;
+        if (field.widget === "steps") input.max = reason ? Math.min(preset.most, field.max ?? Infinity) : field.max;
+      }
+      box.classList.toggle("w-locked", shut);
+      let line = box.querySelector(".w-lock");
+      if (!reason) { line?.remove(); continue; }
+      if (!line) box.append((line = el("p", { class: "w-lock" })));
+      line.replaceChildren(icon("lock"), el("span", {}, reason), field.role === "avoid" ? el("button", { type: "button", class: "w-link", onclick: nag }, "Avoid without a second pass") : "");
+    }
+  }
+  // a field of a node that needs no second pass, such as Avoid (NAG), is not the negative prompt of guidance
+  const needless = (field) => ["nag", "nasa"].includes(doc.current?.nodes?.find((n) => n.id === field.node)?.kind);
+  const nag = () => document.querySelector('[data-template="avoid-without-cfg"]')?.click();
+
+  weft.presets = {
+    of: presetOf,
+    /** The form was built anew. */
+    show(box) { form = box; last ||= presetOf(doc); paint(); },
+  };
+  on("model", () => { fill(); if (form) paint(); });
+  on("lora", () => { fill(); if (form) paint(); });
+})();
