@@ -48,7 +48,7 @@
     const states = Object.values(nodes).map((n) => n.state);
     if (job.state === "done" && states.length && states.every((s) => s === "cached")) return "Nothing changed, so this is the picture you already have.";
     if (job.state === "done") return job.seconds ? `in ${job.seconds.toFixed(1)} s` : "Your picture is in the history.";
-    if (job.state === "stopped") return "Nothing was stored.";
+    if (job.state === "stopped") return run.snapshot.keep ? "Nothing was stored. Keep this makes a picture of what was there." : "Nothing was stored.";
     if (job.state === "parked") return `Weft ended while it made ${offer?.name ? `“${offer.name}”` : "a picture"}.`;
     return "Describe a picture and press Generate.";
   }
@@ -86,13 +86,14 @@
     const text = el("span", { class: "w-dock-text" });
     const fill = el("i");
     const stop = el("button", { type: "button", class: "w-btn", hidden: true, onclick: () => window.weft.stop() }, icon("stop"), "Stop");
+    const keep = el("button", { type: "button", class: "w-btn", id: "weft-keep", hidden: true, onclick: () => window.weft.keepThis() }, icon("save"), "Keep this");
     const all = el("button", { type: "button", class: "w-link", id: "weft-all-said", hidden: true, onclick: () => dialog("What the studio says",
       el("ul", { class: "w-said" }, ...(run.snapshot.error ? [text.textContent] : run.snapshot.warnings).map((line) => el("li", {}, line)))) });
     const resume = el("button", { type: "button", class: "w-btn", id: "weft-resume", hidden: true, onclick: () => window.weft.parked(run.snapshot.run, "resume") }, icon("reuse"), "Resume");
     const discard = el("button", { type: "button", class: "w-btn", id: "weft-discard", hidden: true, onclick: () => window.weft.parked(run.snapshot.run, "discard") }, "Discard");
     const keys = el("button", { type: "button", class: "w-round", "aria-label": "Keyboard shortcuts", title: "Keyboard shortcuts (?)", onclick: sheet }, "?");
     const dock = el("div", { class: "w-dock", id: "weft-job", role: "group", "aria-label": "Job line" },
-      el("div", { class: "w-dock-bar", "aria-hidden": "true" }, fill), state, text, all, resume, discard, stop, keys);
+      el("div", { class: "w-dock-bar", "aria-hidden": "true" }, fill), state, text, all, resume, discard, keep, stop, keys);
     const said = el("div", { class: "w-sr", role: "status", "aria-live": "polite" });
     const alarm = el("div", { class: "w-sr", role: "alert" });
 
@@ -132,6 +133,8 @@
       resume.hidden = discard.hidden = word !== "parked";
       dock.classList.toggle("w-error", word === "error");
       stop.hidden = !run.live;
+      keep.hidden = !snapshot.keep || !(run.live || word === "stopped");
+      keep.title = keep.hidden ? "" : `Ends here and keeps the picture as it looks after step ${snapshot.keep}.`;
       const { step, total, cell, cells } = snapshot.job;
       const own = total ? step / total : 0.02, share = word === "running" ? (cells ? (cell + own) / cells : own) : 0;
       fill.style.transform = `scaleX(${share})`;

@@ -194,6 +194,8 @@ def sample(
         on_step=report,
         prefix=Prefix(ctx.kept, f"{model.digest} {ctx.code}"),
     )
+    if 0 < sampler.stop_after < sigmas.steps:
+        ctx.note("stopped", {"after": sampler.stop_after, "of": sigmas.steps})
     return sampled(run, ctx)
 
 

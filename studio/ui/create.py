@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import gradio as gr
 
+from studio import early
 from studio.errors import BadDocument, StudioError
 from studio.graph.document import Graph, to_json
 from studio.graph.inline import inline
@@ -153,12 +154,26 @@ class CreateTab:
         prompt = str(document.node(str(field["node"])).widgets.get(str(field["widget"]), ""))
         return prompt if len(prompt) <= 80 else prompt[:79] + "…"
 
+    async def keep(self, token: object, event: gr.EventData) -> AsyncIterator[str]:
+        """Keeps what a run shows: stops it and follows the run that makes the picture. Event data: `run`."""
+        try:
+            owner = self._owners.owner(token)
+            run = early.keep_now(self._studio, asked.text(event, "run", 64), owner)
+        except StudioError as error:
+            yield bus.failure(error)
+            return
+        async for message in self._follow(run, owner):
+            yield message
+
     async def _follow(self, run: str, owner: str) -> AsyncIterator[str]:
         seq = 0
         try:
+            known = early.painters(self._studio, run, owner)
             async for snapshot in bus.relay(self._studio.snapshots(run, owner)):
                 seq = int(snapshot.get("seq") or 0)  # type: ignore[call-overload]
-                yield bus.status(snapshot, self._made(snapshot, owner))
+                painting = known.at_work(snapshot)
+                told = snapshot if painting is None else {**snapshot, "keep": painting[1]}
+                yield bus.status(told, self._made(snapshot, owner))
         except StudioError as error:
             yield bus.failure(error, run=run, seq=seq + 1)
 
