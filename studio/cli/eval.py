@@ -23,33 +23,38 @@ def add_to(commands: argparse._SubParsersAction[shared.Parser]) -> None:
             "restore",
             "start-noise",
             "nested",
+            "diversity",
         ],
         help="prompts: held-out prompts; control: editing, regions, maps and the rest; blocks: which blocks "
         "of a model locate words; localise: which blocks carry colour, kind, pattern, background or place; "
         "schedule: where a few Euler steps count most; guidance: what every rule makes, and its calls; "
         "restore: small, blurred and torn pictures brought back; start-noise: from which "
-        "noise that goes best; nested: what a run that is stopped shows, beside the plain one",
+        "noise that goes best; nested: what a run that is stopped shows, beside the plain one; "
+        "diversity: how much eight seeds differ by the base model, the few-step model, and both by turns",
     )
     parser.add_argument(
         "--cases",
         type=whole,
         metavar="N",
         help="number of prompts (500), cases of each row (200), scenes for blocks (100), for localise (20), "
-        "pictures for schedule (6), prompts for guidance (24), pictures for restore (8), for start-noise (4), "
-        "prompts for nested (24)",
+        "pictures for schedule (6), prompts for guidance (24), pictures for restore (8), "
+        "for start-noise (4), prompts for nested (24), for diversity (12)",
     )
     parser.add_argument(
         "--only",
         metavar="NAME",
         help="control: one method or row, such as edit.colour; localise: what to look for (colour); "
         "guidance: one rule beside cfg; restore: small, blurred, hole, flowchef, red_diff or both as "
-        "small.flowchef; start-noise: one of these problems (small)",
+        "small.flowchef; start-noise: one of these problems (small); diversity: one way, such as relay",
     )
     parser.add_argument(
         "--window", type=whole, metavar="N", default=1, help="localise: so many neighbouring blocks (1)"
     )
     parser.add_argument(
-        "--steps", type=whole, metavar="N", help="so many steps: schedule (8), restore (20), start-noise (10)"
+        "--steps",
+        type=whole,
+        metavar="N",
+        help="so many steps: schedule (8), restore (20), start-noise (10), diversity (4)",
     )
     parser.add_argument(
         "--candidates", type=whole, metavar="N", default=6, help="start-noise: so many seeds are tried (6)"
@@ -85,6 +90,7 @@ def act(args: argparse.Namespace) -> int:
         "restore": _restore,
         "start-noise": _start_noise,
         "nested": _nested,
+        "diversity": _diversity,
     }
     return run[args.what](args)
 
@@ -155,6 +161,28 @@ def _nested(args: argparse.Namespace) -> int:
             f"{row['sampler']}, {row['calls']} of {row['planned']} calls: {row['all_right']} all right of "
             f"{row['n']} ({low:.0%} to {high:.0%}), {row['found']:.0%} of the objects, "
             f"sharpness {row['sharpness']:g}"
+        )
+    return shared.FINISHED
+
+
+def _diversity(args: argparse.Namespace) -> int:
+    from studio.evaluate.diversity import TURBO, evaluate
+
+    folder = shared.settings_of(args).home / "eval"
+    ref = TURBO if args.model == "embedded:scenes-sd3" else args.model
+    own = {} if args.steps is None else {"steps": args.steps}
+    with shared.progress_line("sets of eight") as tick:
+        rows = evaluate(args.cases or 12, ref=ref, only=args.only, folder=folder, progress=tick, **own)
+    if args.json:
+        shared.show(rows)
+        return shared.FINISHED
+    for row in rows:
+        low, high = row["interval"]
+        print(
+            f"{row['way']}: distance {row['distance']:g} (± {row['standard_error']:g}), latent "
+            f"{row['latent']:g}; {row['share']:.0%} all right ({low:.0%} to {high:.0%}); "
+            f"{row['forwards']:g} calls and {row['seconds']:g} s a picture "
+            f"(n = {row['n']} prompts of {row['seeds']} seeds)"
         )
     return shared.FINISHED
 

@@ -97,7 +97,7 @@ def evaluate(
     name = f"prompts-{hashlib.sha256(ingredients.encode()).hexdigest()[:12]}.jsonl"
     path = (folder or Path("runs/eval")) / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    done = {(row["case"], row["prompt"]): row for row in _rows(path)}
+    done = {(row["case"], row["prompt"]): row for row in read_rows(path)}
     parts = None
     rows = []
     for index, (prompt, wanted, count) in enumerate(held_out_prompts(cases, seed=seed)):
@@ -124,7 +124,7 @@ def evaluate(
     }
 
 
-def _rows(path: Path) -> list[dict[str, Any]]:
+def read_rows(path: Path) -> list[dict[str, Any]]:
     """What was judged before; a last line that a crash cut short does not count."""
     rows = []
     for line in path.read_text().splitlines() if path.exists() else []:
