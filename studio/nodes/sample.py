@@ -24,8 +24,11 @@ from studio.api import (
     node,
 )
 from studio.models.family import parts_of
+from studio.nodes.anytime import review_nested
 from studio.nodes.guidance_checks import other_sampler, review_guidance, sampler_name
+from studio.nodes.preset_checks import review_preset
 from studio.nodes.prompt import outline
+from studio.nodes.relay import review_relays
 from studio.nodes.together import review_attachments, run_steps
 from studio.nodes.upscale import review_tiles
 from studio.sampling import samplers, schedules
@@ -122,12 +125,15 @@ def review_sample(view: View) -> Iterator[Refusal]:
     yield from review_attachments(view)
     yield from review_tiles(view)
     sampler = next(map(sampler_name, view.feeding("sampler")), "")
+    yield from review_nested(view, sampler)
     for wrap in view.feeding("wraps"):
         steers = wrap.kind in ("steer_to_picture", "steer_to_known") and wrap.widgets.get("force")
         if steers and sampler not in ("", "euler"):
             yield other_sampler(wrap, "euler", sampler)
     model = outline(view)
     yield from review_guidance(view, sampler, run_steps(view))
+    yield from review_relays(view, model, sampler)
+    yield from review_preset(view, model)
     for socket in ("positive", "negative"):
         own = next((outline(source) for source in view.feeding(socket)), None)
         if model is not None and own is not None and own.family != model.family:
