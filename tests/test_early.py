@@ -1,4 +1,4 @@
-""""Keep this": a stopped run gives the picture that it showed, with its graph, and a replay gives it again."""
+""" "Keep this": a stopped run gives the picture that it showed, with its graph; replay gives it again."""
 
 from __future__ import annotations
 
