@@ -1,0 +1,115 @@
+"""Presets: found by card, LoRA, name and shape; what they lock has a reason; every one has a source."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from studio.models.embedded import list_embedded
+from studio.models.presets import LORAS, NAMED, Preset, lora_preset, preset_of
+from studio.sampling import samplers, schedules
+
+
+@pytest.mark.parametrize("preset", [*NAMED.values(), *LORAS.values()], ids=lambda preset: preset.name)
+def test_every_preset_can_be_run_and_has_a_source(preset):
+    assert preset.source.startswith("https://")
+    assert 1 <= preset.steps <= preset.most and 0 < preset.strength <= 1
+    samplers.sampler(preset.sampler)
+    assert schedules.schedule(preset.spacing, preset.steps, preset.shift or 1.0).steps == preset.steps
+    assert preset.cfg or preset.cfg_scale == 1
+
+
+@pytest.mark.parametrize(
+    ("ref", "name"),
+    [
+        ("hub:stabilityai/stable-diffusion-3.5-large-turbo", "Stable Diffusion 3.5 large turbo"),
+        ("hub:stabilityai/stable-diffusion-3.5-large", "Stable Diffusion 3.5 large"),
+        ("/models/sd3.5_medium", "Stable Diffusion 3.5 medium"),
+        ("hub:stabilityai/stable-diffusion-3-medium-diffusers", "Stable Diffusion 3 medium"),
+        ("hub:black-forest-labs/FLUX.1-schnell", "FLUX.1 schnell"),
+        ("hub:black-forest-labs/FLUX.1-dev", "FLUX.1 dev"),
+        ("hub:black-forest-labs/FLUX.2-klein-4B", "FLUX.2 klein"),
+        ("hub:black-forest-labs/FLUX.2-klein-base-4B", "FLUX.2 klein base"),
+        ("hub:black-forest-labs/FLUX.2-dev", "FLUX.2 dev"),
+        ("hub:Qwen/Qwen-Image", "Qwen-Image"),
+        ("hub:Tongyi-MAI/Z-Image-Turbo", "Z-Image Turbo"),
+    ],
+)
+def test_a_model_is_known_by_its_name(ref, name):
+    assert preset_of({}, (ref,)).name == name
+
+
+@pytest.mark.parametrize(
+    ("file", "steps", "strength"),
+    [
+        ("Hyper-FLUX.1-dev-8steps-lora.safetensors", 8, 0.125),
+        ("Hyper-FLUX.1-dev-16steps-lora.safetensors", 16, 0.125),
+        ("Hyper-SD3-4steps-CFG-lora.safetensors", 4, 0.125),
+        ("FLUX.1-Turbo-Alpha.safetensors", 8, 1.0),
+        ("Qwen-Image-Lightning-4steps-V1.0.safetensors", 4, 1.0),
+    ],
+)
+def test_a_few_step_lora_is_known_by_its_file(file, steps, strength):
+    found = lora_preset(file)
+    assert (found.steps, found.strength) == (steps, strength)
+    # over the preset of the model that it is laid on
+    assert preset_of({"loras": [file], "steps": 50, "cfg_scale": 4.0}) == found
+    assert preset_of({"loras": ["a-style.safetensors"], "steps": 50, "cfg_scale": 4.0}).steps == 50
+    assert lora_preset("a-style.safetensors") is None
+
+
+def config(folder, **entries):
+    (folder / "transformer").mkdir(parents=True)
+    (folder / "transformer" / "config.json").write_text(json.dumps(entries))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("shape", "name"),
+    [
+        ({"_class_name": "SD3Transformer2DModel", "num_layers": 38}, "Stable Diffusion 3.5 large"),
+        (
+            {"_class_name": "SD3Transformer2DModel", "num_layers": 24, "dual_attention_layers": [0, 1]},
+            "Stable Diffusion 3.5 medium",
+        ),
+        ({"_class_name": "SD3Transformer2DModel", "num_layers": 24}, "Stable Diffusion 3 medium"),
+        (
+            {"_class_name": "FluxTransformer2DModel", "num_layers": 19, "guidance_embeds": True},
+            "FLUX.1 dev",
+        ),
+        ({"_class_name": "FluxTransformer2DModel", "num_layers": 19}, "FLUX.1 schnell"),
+    ],
+)
+def test_a_folder_without_a_name_is_known_by_its_shape(tmp_path, shape, name):
+    assert preset_of({}, ("/somewhere",), config(tmp_path / "model", **shape)).name == name
+
+
+def test_nothing_is_made_up_for_an_unknown_model(tmp_path):
+    assert preset_of({}, ("/somewhere",), tmp_path) is None
+    strange = config(tmp_path / "model", _class_name="SD3Transformer2DModel", num_layers=2)
+    assert preset_of({}, ("/somewhere",), strange) is None
+    assert preset_of({"preset": {"steps": "many"}}) is None
+    assert preset_of({"preset": {"steps": 0}}) is None
+
+
+def test_a_card_comes_before_everything_else():
+    card = {"title": "Mine", "preset": {"steps": 6, "most": 6, "cfg": False, "shift": None, "sampler": 3}}
+    found = preset_of(card, ("hub:black-forest-labs/FLUX.1-dev",))
+    assert (found.name, found.steps, found.shift, found.sampler) == ("Mine", 6, None, "euler")
+    assert preset_of({"preset": found.to_json()}) == found
+
+
+def test_what_a_few_step_model_locks_and_why():
+    few = Preset("Quick", "card", 4, 8, False)
+    assert few.few and set(few.locks()) == {"cfg_scale", "avoid", "steps", "step_cache"}
+    assert few.settings()["cfg_scale"] == 1 and "guidance" not in few.settings()
+    whole = Preset("Slow", "card", 28, cfg_scale=4.5)
+    assert not whole.few and whole.locks() == {}
+    assert "up to 8 steps; 50 take longer" in few.too_many(50)
+
+
+def test_the_embedded_models_say_how_they_are_sampled():
+    for model in list_embedded():
+        preset = model.card["preset"]
+        assert preset["settings"]["steps"] and preset["source"], model.name
