@@ -94,7 +94,7 @@
     return go;
   };
   // gradio mounts a tab at its first visit: what another tab hands over waits until then.
-  for (const [name, tab] of [["regionFrom", "Regions"], ["editThis", "Edit"]]) {
+  for (const [name, tab] of [["regionFrom", "Regions"], ["editThis", "Edit"], ["upscaleThis", "Upscale"]]) {
     const later = weft[name] = (...handed) => {
       weft.openTab(tab);
       let tries = 100;

@@ -34,6 +34,7 @@ from studio.ui.public_api import PublicApi
 from studio.ui.regions_tab import RegionsTab, start_of
 from studio.ui.see_tab import SeeTab
 from studio.ui.theme import gradio_theme
+from studio.ui.upscale_tab import UpscaleTab
 from studio.ui.web import Guard, PageFiles
 from studio.ui.window import open_page
 
@@ -52,6 +53,7 @@ def build(studio: Studio) -> gr.Blocks:
     create_tab, history_tab = CreateTab(studio, owners, pictures), HistoryTab(studio, owners, pictures)
     regions_tab = RegionsTab(studio, owners)
     see_tab = SeeTab(studio, owners)
+    upscale_tab = UpscaleTab(studio, owners)
     compare_tab = CompareTab(studio, owners, pictures)
     edit_tab = EditTab(studio, owners, create_tab.templates)
     edit_masks = EditMasks(studio, owners)
@@ -95,6 +97,7 @@ def build(studio: Studio) -> gr.Blocks:
                 )
             see = _desk_tab(view, "See", start_of(studio, "see-words"), "maps mask",
                             estimates=start_of(studio, "estimates"))  # fmt: skip
+            upscale = _desk_tab(view, "Upscale", start_of(studio, "upscale"), "look source bring plan make")
             compare = _desk_tab(view, "Compare", {}, "estimate sweep sheet")
             with gr.Tab("History", id="history"):
                 history = view(
@@ -182,6 +185,10 @@ def build(studio: Studio) -> gr.Blocks:
         if see is not None:
             see.maps(see_tab.maps, [visitor], [see], **each)
             see.mask(see_tab.mask, [visitor], [see], **PRIVATE)
+        if upscale is not None:
+            upscale.look(upscale_tab.look, [visitor], [upscale], **{**PRIVATE, "trigger_mode": "always_last"})
+            for name in ("source", "bring", "plan", "make"):
+                getattr(upscale, name)(getattr(upscale_tab, name), [visitor], [upscale], **each)
         if compare is not None:
             compare.estimate(compare_tab.estimate, [visitor], [compare], **follow)
             compare.sweep(sweep, [visitor], [status], **follow)

@@ -33,14 +33,15 @@ CSP = (
     "object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors {ancestors}"
 )
 SCRIPTS = (  # in this order
-    "weft.js", "language.js", "chrome.js", "stage.js", "fields.js", "region_canvas.js", "mask_paint.js",
-    "regions.js", "templates.js", "create.js", "history.js", "picture_detail.js", "desk.js",
-    "regions_tab.js", "edit_mask.js", "edit_tab.js", "see_tab.js",
+    "weft.js", "language.js", "chrome.js", "stage.js", "fields.js", "presets.js",
+    "region_canvas.js", "mask_paint.js", "regions.js", "templates.js", "create.js", "history.js",
+    "picture_detail.js", "desk.js",
+    "regions_tab.js", "edit_mask.js", "edit_tab.js", "see_tab.js", "upscale_tab.js",
     "compare_axes.js", "compare_view.js", "compare_tab.js",
     "models_tab.js", "help_tab.js",
 )  # fmt: skip
 
-STYLES = ("tabs.css", "places.css", "compare.css", "masks.css")  # behind theme.css, in this order
+STYLES = ("tabs.css", "places.css", "compare.css", "masks.css", "upscale.css")  # in this order
 
 
 class TooLargeError(Exception):
