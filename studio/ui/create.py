@@ -186,7 +186,13 @@ class CreateTab:
             return []
         kept = [output for output in outputs if output.get("generation")]
         kept.sort(key=lambda output: (str(output.get("node")), output.get("item") or 0))
-        return self._pictures.made(owner, [str(output["generation"]) for output in kept])
+        cards = {card["id"]: card for card in self._pictures.made(owner, [o["generation"] for o in kept])}
+        # a picture that another node made before belongs to the node that shows it now
+        return [
+            {**cards[output["generation"]], "node": output.get("node"), "item": output.get("item")}
+            for output in kept
+            if output["generation"] in cards
+        ]
 
     def stop(self, token: object, event: gr.EventData) -> None:
         """Sets the cancel flag of a run; unknown, finished and other people's runs are left alone."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pprint import pformat
 from typing import Any, TypeGuard
 
 from studio.graph.document import Graph, to_json
@@ -21,7 +22,7 @@ NODES = {nodes}
 
 # from "id.output" to "id.input"
 EDGES = {edges}
-
+{definitions}
 
 def document():
     """The graph as Weft reads it."""
@@ -29,7 +30,7 @@ def document():
         "format": "weft/graph",
         "version": {version},
         "nodes": [{{"id": id, **node}} for id, node in NODES.items()],
-        "edges": [{{"from": a.rsplit(".", 1), "to": b.rsplit(".", 1)}} for a, b in EDGES],
+        "edges": [{{"from": a.rsplit(".", 1), "to": b.rsplit(".", 1)}} for a, b in EDGES],{given}
     }})
 
 
@@ -70,7 +71,14 @@ def as_python(document: Graph) -> str:
         nodes[node.id] = {**entry, "widgets": dict(node.widgets)}
     edges = [(".".join(edge.source), ".".join(edge.target)) for edge in document.edges]
     pairs = "".join(f"    {pair!r},\n" for pair in edges)
-    return PYTHON.format(nodes=_block(nodes), edges=f"[\n{pairs}]", version=document.version)
+    subs = to_json(document)["definitions"]
+    return PYTHON.format(
+        nodes=_block(nodes),
+        edges=f"[\n{pairs}]",
+        version=document.version,
+        definitions=f"\n# sub-graphs by name\nDEFINITIONS = {pformat(subs, width=100)}\n" if subs else "",
+        given='\n        "definitions": DEFINITIONS,' if subs else "",
+    )
 
 
 def as_call(document: Graph, url: str) -> str:

@@ -60,7 +60,7 @@ export function Canvas({ onSelection, onAsk, dark, api }) {
   useEffect(() => {
     if (!fresh.current || (!measured && model.doc.nodes.length <= MANY)) return;
     fresh.current = false;
-    if (overlapping(model.doc, sizes(nodes))) model.put(place(model.doc, arrange(model.doc, sizes(nodes))), "graph");
+    if (overlapping(model.doc, sizes(nodes))) model.settle(place(model.doc, arrange(model.doc, sizes(nodes))));
     requestAnimationFrame(() => flow.fitView({ padding: 0.12, maxZoom: 1 }));
   }, [measured, nodes]);
 

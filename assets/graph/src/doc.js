@@ -1,7 +1,9 @@
 // The graph document as a value: every function gives a new document and leaves the old one as it is.
 import { isObject, specOf, words } from "./rules.js";
+import { adopt, needed } from "./sub.js";
 export * from "./rules.js";
 export * from "./arrange.js";
+export * from "./sub.js";
 
 export const FORMAT = "weft/graph";
 export const emptyDocument = () => ({ format: FORMAT, version: 1, nodes: [], edges: [], exposed: [], definitions: {}, groups: [], notes: [], kinds: {} });
@@ -16,6 +18,7 @@ export function readable(given) {
   doc.exposed = list(doc.exposed, isObject);
   doc.groups = list(doc.groups, () => true);
   doc.notes = list(doc.notes, () => true);
+  if (!isObject(doc.definitions)) doc.definitions = {};
   return doc;
 }
 
@@ -79,15 +82,18 @@ export function place(doc, positions) {
 export function fragment(doc, ids) {
   const of = new Set(ids), nodes = doc.nodes.filter((n) => of.has(n.id));
   const kinds = Object.fromEntries(nodes.filter((n) => doc.kinds?.[n.kind]).map((n) => [n.kind, doc.kinds[n.kind]]));
+  const definitions = Object.fromEntries([...needed(doc.definitions, nodes.map((n) => n.kind))].map((name) => [name, doc.definitions[name]]));
   return {
     ...emptyDocument(), nodes: structuredClone(nodes), edges: doc.edges.filter((e) => of.has(e.from[0]) && of.has(e.to[0])).map((e) => structuredClone(e)),
-    notes: structuredClone(doc.notes.filter((n) => of.has(n?.id))), kinds: structuredClone(kinds),
+    notes: structuredClone(doc.notes.filter((n) => of.has(n?.id))), kinds: structuredClone(kinds), definitions: structuredClone(definitions),
   };
 }
 /** Puts a fragment in under fresh ids. `at`: where its upper left corner goes; `from`: its ids stay fed from outside. */
 export function paste(doc, piece, at, { fed = null } = {}) {
-  const given = readable(piece), names = new Map();
-  let next = doc;
+  const taken = adopt(doc, readable(piece)), names = new Map();
+  if (taken.refusal) return { doc, ids: [], refusal: taken.refusal };
+  const given = taken.piece;
+  let next = taken.definitions === doc.definitions ? doc : { ...doc, definitions: taken.definitions };
   const corners = [...given.nodes, ...given.notes.filter(isObject)].map((n) => posOf(n) || [0, 0]);
   const corner = [0, 1].map((axis) => Math.min(...corners.map((pos) => pos[axis])));
   const put = (n) => { const pos = posOf(n) || [0, 0]; return round([0, 1].map((axis) => at[axis] + pos[axis] - corner[axis])); };

@@ -4,8 +4,10 @@ import { ReactFlowProvider } from "@xyflow/react";
 import { app, useDoc } from "./app.js";
 import * as d from "./doc.js";
 import { Canvas } from "./canvas.jsx";
+import { Icon } from "./icons.jsx";
 import { Inspector } from "./inspector.jsx";
 import { ListView } from "./list.jsx";
+import { Crumbs, Openings } from "./openings.jsx";
 import { Palette, Shelf } from "./palette.jsx";
 import { Empty, Problems, Toolbar } from "./toolbar.jsx";
 
@@ -15,7 +17,7 @@ export function Editor({ page }) {
   const doc = useDoc(), { model } = app;
   const [view, setView] = useState(() => (innerWidth < NARROW ? "list" : page.remember.get("graph-view") || "canvas"));
   const [dark, setDark] = useState(document.body.classList.contains("dark")), [asked, setAsked] = useState(null), [chosen, setChosen] = useState([]);
-  const [shelf, setShelf] = useState(() => innerWidth >= 1500), [opened, setOpened] = useState(null), [said, setSaid] = useState(null), [planning, setPlanning] = useState(false), [hidden, setHidden] = useState(false);
+  const [shelf, setShelf] = useState(() => innerWidth >= 1500), [opened, setOpened] = useState(null), [said, setSaid] = useState(null), [planning, setPlanning] = useState(false), [hidden, setHidden] = useState(false), [picked, setPicked] = useState([]), [openings, setOpenings] = useState(false);
   const api = useRef(null), root = useRef(null), body = useRef(null), picker = useRef(null), mouse = useRef(null);
 
   useEffect(() => {
@@ -30,7 +32,7 @@ export function Editor({ page }) {
     timer.current = setTimeout(() => setSaid(null), level === "bad" ? 6000 : 3500);
   }, []);
   const onView = (name) => { setView(name); page.remember.set("graph-view", name); };
-  const onSelection = useCallback((ids) => { setChosen(ids); setHidden(false); }, []);
+  const onSelection = useCallback((ids) => { setChosen(ids); setHidden(false); if (ids.length) setOpenings(false); }, []);
 
   /** A place for a new node: where asked, else the middle of what is seen, moved on until it is free. */
   const spot = (point, kind = "") => {
@@ -42,9 +44,13 @@ export function Editor({ page }) {
     const at = flow.screenToFlowPosition(point || { x: box.left + box.width / 2 - 130, y: box.top + box.height / 3 });
     return point ? [at.x, at.y] : d.freePlace(model.doc, [at.x, at.y], api.current.sizes(), d.heightOf(model.registry.nodes[kind]));
   };
-  const select = (ids) => { if (view === "canvas") setTimeout(() => api.current?.select(ids)); else if (ids.length === 1) setOpened(ids[0]); };
+  const select = (ids) => { if (view === "canvas") setTimeout(() => api.current?.select(ids)); else if (ids.length === 1) setOpened(ids[0]); else setPicked(ids); };
   const ask = useCallback((point) => setAsked(point), []);
-  const targets = () => (view === "canvas" ? api.current?.chosen() || [] : opened ? [opened] : []);
+  const picks = picked.filter((id) => model.node(id) || doc.notes.some((n) => n?.id === id));
+  const targets = () => (view === "canvas" ? api.current?.chosen() || [] : picks.length ? picks : opened && model.node(opened) ? [opened] : []);
+  const where = model.path.join(d.BETWEEN);
+  useEffect(() => { setChosen([]); setOpened(null); setPicked([]); setOpenings(false); setAsked(null); }, [where]);
+  const focusNode = (id) => setTimeout(() => (view === "canvas" ? root.current?.querySelector(`.react-flow__node[data-id="${CSS.escape(id)}"]`) : root.current?.querySelector(`[data-node="${CSS.escape(id)}"] h3 button`))?.focus({ preventScroll: view === "canvas" }), 80);
   const title = (id) => { const node = model.node(id); return node ? d.titleOf(d.specOf(model.registry, model.doc, node), node) : id; };
 
   const choose = ({ kind, socket }) => {
@@ -55,7 +61,7 @@ export function Editor({ page }) {
     setAsked(null);
     select([id]);
     say(`${title(id)} added.`);
-    setTimeout(() => (view === "canvas" ? root.current.querySelector(`.react-flow__node[data-id="${CSS.escape(id)}"]`) : root.current.querySelector(`[data-node="${CSS.escape(id)}"] button`))?.focus({ preventScroll: true }), 60);
+    focusNode(id);
   };
   const clip = (ids) => JSON.stringify(d.fragment(model.doc, ids));
   const actions = {
@@ -63,7 +69,14 @@ export function Editor({ page }) {
     refuse: (why) => { if (why) say(why, "bad"); },
     order: (of) => { const at = d.arrange(of); return of.nodes.map((n) => n.id).sort((a, b) => at[a][0] - at[b][0] || at[a][1] - at[b][1]); },
     add: (kind, point) => { const { doc: next, id } = d.addNode(model.registry, model.doc, kind, spot(point, kind)); model.change(next); select([id]); say(`${title(id)} added.`); return id; },
-    show: (id) => { if (view === "canvas") { api.current?.select([id], { pan: true }); setHidden(false); } else { setOpened(id); setTimeout(() => root.current.querySelector(`[data-node="${CSS.escape(id)}"] button`)?.focus()); } },
+    show: (id) => {
+      const way = model.node(id) ? [] : String(id).split(d.BETWEEN);
+      if (!way.length) return actions.reveal(id);
+      const last = way.pop();
+      actions.go(way);
+      setTimeout(() => actions.reveal(last), 60);
+    },
+    reveal: (id) => { if (view === "canvas") { api.current?.select([id], { pan: true }); setHidden(false); } else { setOpened(id); setTimeout(() => root.current.querySelector(`[data-node="${CSS.escape(id)}"] h3 button`)?.focus()); } },
     palette: (point) => { const m = mouse.current, box = body.current.getBoundingClientRect(); const over = m && m.x > box.left && m.x < box.right && m.y > box.top && m.y < box.bottom; ask(point || (over ? { x: m.x, y: m.y } : { x: box.left + Math.min(box.width / 2 - 150, 400), y: box.top + 40, anywhere: true })); },
     mend: (id, socket, event) => {
       const node = model.node(id), into = d.inputOf(d.specOf(model.registry, model.doc, node), socket), from = d.sourcesFor(model.registry, model.doc, id, socket).filter((s) => s.spec.outputs.find((o) => o.name === s.name).type === into.type);
@@ -87,22 +100,51 @@ export function Editor({ page }) {
       try { piece = text && text.length < 1e6 ? JSON.parse(text) : null; } catch { /* some other text */ }
       if (piece?.format !== d.FORMAT || !Array.isArray(piece.nodes) || !piece.nodes.length) return false;
       const made = d.paste(model.doc, piece, spot(mouse.current));
+      if (made.refusal) { actions.refuse(made.refusal); return true; }
       model.change(made.doc);
       select(made.ids);
       return true;
     },
     mode: (ids, mode) => { if (ids.length) model.change(d.toggleMode(model.doc, ids, mode)); },
     mute: () => actions.mode(targets(), "mute"), bypass: () => actions.mode(targets(), "bypass"),
-    group: (ids = targets()) => { const of = ids.filter((id) => model.node(id)); if (of.length) model.change(d.addGroup(model.doc, of).doc); },
-    note: () => { const made = d.addNote(model.doc, spot()); model.change(made.doc); },
-    all: () => api.current?.select(model.doc.nodes.map((n) => n.id)),
+    go: (path) => { model.enter(path); say(model.trail.length ? `Inside of ${model.trail.at(-1).title}.` : "Back in the graph."); setTimeout(() => root.current?.focus({ preventScroll: true })); },
+    enter: (id = targets()[0]) => {
+      const node = model.node(id);
+      if (node && d.isSub(model.whole, node.kind)) actions.go([...model.path, id]); else if (node) say("This node is no sub-graph.");
+    },
+    leave: () => { if (!model.path.length) return; const from = model.path.at(-1); actions.go(model.path.slice(0, -1)); setTimeout(() => { if (view === "canvas") api.current?.select([from]); else setOpened(from); focusNode(from); }, 60); },
+    makeSub: (ids = targets()) => {
+      const of = ids.filter((id) => model.node(id)), taken = Object.values(model.whole.definitions).map((one) => one?.title);
+      let title = "Sub-graph";
+      for (let n = 2; taken.includes(title); n += 1) title = `Sub-graph ${n}`;
+      const made = d.makeSub(model.registry, model.doc, of, title);
+      if (made.refusal) return actions.refuse(made.refusal);
+      model.change(made.doc);
+      setPicked([]);
+      select([made.id]);
+      say(`${of.length === 1 ? "One node is" : `${of.length} nodes are`} now a sub-graph. Open it to name what it shows outside.`);
+      focusNode(made.id);
+    },
+    unpack: (id = targets()[0]) => {
+      if (id === undefined) return;
+      const made = d.unpack(model.registry, model.doc, id);
+      if (made.refusal) return actions.refuse(made.refusal);
+      model.change(made.doc);
+      select(made.ids);
+      say(`Unpacked: ${made.ids.length === 1 ? "one node" : `${made.ids.length} nodes`}.`);
+      setTimeout(() => root.current?.focus({ preventScroll: true }));
+    },
+    ungroup: (id) => { model.change(d.removeGroup(model.doc, id)); say("The group is gone; its nodes stay."); },
+    group: (ids = targets()) => { const of = ids.filter((id) => model.node(id)); if (of.length) model.change(d.addGroup(model.doc, of).doc); if (of.length && view === "list") { setPicked([]); say("Grouped."); } },
+    note: () => { const made = d.addNote(model.doc, spot()); model.change(made.doc); say("A note was added."); if (view === "list") setTimeout(() => root.current?.querySelector(`[data-note="${CSS.escape(made.id)}"] textarea`)?.focus(), 60); },
+    all: () => { const ids = model.doc.nodes.map((n) => n.id); if (view === "canvas") api.current?.select(ids); else setPicked(ids); },
     undo: () => { model.undo(); say("Undone."); }, redo: () => { model.redo(); say("Done again."); },
     arrange: () => { model.change(d.place(model.doc, d.arrange(model.doc, api.current?.sizes()))); setTimeout(() => api.current?.fit(), 30); },
     fit: () => api.current?.fit(),
     plan: () => setPlanning((on) => { page.plan(!on); return !on; }),
     run: (ids) => page.run(ids), stop: () => page.weft.stop(),
-    escape: () => { if (asked) setAsked(null); else if (chosen.length) api.current?.select([]); },
-    fresh: () => { model.change(d.emptyDocument()); say("A new graph. Undo brings the old one back."); },
+    escape: () => { if (asked) setAsked(null); else if (view === "list" && picks.length) setPicked([]); else if (chosen.length) api.current?.select([]); },
+    fresh: () => { model.enter([]); model.change(d.emptyDocument()); say("A new graph. Undo brings the old one back."); },
     workflows: () => page.workflows(), template: (name) => page.template(name), open: () => picker.current.click(), save: (what = "json") => page.save(typeof what === "string" ? what : "json"),
     bring: page.bring, editRegions: page.editRegions,
   };
@@ -116,10 +158,12 @@ export function Editor({ page }) {
     <ReactFlowProvider>
       <div className="weft g-root" ref={root} tabIndex={-1} data-view={view} onPointerMove={(e) => { mouse.current = { x: e.clientX, y: e.clientY }; }}>
         <Toolbar view={view} onView={onView} planning={planning} shelf={shelf} onShelf={setShelf} />
+        <Crumbs shown={openings} onOpenings={() => { setOpenings(!openings); setHidden(!openings); }} />
         <div className="g-body" ref={body}>
           {view === "canvas" && shelf && <Shelf onAdd={(kind) => actions.add(kind)} onClose={() => setShelf(false)} />}
-          {view === "canvas" ? <div className="g-main"><Canvas api={api} dark={dark} onSelection={onSelection} onAsk={ask} />{doc.nodes.length === 0 && !asked && <Empty />}</div> : <ListView opened={opened} onOpened={setOpened} />}
-          {view === "canvas" && chosen.length > 0 && !hidden && <Inspector key={innerWidth < 900 ? chosen.join() : ""} ids={chosen} onClose={() => setHidden(true)} />}
+          {view === "canvas" ? <div className="g-main"><Canvas key={where} api={api} dark={dark} onSelection={onSelection} onAsk={ask} />{doc.nodes.length === 0 && !asked && !doc.inside && <Empty />}</div> : <ListView key={where} opened={opened} onOpened={setOpened} picked={picks} onPicked={setPicked} />}
+          {openings && doc.inside && <aside className="g-inspector" aria-label="Inputs and outputs of the sub-graph"><div className="g-side-head"><h2>Sub-graph</h2><button type="button" className="g-mini" aria-label="Close" onClick={() => setOpenings(false)}><Icon name="close" /></button></div><div className="g-scroll"><Openings /></div></aside>}
+          {view === "canvas" && !openings && chosen.length > 0 && !hidden && <Inspector key={innerWidth < 900 ? chosen.join() : ""} ids={chosen} onClose={() => setHidden(true)} />}
           {asked && <Palette at={inner} wire={asked.wire} onClose={() => setAsked(null)} onChoose={choose} />}
           {said && <p className="g-said" data-level={said.level} aria-hidden="true">{said.text}</p>}
         </div>

@@ -3,10 +3,10 @@ import { createRoot } from "react-dom/client";
 import "@xyflow/react/dist/style.css";
 import "./graph.css";
 import { app } from "./app.js";
-import { setWidget } from "./doc.js";
+import { BETWEEN, foldIn, setWidget, viewOf } from "./doc.js";
 import { Editor } from "./editor.jsx";
 import { BY_EVENT, SHORTCUTS, shortcutOf } from "./keys.js";
-import { Model, outdate, receiveRun } from "./store.js";
+import { Model, outdate, receivePlan, receiveProblems, receiveRun } from "./store.js";
 import { planWords } from "./toolbar.jsx";
 
 const PUBLISH_MS = 150, LOOK_MS = 350;
@@ -26,27 +26,31 @@ weft.graph = async (at, { props, trigger, watch }) => {
     if (!publishing) return;
     clearTimeout(publishing);
     publishing = 0;
-    shared.current = structuredClone(model.doc);
+    shared.current = structuredClone(model.whole);
     shared.flush();
     weft.emit("edited", {});
   }
   model.subscribe((before, from) => {
-    outdate(cells, before, model.doc);
+    outdate(cells, before, model.whole);
     if (from === "graph") { clearTimeout(publishing); publishing = setTimeout(flush, PUBLISH_MS); }
-    look();
+    if (from !== "view") look();
   });
+  /** A setting of a node anywhere in the document, by its path. */
+  function setAt(path, widget, value, options) {
+    const way = model.whole.nodes.some((n) => n.id === path) ? [path] : path.split(BETWEEN), id = way.pop(), { view, trail } = viewOf(model.whole, way), node = view.nodes.find((n) => n.id === id);
+    if (!node || trail.length < way.length || JSON.stringify(node.widgets?.[widget]) === JSON.stringify(value)) return;
+    model.changeWhole(foldIn(model.whole, setWidget(view, id, widget, value)), options);
+  }
   weft.on("document", ({ current }) => { if (current) model.load(structuredClone(current)); });
   weft.on("widget", ({ field, value }) => {
-    const node = model.node(field.node);
-    if (!node || JSON.stringify(node.widgets?.[field.widget]) === JSON.stringify(value)) return;
-    model.change(setWidget(model.doc, field.node, field.widget, structuredClone(value)), { key: `create ${field.node} ${field.widget}`, from: "create" });
+    setAt(field.node, field.widget, structuredClone(value), { key: `create ${field.node} ${field.widget}`, from: "create" });
   });
   weft.on("brought", ({ node, widget, value, thumb, fault }) => {
     cells.set(`bring:${node} ${widget}`, fault ? { fault } : undefined);
     if (!value) return;
     weft.thumbs[value.file] = thumb;
     cells.set("thumbs", Object.keys(weft.thumbs).length);
-    if (model.node(node)) model.change(setWidget(model.doc, node, widget, value), { key: `bring ${node} ${widget}` });
+    setAt(node, widget, value, { key: `bring ${node} ${widget}` });
   });
   weft.on("run", (snapshot) => {
     receiveRun(cells, snapshot);
@@ -62,7 +66,7 @@ weft.graph = async (at, { props, trigger, watch }) => {
   function lookNow() {
     stale = false;
     flush();
-    props.value = JSON.stringify(model.doc);
+    props.value = JSON.stringify(model.whole);
     trigger("look", { n: (asked += 1), plan: planning, targets });
   }
   watch("value", () => {
@@ -72,10 +76,7 @@ weft.graph = async (at, { props, trigger, watch }) => {
     if (said.n !== asked) return;
     Object.assign(weft.thumbs, said.thumbs);
     cells.set("thumbs", Object.keys(weft.thumbs).length);
-    const problems = said.problems || [], byNode = Object.create(null);
-    for (const p of problems) if (p.node) (byNode[p.node] ||= []).push(p);
-    cells.fill("problems", byNode);
-    cells.set("problems", problems);
+    receiveProblems(cells, said.problems || []);
     if (said.plan) showPlan(said.plan);
     if (said.panel && JSON.stringify([said.panel, said.template]) !== JSON.stringify([shared.panel, shared.template])) {
       Object.assign(shared, { panel: said.panel, template: said.template });
@@ -84,7 +85,7 @@ weft.graph = async (at, { props, trigger, watch }) => {
   });
   function showPlan(plan) {
     if (!planning) return;
-    cells.fill("plan", Object.fromEntries((plan.nodes || []).map((n) => [n.id, n])));
+    receivePlan(cells, plan, model.whole);
     cells.set("plan-total", planWords(plan));
   }
 
@@ -105,14 +106,17 @@ weft.graph = async (at, { props, trigger, watch }) => {
     return box;
   }
 
+  const put = shared.set; // what lies inside of a sub-graph is set here: the page knows the outermost nodes only
+  shared.set = (field, value) => (shared.current?.nodes?.some((n) => n.id === field.node) ? put(field, value) : setAt(String(field.node), field.widget, value, { key: `set ${field.node} ${field.widget}` }));
+
   const generate = weft.generate;
   weft.generate = (options) => (visible() && !options ? page.run() : generate(options));
   const page = {
     weft, remember, clip: "",
     run(ids = null) { // exactly the document that is shown: no new seed is drawn here
       flush();
-      targets = ids;
-      generate({ targets: ids, seeds: false });
+      targets = ids && ids.map((id) => model.prefix + id);
+      generate({ targets, seeds: false });
     },
     plan(on) {
       planning = on;
@@ -123,7 +127,7 @@ weft.graph = async (at, { props, trigger, watch }) => {
     },
     save(what) {
       flush();
-      props.value = JSON.stringify(model.doc);
+      props.value = JSON.stringify(model.whole);
       trigger("hand_out", { what, url: location.origin + location.pathname });
     },
     open: (file) => weft.openFile(file),
@@ -136,14 +140,16 @@ weft.graph = async (at, { props, trigger, watch }) => {
     },
     bring(node, widget, file) {
       flush();
-      cells.set(`bring:${node} ${widget.name}`, { busy: true });
-      weft.bring({ node, widget: widget.name }, file);
+      const at = model.prefix + node;
+      cells.set(`bring:${at} ${widget.name}`, { busy: true });
+      weft.bring({ node: at, widget: widget.name }, file);
     },
     editRegions(node, widget) {
       flush();
       const shown = shared.panel.find((f) => f.kind === "regions"); // the Regions tab edits the one that Create shows
-      if (shown?.node === node && shown.widget === widget.name && weft.regionsTab) return weft.openTab("Regions");
-      const maker = weft.makers.regions({ node, widget: widget.name, label: widget.label, help: "" });
+      const at = model.prefix + node;
+      if (shown?.node === at && shown.widget === widget.name && weft.regionsTab) return weft.openTab("Regions");
+      const maker = weft.makers.regions({ node: at, widget: widget.name, label: widget.label, help: "" });
       maker.show(model.node(node)?.widgets?.[widget.name] ?? []);
       const box = weft.dialog(widget.label, maker.box);
       maker.resize?.();

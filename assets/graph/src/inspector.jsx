@@ -1,9 +1,10 @@
 // Everything about what is chosen: help, all widgets, modes, connections, timing, its picture.
 import { useEffect, useState } from "react";
-import { app, PLANNED, seconds, useCell, useDoc, useSpec } from "./app.js";
+import { PLANNED, app, seconds, useDoc, useOf, useOpen, useSpec } from "./app.js";
 import { connect, disconnect, setMode, setTitle, sourcesFor, titleOf, specOf, words } from "./doc.js";
 import { Button, Icon } from "./icons.jsx";
 import { Picture, StateWord } from "./node.jsx";
+import { OpenSwitch } from "./openings.jsx";
 import { Widget } from "./widgets.jsx";
 
 const MODES = [["normal", "On", "run"], ["mute", "Mute", "mute"], ["bypass", "Bypass", "bypass"]];
@@ -20,24 +21,26 @@ export function ModeSwitch({ node }) {
 
 /** A menu of everything that fits an input; the way to connect without a mouse. */
 export function InputField({ node, socket }) {
-  const { model } = app, edge = model.doc.edges.find((e) => e.to[0] === node.id && e.to[1] === socket.name);
+  const { model } = app, edge = model.doc.edges.find((e) => e.to[0] === node.id && e.to[1] === socket.name), open = useOpen(node.id)("inputs", socket.name) === "";
   const sources = sourcesFor(model.registry, model.doc, node.id, socket.name), now = edge ? JSON.stringify(edge.from) : "";
   const known = sources.some((s) => JSON.stringify([s.id, s.name]) === now), sign = model.registry.types[socket.type];
   const set = (text) => model.change(text ? connect(model.doc, JSON.parse(text), [node.id, socket.name]) : disconnect(model.doc, [node.id, socket.name]));
   return (
-    <label className="g-feed">
-      <span><i className={`g-dot g-${sign?.shape || "circle"}`} style={{ "--g-type": sign?.color }} />{socket.label || words(socket.name)}{socket.required && !edge ? <em>needed</em> : null}</span>
+    <div className="g-feed-row"><label className="g-feed">
+      <span><i className={`g-dot g-${sign?.shape || "circle"}`} style={{ "--g-type": sign?.color }} />{socket.label || words(socket.name)}{socket.required && !edge && !open ? <em>needed</em> : null}</span>
       <select className="g-in" value={now} onChange={(e) => set(e.target.value)} aria-label={`Input ${socket.label || socket.name}, takes ${socket.many ? "a list of " : ""}${sign?.word || socket.type}`}>
-        <option value="">not connected</option>
+        <option value="">{open ? "from outside" : "not connected"}</option>
         {edge && !known && <option value={now}>{edge.from.join(" · ")}</option>}
         {sources.map((s) => <option key={`${s.id} ${s.name}`} value={JSON.stringify([s.id, s.name])}>{s.spec.outputs.length > 1 ? `${s.title} · ${s.label}` : s.title}</option>)}
       </select>
     </label>
+    {!edge && <OpenSwitch node={node} side="inputs" name={socket.name} label={socket.label || words(socket.name)} />}
+    </div>
   );
 }
 
 export function Timing({ id }) {
-  const state = useCell(`state:${id}`), plan = useCell(`plan:${id}`);
+  const state = useOf("state", id), plan = useOf("plan", id);
   const rows = [];
   if (state?.state) rows.push(["State", <StateWord key="s" state={state} />]);
   if (state?.seconds !== undefined) rows.push(["Took", seconds(state.seconds)]);
@@ -48,10 +51,12 @@ export function Timing({ id }) {
 }
 
 export function NodeActions({ ids, single }) {
-  const { actions } = app;
+  const { actions, model } = app, node = single && model.node(ids[0]), sub = node && specOf(model.registry, model.doc, node).sub;
   return (
     <div className="g-actions">
+      {sub && <Button icon="into" onClick={() => actions.enter(ids[0])}>Open</Button>}
       {single && <Button icon="here" onClick={() => actions.run(ids)}>Run to here</Button>}
+      {sub ? <Button icon="unpack" onClick={() => actions.unpack(ids[0])}>Unpack</Button> : <Button icon="sub" onClick={() => actions.makeSub(ids)}>Make a sub-graph</Button>}
       <Button icon="copy" onClick={() => actions.duplicate(ids)}>Duplicate</Button>
       <Button icon="bin" onClick={() => actions.remove(ids)}>Delete</Button>
     </div>
@@ -60,7 +65,7 @@ export function NodeActions({ ids, single }) {
 
 /** The body of one node: used by the inspector and by the list view. */
 export function NodeDetails({ node, withPicture = true }) {
-  const spec = useSpec(node), all = useCell(`problems:${node.id}`) || [], problems = all.filter((p) => !spec.widgets.some((w) => w.name === p.socket) && !spec.missing), state = useCell(`state:${node.id}`);
+  const spec = useSpec(node), all = useOf("problems", node.id) || [], problems = all.filter((p) => !spec.widgets.some((w) => w.name === p.socket) && !spec.missing), state = useOf("state", node.id);
   const fed = new Map(app.model.doc.edges.filter((e) => e.to[0] === node.id).map((e) => [e.to[1], [e.to[1], ...e.from]]));
   const goes = app.model.doc.edges.filter((e) => e.from[0] === node.id);
   const paragraphs = String(spec.help || "").split("\n\n").filter((p) => p && !spec.widgets.some((w) => p.startsWith(`${w.name}:`)) && !spec.inputs.some((s) => p.startsWith(`${s.name}:`)));
@@ -73,7 +78,7 @@ export function NodeDetails({ node, withPicture = true }) {
       {withPicture && <Picture id={node.id} title={titleOf(spec, node)} whole />}
       {spec.inputs.length > 0 && <section><h3>Inputs</h3>{spec.inputs.map((s) => <InputField key={s.name} node={node} socket={s} />)}</section>}
       {spec.widgets.length > 0 && <section><h3>Settings</h3>{spec.widgets.map((w) => <Widget key={w.name} node={node} w={w} fed={fed.get(w.name)} full />)}</section>}
-      {spec.outputs.length > 0 && <section><h3>Outputs</h3><ul className="g-outs">{spec.outputs.map((s) => <li key={s.name}><span><i className={`g-dot g-${app.model.registry.types[s.type]?.shape || "circle"}`} style={{ "--g-type": app.model.registry.types[s.type]?.color }} />{s.label || words(s.name)}</span><span>{goes.filter((e) => e.from[1] === s.name).map((e) => <Goes key={e.to.join(" ")} to={e.to} />)}{!goes.some((e) => e.from[1] === s.name) && <em>goes nowhere</em>}</span></li>)}</ul></section>}
+      {spec.outputs.length > 0 && <section><h3>Outputs</h3><ul className="g-outs">{spec.outputs.map((s) => <li key={s.name}><span><i className={`g-dot g-${app.model.registry.types[s.type]?.shape || "circle"}`} style={{ "--g-type": app.model.registry.types[s.type]?.color }} />{s.label || words(s.name)}</span><span>{goes.filter((e) => e.from[1] === s.name).map((e) => <Goes key={e.to.join(" ")} to={e.to} />)}{!goes.some((e) => e.from[1] === s.name) && <em>goes nowhere</em>}<OpenSwitch node={node} side="outputs" name={s.name} label={s.label || words(s.name)} /></span></li>)}</ul></section>}
       <Timing id={node.id} />
       {paragraphs.length > 1 && <details className="g-more"><summary>More about this node</summary>{paragraphs.slice(1).map((p, i) => <p key={i} className="g-help">{p}</p>)}</details>}
     </>

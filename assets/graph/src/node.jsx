@@ -1,7 +1,7 @@
 // One node on the canvas. It reads its own cells only, so that a message about one node draws one node.
 import { memo, useState } from "react";
 import { Handle, Position } from "@xyflow/react";
-import { app, PLANNED, seconds, useCell, useFed, useNode, useSpec, WORDS } from "./app.js";
+import { PLANNED, WORDS, app, seconds, useFed, useNode, useOf, useOpen, useSpec } from "./app.js";
 import { changeGroup, changeNote, setTitle, titleOf } from "./doc.js";
 import { Icon } from "./icons.jsx";
 import { Widget } from "./widgets.jsx";
@@ -27,32 +27,33 @@ function Header({ node, spec, state }) {
   const [text, setText] = useState(null);
   const commit = () => { if (text !== null && text.trim() !== (node.title || "")) app.model.change(setTitle(app.model.doc, node.id, text.trim())); setText(null); };
   return (
-    <header className="g-head" onDoubleClick={(e) => { e.stopPropagation(); setText(titleOf(spec, node)); }}>
+    <header className="g-head" onDoubleClick={(e) => { e.stopPropagation(); if (spec.sub) app.actions.enter(node.id); else setText(titleOf(spec, node)); }}>
       {text === null ? <strong title={spec.title}>{titleOf(spec, node)}</strong>
         : <input className="g-in nodrag" aria-label="Title of the node" autoFocus value={text} onChange={(e) => setText(e.target.value)} onBlur={commit} onKeyDown={(e) => { if (e.key === "Enter") commit(); if (e.key === "Escape") { e.stopPropagation(); setText(null); } }} />}
       {node.mode === "mute" && <span className="g-mode"><Icon name="mute" />Muted</span>}
       {node.mode === "bypass" && <span className="g-mode"><Icon name="bypass" />Bypassed</span>}
       <StateWord state={state} small />
+      {spec.sub && <button type="button" className="g-mini g-in-btn nodrag" aria-label={`Open the sub-graph ${titleOf(spec, node)}`} title="Open this sub-graph (I, or double-click)" onClick={() => app.actions.enter(node.id)}><Icon name="into" /></button>}
     </header>
   );
 }
 
 export function Picture({ id, title, whole = false }) {
-  const image = useCell(`image:${id}`);
+  const image = useOf("image", id);
   if (!image) return null;
   const words = image.forming ? `${title}: the picture in the making` : `${title}: ${image.old ? "the picture before the last change" : "its picture"}`;
   return <figure className={`g-picture ${image.forming ? "g-forming" : ""} ${image.old ? "g-old" : ""}`}><img src={whole ? image.whole || image.src : image.src} alt={words} draggable={false} />{image.old && <figcaption>before the last change</figcaption>}</figure>;
 }
 
 function Plan({ id }) {
-  const plan = useCell(`plan:${id}`);
+  const plan = useOf("plan", id);
   if (!plan) return null;
-  return <p className="g-plan" data-action={plan.action}><Icon name={plan.action === "run" ? "running" : plan.action} /><b>{PLANNED[plan.action] || plan.action}</b><span>{[plan.reason, plan.action === "run" && plan.seconds >= 0.1 ? `about ${seconds(plan.seconds)}` : ""].filter(Boolean).join(", ")}</span></p>;
+  return <p className="g-plan" data-action={plan.action}><Icon name={{ run: "running", passed: "bypass" }[plan.action] || plan.action} /><b>{PLANNED[plan.action] || plan.action}</b><span>{[plan.reason, plan.action === "run" && plan.seconds >= 0.1 ? `about ${seconds(plan.seconds)}` : ""].filter(Boolean).join(", ")}</span></p>;
 }
 
 export const WeftNode = memo(function WeftNode({ id, selected }) {
-  const node = useNode(id), fed = JSON.parse(useFed(id)), state = useCell(`state:${id}`), plan = useCell(`plan:${id}`), problems = useCell(`problems:${id}`) || [];
-  const [unfolded, setUnfolded] = useState(false);
+  const node = useNode(id), fed = JSON.parse(useFed(id)), state = useOf("state", id), plan = useOf("plan", id), problems = useOf("problems", id) || [];
+  const [unfolded, setUnfolded] = useState(false), open = useOpen(id);
   const spec = useSpec(node);
   if (!node) return null;
   const from = new Map(fed.map((f) => [f[0], f])), folds = spec.widgets.length > SHOWN + 1;
@@ -61,18 +62,18 @@ export const WeftNode = memo(function WeftNode({ id, selected }) {
   const told = problems.filter((p) => !spec.widgets.some((w) => w.name === p.socket));
   const word = problems.some((p) => p.level === "error") ? "error" : state?.state || "idle";
   return (
-    <article className={`g-node ${spec.missing ? "g-missing" : ""} ${selected ? "g-selected" : ""}`} style={{ "--g-category": colour }} data-mode={node.mode} data-state={word} data-plan={plan?.action} aria-label={titleOf(spec, node)}>
+    <article className={`g-node ${spec.missing ? "g-missing" : ""} ${spec.sub ? "g-sub-node" : ""} ${selected ? "g-selected" : ""}`} style={{ "--g-category": colour }} data-mode={node.mode} data-state={word} data-plan={plan?.action} aria-label={titleOf(spec, node)}>
       <Header node={node} spec={spec} state={state} />
       <div className="g-progress" aria-hidden="true"><i style={{ transform: `scaleX(${state?.state === "running" ? state.progress || 0.02 : 0})` }} /></div>
       {(spec.inputs.length > 0 || spec.outputs.length > 0) && (
         <div className="g-sockets">
-          <ul>{spec.inputs.map((s) => <li key={s.name} className={from.has(s.name) ? "g-fed" : s.required ? "g-needed" : ""}><Socket side="in" socket={s} />{s.label || s.name}</li>)}</ul>
-          <ul>{spec.outputs.map((s) => <li key={s.name}><Socket side="out" socket={s} />{s.label || s.name}</li>)}</ul>
+          <ul>{spec.inputs.map((s) => <li key={s.name} data-open={open("inputs", s.name)} className={from.has(s.name) || open("inputs", s.name) === "" ? "g-fed" : s.required ? "g-needed" : ""}><Socket side="in" socket={s} />{s.label || s.name}</li>)}</ul>
+          <ul>{spec.outputs.map((s) => <li key={s.name} data-open={open("outputs", s.name)}><Socket side="out" socket={s} />{s.label || s.name}</li>)}</ul>
         </div>
       )}
       {widgets.length > 0 && (
         <div className="g-widgets nodrag nowheel nopan">
-          {widgets.map((w) => <div key={w.name} className="g-line"><Socket side="in" socket={w} /><Widget node={node} w={w} fed={from.get(w.name)} /></div>)}
+          {widgets.map((w) => <div key={w.name} className="g-line" data-open={open("inputs", w.name)}><Socket side="in" socket={w} /><Widget node={node} w={w} fed={from.get(w.name)} /></div>)}
         </div>
       )}
       {folds && <button type="button" className="g-fold nodrag" aria-expanded={unfolded} onClick={() => setUnfolded(!unfolded)}>{unfolded ? "Fewer settings" : `${spec.widgets.length - widgets.length} more settings`}</button>}

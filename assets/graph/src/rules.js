@@ -82,6 +82,7 @@ export function refusal(registry, doc, from, to) {
 export function fitting(registry, wire) {
   const found = [];
   for (const [kind, spec] of Object.entries(registry.nodes)) {
+    if (spec.hidden) continue;
     const sockets = wire.out ? [...spec.inputs, ...spec.widgets] : spec.outputs;
     const fits = sockets.filter((s) => !(wire.out ? misfit(wire.socket, s) : misfit(s, wire.socket)));
     const best = fits.find((s) => s.type === wire.socket.type && s.required) || fits.find((s) => s.type === wire.socket.type) || fits.find((s) => s.type !== "any") || fits[0];
@@ -93,7 +94,7 @@ export function fitting(registry, wire) {
 /** Kinds for words: title first, then kind, group and help. Without words all of them in the registry's order. */
 export function search(registry, text, among = null) {
   const asked = text.toLowerCase().split(/\s+/).filter(Boolean);
-  const list = among || Object.entries(registry.nodes).map(([kind, spec]) => ({ kind, spec }));
+  const list = among || Object.entries(registry.nodes).filter(([, spec]) => !spec.hidden).map(([kind, spec]) => ({ kind, spec }));
   if (!asked.length) return list;
   const score = ({ kind, spec }) => {
     let total = 0;

@@ -1,20 +1,34 @@
 // What the editor knows: the document with its undo stack, and small cells (state, problem, plan of a node) that a
 // component reads one by one, so that a message about one node draws one node anew.
-import { changedNodes, downstream, emptyDocument, readable } from "./doc.js";
+import { BETWEEN, changedNodes, downstream, emptyDocument, foldIn, needed, outdated, readable, switchedOff, viewOf, withSubs } from "./doc.js";
 
 const DEEPEST = 200, MERGED_MS = 900;
 
+/** `whole` is the document; `doc` is what is seen of it: all of it, or a sub-graph along `path`. */
 export class Model {
   constructor(registry) {
     // Names come from documents of anybody: "constructor" must not find what every object has.
-    this.registry = Object.fromEntries(Object.entries(registry).map(([name, table]) => [name, Object.assign(Object.create(null), table)]));
-    this.doc = emptyDocument();
+    this.base = Object.fromEntries(Object.entries(registry).map(([name, table]) => [name, Object.assign(Object.create(null), table)]));
+    this.path = [];
+    this.trail = [];
     this.past = [];
     this.future = [];
     this.listeners = new Set();
     this.last = { key: "", at: 0 };
+    this.look(emptyDocument(), []);
   }
   subscribe = (callback) => { this.listeners.add(callback); return () => this.listeners.delete(callback); };
+  /** Shows a document along a path; one that leads nowhere any more is cut. */
+  look(whole, path) {
+    const { view, trail } = viewOf(whole, path);
+    Object.assign(this, { whole, trail, doc: view, path: trail.map((step) => step.id), prefix: trail.map((step) => step.id + BETWEEN).join("") });
+  }
+  /** The kinds there are, with the sub-graphs of this document. */
+  get registry() {
+    const { definitions } = this.whole, inside = this.doc.inside || "";
+    if (this.known?.definitions !== definitions || this.known.inside !== inside) this.known = { definitions, inside, registry: withSubs(this.base, definitions, inside) };
+    return this.known.registry;
+  }
   get index() { // by id, made once per document
     if (this.indexed !== this.doc) {
       this.indexed = this.doc;
@@ -28,40 +42,60 @@ export class Model {
   /** What feeds a node, as text: equal texts mean nothing changed. */
   fed = (id) => JSON.stringify(this.index.feeds.get(id) || []);
 
-  /** A new document. Changes with one `key` that follow each other closely are undone together. */
+  /** Which sockets of a node the sub-graph shows outside, as text: "inputs image". */
+  opened = (id) => {
+    if (!this.doc.inside) return "";
+    const ends = (o) => (Array.isArray(o.to) ? o.to : []);
+    return [...this.doc.inputs.flatMap(ends).filter((e) => e?.[0] === id).map((e) => `inputs ${e[1]}`), ...this.doc.outputs.filter((o) => o.from?.[0] === id).map((o) => `outputs ${o.from[1]}`)].join("\n");
+  };
+
+  /** At how many places a sub-graph stands: in the graph and in those of its sub-graphs that are used. */
+  places(name) {
+    const inside = [...needed(this.whole.definitions, this.whole.nodes.map((n) => n.kind))].map((one) => this.whole.definitions[one]);
+    return [this.whole, ...inside].reduce((sum, part) => sum + (Array.isArray(part.nodes) ? part.nodes.filter((n) => n?.kind === name).length : 0), 0);
+  }
+
+  /** What is seen has changed. Changes with one `key` that follow each other closely are undone together. */
   change(next, { key = "", from = "graph" } = {}) {
-    if (next === this.doc) return;
+    if (next !== this.doc) this.changeWhole(foldIn(this.whole, next), { key: key && this.prefix + key, from });
+  }
+  changeWhole(next, { key = "", from = "graph" } = {}) {
+    if (next === this.whole) return;
     const now = Date.now(), merged = key && key === this.last.key && now - this.last.at < MERGED_MS && this.past.length;
     if (!merged) this.push();
     this.last = { key, at: now };
     this.put(next, from);
   }
   push() {
-    this.past = [...this.past.slice(1 - DEEPEST), this.doc];
+    this.past = [...this.past.slice(1 - DEEPEST), { whole: this.whole, path: this.path }];
     this.future = [];
   }
-  put(next, from) {
-    const before = this.doc;
-    this.doc = next;
+  put(next, from, path = this.path) {
+    const before = this.whole;
+    this.look(next, path);
     for (const callback of this.listeners) callback(before, from);
   }
+  /** The same as seen from another place; nothing changes. */
+  enter(path) { this.put(this.whole, "view", path); }
+  /** A change that is no step of its own: it is undone with the one before. */
+  settle(next) { this.put(foldIn(this.whole, next), "graph"); }
   /** Another document from outside (opened, a template): it can be undone as a whole, once there was one before. */
   load(given, from = "outside") {
     const next = readable(given);
-    if (JSON.stringify(next) === JSON.stringify(this.doc)) return;
+    if (JSON.stringify(next) === JSON.stringify(this.whole)) return;
     if (this.started) this.push();
     this.started = true;
     this.last = { key: "", at: 0 };
-    this.put(next, from);
+    this.put(next, from, []);
   }
   undo() { this.step(this.past, this.future); }
   redo() { this.step(this.future, this.past); }
   step(source, other) {
     if (!source.length) return;
-    const next = source.pop();
-    other.push(this.doc);
+    const { whole, path } = source.pop();
+    other.push({ whole: this.whole, path: this.path });
     this.last = { key: "", at: 0 };
-    this.put(next, "graph");
+    this.put(whole, "graph", path);
   }
 }
 
@@ -86,29 +120,80 @@ export class Cells {
   }
 }
 
+const RANK = ["error", "running", "queued", "stopped", "done", "cached", "skipped"];
+/** The nodes along a path: "a/b/c" gives "a/b" and "a". */
+function* around(path) {
+  for (let at = path.lastIndexOf(BETWEEN); at > 0; at = path.lastIndexOf(BETWEEN, at - 1)) yield path.slice(0, at);
+}
+/** What a node that stands for a sub-graph shows of those inside: the worst state, how far they are, seconds in all. */
+function gathered(inside) {
+  const state = RANK.find((word) => inside.some((n) => n.state === word)) || inside[0].state, over = inside.filter((n) => !["queued", "running"].includes(n.state));
+  const known = inside.filter((n) => n.seconds !== undefined), error = inside.find((n) => n.error), cached = state === "done" && inside.some((n) => n.state === "cached");
+  const part = inside.reduce((sum, n) => sum + (n.state === "running" ? n.progress || 0 : n.state === "queued" ? 0 : 1), 0) / inside.length;
+  return {
+    state: state === "queued" && over.length ? "running" : state, progress: part, text: `${over.length}/${inside.length}`,
+    seconds: known.length ? known.reduce((sum, n) => sum + n.seconds, 0) : undefined, reason: cached ? "some of it came from the cache" : state === "done" ? undefined : inside.find((n) => n.state === state)?.reason,
+    error: error && `${String(error.title || "").split(" / ").at(-1)}: ${error.error}`,
+  };
+}
+
 /** A run's snapshot into the cells. States of the page: idle queued running done cached skipped error stopped. */
 export function receiveRun(cells, snapshot) {
-  const states = {};
+  const states = {}, inside = new Map(), images = {};
   for (const [id, node] of Object.entries(snapshot.nodes || {})) {
     states[id] = { state: node.state, progress: node.progress, text: node.text, seconds: node.seconds, reason: node.reason, error: node.error };
-    if (node.image) cells.set(`image:${id}`, { src: node.image, forming: ["queued", "running"].includes(node.state) });
+    if (node.image) images[id] = { src: node.image, forming: ["queued", "running"].includes(node.state) };
   }
   if (snapshot.error?.node) {
     const id = snapshot.error.node;
     states[id] = { ...states[id], state: "error", error: [snapshot.error.message, snapshot.error.hint].filter(Boolean).join(" ") };
   }
+  for (const [id, state] of Object.entries(states)) {
+    for (const outer of around(id)) {
+      (inside.get(outer) || inside.set(outer, []).get(outer)).push({ ...state, title: snapshot.nodes?.[id]?.title || id });
+      if (images[id]) images[outer] = images[id];
+    }
+  }
+  for (const [id, list] of inside) states[id] = gathered(list);
+  for (const [id, image] of Object.entries(images)) cells.set(`image:${id}`, image);
   cells.fill("state", states);
   const made = {};
-  for (const picture of snapshot.pictures || []) if (picture.node) (made[picture.node] ||= []).push(picture);
+  for (const picture of snapshot.pictures || []) if (picture.node) for (const id of [picture.node, ...around(picture.node)]) (made[id] ||= []).push(picture);
   for (const [id, list] of Object.entries(made)) cells.set(`image:${id}`, { src: list[0].thumb, whole: list[0].url, alt: list[0].prompt || list[0].title, count: list.length });
   cells.set("job", { state: snapshot.job?.state || "idle", step: snapshot.job?.step, total: snapshot.job?.total });
 }
+/** The problems by node; those inside of a sub-graph are told on the node that stands for it, too. */
+export function receiveProblems(cells, problems) {
+  const byNode = Object.create(null);
+  for (const p of problems) {
+    if (!p.node) continue;
+    (byNode[p.node] ||= []).push(p);
+    for (const outer of around(p.node)) (byNode[outer] ||= []).push({ ...p, socket: "", stage: "inside", message: `${String(p.title || "").split(" / ").at(-1)}: ${p.message}` });
+  }
+  cells.fill("problems", byNode);
+  cells.set("problems", problems);
+}
+const ACTIONS = ["failed", "run", "cached", "skipped"];
+/** The plan by node; of a sub-graph how much of it would run. Nodes that are switched off are told, too. */
+export function receivePlan(cells, plan, whole = emptyDocument()) {
+  const found = Object.fromEntries((plan.nodes || []).map((n) => [n.id, n])), inside = new Map();
+  for (const n of plan.nodes || []) for (const outer of around(n.id)) (inside.get(outer) || inside.set(outer, []).get(outer)).push(n);
+  for (const [id, list] of inside) {
+    const action = ACTIONS.find((word) => list.some((n) => n.action === word)) || list[0].action, same = list.filter((n) => n.action === action), runs = list.filter((n) => n.action === "run");
+    const reasons = [...new Set(same.map((n) => n.reason))];
+    found[id] = { id, action, reason: [same.length < list.length ? `${same.length} of ${list.length} nodes` : "", reasons.length === 1 ? reasons[0] : ""].filter(Boolean).join(", "), seconds: runs.reduce((sum, n) => sum + (n.seconds || 0), 0) };
+  }
+  for (const [path, mode] of switchedOff(whole)) found[path] ??= mode === "mute" ? { id: path, action: "skipped", reason: "muted" } : { id: path, action: "passed", reason: "what comes in goes on as it is" };
+  cells.fill("plan", found);
+}
 /** After an edit: what was said of the changed nodes and of those behind them holds no more. */
 export function outdate(cells, before, after) {
-  for (const id of downstream(after, changedNodes(before, after))) {
-    const state = cells.get(`state:${id}`);
-    if (state && !["queued", "running"].includes(state.state)) cells.set(`state:${id}`, undefined);
-    const image = cells.get(`image:${id}`);
-    if (image && !image.old) cells.set(`image:${id}`, { ...image, old: true });
+  const old = outdated(before, after, changedNodes, downstream);
+  for (const key of [...cells.values.keys()]) {
+    const at = key.indexOf(":"), sort = key.slice(0, at), path = key.slice(at + 1);
+    if ((sort !== "state" && sort !== "image") || !old(path)) continue;
+    const value = cells.get(key);
+    if (sort === "image") { if (!value.old) cells.set(key, { ...value, old: true }); }
+    else if (!["queued", "running"].includes(value.state)) cells.set(key, undefined);
   }
 }

@@ -40,7 +40,7 @@ export function Toolbar({ view, onView, planning, shelf, onShelf }) {
       <span className="g-gap" />
       <Button icon="undo" bare disabled={!app.model.past.length} onClick={actions.undo} data-steps={steps.n}>Undo</Button>
       <Button icon="redo" bare disabled={!app.model.future.length} onClick={actions.redo}>Redo</Button>
-      {view === "canvas" && <><span className="g-gap" /><Button icon="arrange" className="g-folding" title="Arrange" onClick={actions.arrange}>Arrange</Button><Button icon="fit" bare onClick={actions.fit}>Fit the view</Button><Button icon="note" bare className="g-roomy" onClick={actions.note}>Add a note</Button></>}
+      {view === "canvas" && <><span className="g-gap" /><Button icon="arrange" className="g-folding" title="Arrange" onClick={actions.arrange}>Arrange</Button><Button icon="fit" bare onClick={actions.fit}>Fit the view</Button></>}<Button icon="note" bare className={view === "canvas" ? "g-roomy" : ""} onClick={actions.note}>Add a note</Button>
       <span className="g-gap" />
       <Menu icon="open" label="File" items={[
         ["New graph", actions.fresh, "an empty one; Undo brings this one back"], ["Ready workflows …", actions.workflows, "graphs to start from"],

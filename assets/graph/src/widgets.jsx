@@ -1,8 +1,9 @@
 // Controls for every kind of value. What the registry does not know is shown and kept.
 import { useId, useRef, useState } from "react";
-import { app, useCell } from "./app.js";
+import { app, useCell, useOf } from "./app.js";
 import { isExposed, resetWidget, setExposed, setWidget, titleOf, specOf, widgetValue, words } from "./doc.js";
 import { Icon } from "./icons.jsx";
+import { OpenSwitch } from "./openings.jsx";
 
 const put = (id, widget, value) => app.model.change(setWidget(app.model.doc, id, widget.name, value), { key: `widget ${id} ${widget.name}` });
 
@@ -89,7 +90,7 @@ const CONTROLS = {
     );
   },
   picture({ w, value, node, id }) {
-    const pick = useRef(null), told = useCell(`bring:${node.id} ${w.name}`), thumb = value && app.weft.thumbs[value.file];
+    const pick = useRef(null), told = useCell(`bring:${app.model.prefix}${node.id} ${w.name}`), thumb = value && app.weft.thumbs[value.file];
     useCell("thumbs");
     return (
       <span className="g-pick">
@@ -125,7 +126,7 @@ export const isBlock = (w) => BLOCKS.has(w.kind) || (w.kind === "text" && w.line
 export function Widget({ node, w, fed, full = false }) {
   const id = useId(), value = widgetValue(node, w), Control = CONTROLS[w.kind] || CONTROLS.kept;
   const unset = w.optional && value === null, label = w.label || words(w.name), block = isBlock(w);
-  const faults = (useCell(`problems:${node.id}`) || []).filter((p) => p.socket === w.name);
+  const faults = (useOf("problems", node.id) || []).filter((p) => p.socket === w.name);
   let control;
   if (fed) control = <button type="button" className="g-from" id={id} onClick={() => app.actions.show(fed[1])}>{`from ${sourceTitle(fed[1])}`}</button>;
   else if (unset) control = <button type="button" id={id} className="g-in g-unset" title="Give it a value" onClick={() => put(node.id, w, w.default ?? firstValue(w))}>not set</button>;
@@ -151,7 +152,7 @@ function Extras({ node, w, value, fed }) {
     <span className="g-extras">
       {differs && !fed && <button type="button" className="g-text" onClick={() => model.change(resetWidget(model.doc, node.id, w.name))} title={`Back to ${JSON.stringify(w.default)}`}>Reset</button>}
       {w.optional && value !== null && !fed && <button type="button" className="g-text" onClick={() => put(node.id, w, null)}>Clear</button>}
-      <button type="button" className="g-mini g-eye" aria-pressed={on} aria-label={`Show ${w.label} on Create`} title={on ? "Shown on Create" : "Show on Create"} onClick={() => model.change(setExposed(model.registry, model.doc, node.id, w.name, !on))}><Icon name="eye" /></button>
+      {model.doc.inside ? !fed && <OpenSwitch node={node} side="inputs" name={w.name} label={w.label} /> : <button type="button" className="g-mini g-eye" aria-pressed={on} aria-label={`Show ${w.label} on Create`} title={on ? "Shown on Create" : "Show on Create"} onClick={() => model.change(setExposed(model.registry, model.doc, node.id, w.name, !on))}><Icon name="eye" /></button>}
     </span>
   );
 }
