@@ -56,7 +56,7 @@ SMALL = {
 """Settings by name that make a node quick, or give it words to work on; all others keep their defaults."""
 
 
-OWN = {("inject_values", "steps"): 1}
+OWN: dict[tuple[str, str], object] = {("inject_values", "steps"): 1, ("load_lora", "strength"): 0.0}
 """Settings of one node."""
 MAKERS = {
     "Model": ("load_model",),

@@ -7,8 +7,7 @@ from typing import Annotated
 
 from studio.api import Context, LoraRef, Model, Refusal, Slider, StudioError, View, node
 from studio.models.loading import FileDigest
-from studio.models.references import lora_file, lora_named
-from studio.nodes.prompt import refused
+from studio.models.references import lora_file
 from studio.policy import Policy
 
 
@@ -21,14 +20,10 @@ def _content(params: Mapping[str, object], files: FileDigest) -> object:
 
 
 def review_lora(view: View) -> Iterator[Refusal]:
-    """No LoRA, or an embedded one that is not there."""
+    """No LoRA at all; whether a file is there is said by the run, as for models."""
     ref, strength = view.widgets.get("lora"), view.widgets.get("strength")
-    if not isinstance(ref, str) or strength == 0:
-        return
-    try:
-        lora_named(ref)
-    except StudioError as error:
-        yield refused(error, "lora")
+    if isinstance(ref, str) and not ref.strip() and strength != 0:
+        yield Refusal("No LoRA is chosen.", "Choose one that the Models page lists, or give a path.", "lora")
 
 
 @node(group="Model", title="Load LoRA", fingerprint=_content, review=review_lora)
