@@ -1,5 +1,5 @@
 """`bench plain`: our sampling against the stock pipeline; `bench control`: what each control costs; `bench
-cache`: what step caches save."""
+cache`: what step caches save; `bench prefix`, `bench batch`: what is not computed twice, or is together."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ def add_to(commands: argparse._SubParsersAction[shared.Parser]) -> None:
     parser = commands.add_parser("bench", help="speed and memory against the stock pipeline")
     parser.add_argument(
         "what",
-        choices=["plain", "control", "cache"],
+        choices=["plain", "control", "cache", "prefix", "batch"],
         help="plain: one picture without any control; control: what each control costs; cache: what step "
-        "caches save and what the picture loses",
+        "caches save and what the picture loses; prefix: what a late change costs that goes on from an "
+        "earlier run; batch: pictures of the queue made together, beside one after the other",
     )
     parser.add_argument(
         "--only", metavar="NAME", help="control: off, edit, regions4, heatmaps or nag; cache: part of a mode"
@@ -37,6 +38,8 @@ def act(args: argparse.Namespace) -> int:
     """Measure and print `wall_ratio`, `memory_ratio`, `seconds_per_picture`."""
     if args.what == "cache":
         return _cache(args)
+    if args.what in ("prefix", "batch"):
+        return _together(args)
     args.steps = args.steps or 20
     if args.what == "control":
         return _control(args)
@@ -62,6 +65,27 @@ def _control(args: argparse.Namespace) -> int:
     else:
         for row in rows:
             print(f"{row['name']}: wall_ratio {row['wall_ratio']}, memory_ratio {row['memory_ratio']}")
+    return shared.FINISHED
+
+
+def _together(args: argparse.Namespace) -> int:
+    if args.only:
+        raise shared.BadCall("--only belongs to `bench control` and `bench cache`.")
+    tell = None if args.json else lambda line: print(line, file=sys.stderr, flush=True)
+    steps = args.steps or (28 if args.what == "prefix" else 20)
+    if args.what == "prefix":
+        from studio.evaluate.resume_bench import bench_resume
+
+        rows = bench_resume(args.model, pairs=args.pairs, steps=steps, progress=tell)
+    else:
+        from studio.evaluate.batch_bench import bench_batch
+
+        rows = bench_batch(args.model, pairs=args.pairs, steps=steps, progress=tell)
+    if args.json:
+        shared.show(rows)
+        return shared.FINISHED
+    for row in rows:
+        print(", ".join(f"{name} {value}" for name, value in row.items()))
     return shared.FINISHED
 
 
