@@ -3,7 +3,7 @@
   "use strict";
   const weft = window.weft;
   const { el } = weft;
-  const LEAST = 0.02, STEP = 0.01, SNAP = 0.012, MASK_SIDE = 256;
+  const LEAST = 0.02, STEP = 0.01, SNAP = 0.012, MASK_SIDE = 512;
   const CORNERS = { nw: [0, 1], ne: [2, 1], sw: [0, 3], se: [2, 3] };
   const round = (value) => Math.round(value * 10000) / 10000;
   const clamp = (value, low = 0, high = 1) => Math.min(Math.max(value, low), high);
@@ -88,9 +88,9 @@
     const under = el("img", { class: "w-under", alt: "", hidden: true, draggable: "false" });
     const layer = el("div", { class: "w-boxes" });
     const brush = el("i", { class: "w-brush", hidden: true });
-    const hint = el("p", { class: "w-map-hint" });
+    const hint = el("p", { class: "w-map-hint" }), spoken = el("span", { class: "w-sr", "aria-live": "polite" });
     const stage = el("div", { class: "w-region-map", role: "application", tabindex: 0, "aria-roledescription": "region canvas",
-      "aria-label": `${label} canvas. Drag to draw a box. Enter adds one; arrow keys move it, with Shift they resize it; Delete removes it; N and P choose the next and the one before.` }, under, layer, hint, brush);
+      "aria-label": `${label} canvas. Drag to draw a box. Enter adds one; arrow keys move it, with Shift they resize it; Delete removes it; N and P choose the next and the one before. With a brush, arrow keys move it, Space paints a spot, Enter lowers and lifts it.` }, under, layer, hint, brush, spoken);
     const tool = { name: "box", size: 0.12 };
     let gesture = null;
 
@@ -177,16 +177,20 @@
     }
     function startStroke(x, y) {
       let region = store.get(store.chosen);
-      if (region?.locked) return;
+      if (region?.locked) return false;
       if (!region && tool.name === "erase") region = hit([x, y]);
-      if (!region && tool.name === "erase") return;
+      if (!region && tool.name === "erase") return false;
       const id = region ? region.id : store.add({ box: [clamp(x - 0.05), clamp(y - 0.05), clamp(x + 0.05, LEAST), clamp(y + 0.05, LEAST)].map(round) }, { focus: false });
       const mask = region ? store.maskOf(id) : store.emptyMask(id);
       store.choose(id);
       gesture = { kind: "stroke", id, mask, last: [x, y] };
       weft.maskStroke(mask, [x, y], [x, y], tool.size, tool.name === "erase");
       paint();
+      return true;
     }
+    weft.keyBrush(stage, { on: () => tool.name !== "box", tool, begin: startStroke, end, say: (text) => { spoken.textContent = text; },
+      line: (from, to) => { if (!gesture?.mask) return; weft.maskStroke(gesture.mask, from, to, tool.size, tool.name === "erase"); paint(); },
+      show: (x, y) => { brush.hidden = false; brush.style.cssText = `left:${100 * x}%;top:${100 * y}%;width:${100 * tool.size}%`; } });
 
     stage.addEventListener("keydown", (event) => {
       const region = store.get(store.chosen);

@@ -64,6 +64,7 @@
       undo() { if (past.length) { future.push(JSON.stringify(store.list())); write(JSON.parse(past.pop())); store.onchange(true); } },
       redo() { if (future.length) { past.push(JSON.stringify(store.list())); write(JSON.parse(future.pop())); store.onchange(true); } },
       get undoable() { return past.length > 0; },
+      get redoable() { return future.length > 0; },
       // painted masks
       mask: (region) => drawn[region.id]?.mask || (region.shape === "mask" && weft.masks[region.mask?.file]) || null,
       emptyMask: (id) => (drawn[id] = { mask: weft.maskCanvas(ratio()) }).mask,
@@ -81,6 +82,18 @@
         store.keep?.(id, found);
         store.onchange(true);
       },
+      /** The whole mask of a region at once: "fill", "invert", or "clear", after which it waits for paint. */
+      whole(id, what) {
+        const region = store.get(id);
+        if (!region || region.locked) return;
+        const mask = store.maskOf(id);
+        ({ fill: weft.maskFill, invert: weft.maskInvert, clear: weft.maskClear })[what](mask);
+        if (weft.maskData(mask)) return store.painted(id, mask);
+        drawn[id] = { mask, bare: true };
+        store.onchange(false);
+      },
+      /** A region whose mask was cleared and not painted since. */
+      get bare() { return store.list().find((r) => drawn[r.id]?.bare) || null; },
       stored(id, value) { // the studio has kept the mask of a region under its hash
         const was = drawn[id];
         if (!was || !store.get(id)) return;

@@ -20,13 +20,16 @@
       el("button", { type: "button", class: "w-tool", "data-tool": name, "aria-pressed": String(name === "box"), onclick: () => use(name) }, icon(glyph), label));
     const wide = el("input", { type: "range", min: 2, max: 40, step: 1, value: 12, "aria-label": "Width of the brush", oninput: () => { tool.size = wide.valueAsNumber / 100; } });
     const widths = el("label", { class: "w-tool-width", hidden: true }, el("span", {}, "Width"), wide);
-    const undo = el("button", { type: "button", class: "w-tool", id: "weft-regions-undo", "aria-label": "Undo", title: "Undo", onclick: () => store.undo() }, icon("undo"), el("span", { class: "w-tool-short" }, "Undo"));
+    const undo = el("button", { type: "button", class: "w-tool", id: "weft-regions-undo", "aria-label": "Undo", title: "Undo", onclick: () => store.undo() }, icon("undo"), "");
+    const redo = el("button", { type: "button", class: "w-tool", id: "weft-regions-redo", "aria-label": "Redo", title: "Redo", onclick: () => store.redo() }, icon("redo"));
+    const wholes = el("div", { class: "w-tool-group", role: "group", "aria-label": "The whole mask", hidden: true }, ...[["fill", "fill", "Fill"], ["invert", "invert", "Invert"], ["clear", "bin", "Clear"]].map(([name, glyph, word]) =>
+      el("button", { type: "button", class: "w-tool", "data-act": name, "aria-label": word, title: word, onclick: () => store.chosen && store.whole(store.chosen, name) }, icon(glyph))));
     const boxes = el("button", { type: "button", class: "w-tool", "aria-pressed": "true", "aria-label": "Show boxes", title: "Show boxes", onclick: () => {
       const shown = boxes.getAttribute("aria-pressed") !== "true";
       boxes.setAttribute("aria-pressed", String(shown));
       stage.classList.toggle("w-bare", !shown);
     } }, icon("eye"), el("span", { class: "w-tool-short" }, "Show boxes"));
-    const bar = el("div", { class: "w-tools", role: "toolbar", "aria-label": "Tools of the canvas" }, el("div", { class: "w-tool-group", role: "group", "aria-label": "Tool" }, ...tools), widths, el("span", { class: "w-spread" }), undo, boxes);
+    const bar = el("div", { class: "w-tools", role: "toolbar", "aria-label": "Tools of the canvas" }, el("div", { class: "w-tool-group", role: "group", "aria-label": "Tool" }, ...tools), widths, wholes, el("span", { class: "w-spread" }), undo, redo, boxes);
     const mat = el("div", { class: "w-mat w-region-mat" }, stage);
     const fit = weft.fitInto(mat, stage, ratio);
     const caption = el("div", { class: "w-caption" });
@@ -52,6 +55,8 @@
       tool.name = name;
       for (const button of tools) button.setAttribute("aria-pressed", String(button.dataset.tool === name));
       widths.hidden = name === "box";
+      wholes.hidden = name === "box";
+      tool.onsize = () => { wide.value = Math.round(100 * tool.size); };
       sketch();
     }
     function say(text) { said.textContent = text; said.hidden = !text; }
@@ -90,6 +95,8 @@
       if (store.chosen && !store.get(store.chosen)) store.chosen = null;
       none.hidden = Boolean(list.length);
       undo.disabled = !store.undoable;
+      redo.disabled = !store.redoable;
+      for (const button of wholes.children) button.disabled = !store.chosen || Boolean(store.get(store.chosen)?.locked);
       fill();
       sketch();
     }
@@ -179,6 +186,7 @@
     });
 
     function act(tries = 40) {
+      if (store.bare) { store.choose(store.bare.id); return say("The mask of this region is empty. Paint where it is, or remove the region."); }
       if (store.waiting && tries) return void setTimeout(() => act(tries - 1), 100); // a mask is on its way
       say(store.list().length ? "" : "No region is drawn, so the prompt of the whole picture paints it all.");
       desk.take();

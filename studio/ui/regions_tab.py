@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from studio.studio import Studio
 
 MOST_FOUND = 8  # findings told at once
-MASK_SIDE = 256
+MASK_SIDE = 512
 PATCH = 16  # pixels of a token
 PLAIN = ("name", "prompt", "negative", "strength", "start", "end", "role", "locked")
 
