@@ -31,6 +31,8 @@
 
   /** Another model: its settings take the place of those that nobody set by hand. */
   function fill() {
+    // where models take turns, the settings are for both of them
+    if (doc.current?.nodes?.some((n) => n.kind === "relay")) return;
     const preset = presetOf(doc), told = [];
     for (const field of doc.panel) {
       const own = place(field), now = doc.widget(field), locked = Boolean(preset?.locks?.[field.widget]);
