@@ -8,7 +8,6 @@ programs on the machine hardly disturb; `wall_speedup` is by the clock.
 
 from __future__ import annotations
 
-import importlib.util
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -27,8 +26,9 @@ from studio.blocks.step_cache import (
     taylor,
 )
 from studio.errors import StudioError, did_you_mean
-from studio.evaluate.cache_libraries import libraries
+from studio.evaluate.cache_libraries import has_cache_dit, libraries
 from studio.evaluate.cache_steps import Recorder, searched
+from studio.evaluate.limit import Limit, limit_of
 from studio.evaluate.pictures import psnr
 from studio.evaluate.prompts import decoded, settings_of
 from studio.models.device import place
@@ -66,6 +66,7 @@ class Mode:
     equal: bool = True
     reports: list[Any] = field(default_factory=list)
     error: str = ""
+    limit: Limit | None = None
 
 
 class Runs:
@@ -148,7 +149,8 @@ def bench_cache(
 ) -> list[dict[str, object]]:
     """One row for each mode and number of steps: `model`, `mode`, `steps`, `speedup`, `psnr_db`,
     `judge_before`, `judge_after` (shares of pictures all right), beside what was measured. A mode that fails
-    has `error`. `only`: modes whose name holds this."""
+    has `error`. The physical limit of what is left to compute comes last. `only`: modes whose name holds
+    this."""
     if not 1 <= cases <= MOST_CASES:
         raise StudioError(f"{cases} cases cannot be measured.", hint=f"Possible: 1 to {MOST_CASES}.")
     rows: list[dict[str, object]] = []
@@ -179,6 +181,8 @@ def bench_cache(
                 except Exception as error:  # noqa: BLE001 - a library that crashes is a row of the table
                     mode.error = f"{type(error).__name__}: {error}".splitlines()[0]
                     continue
+                if mode.limit is None:
+                    mode.limit = _limit(runs, prompt, SEED + index, mode)
                 mode.seconds.append((seconds[0], seconds[1]))
                 mode.plain.append((wall, cpu))
                 picture = runs.picture(made)
@@ -190,9 +194,18 @@ def bench_cache(
             if progress:
                 progress(f"{ref}, {count} steps: {index + 1} of {cases} cases")
         rows += [_row(ref, mode, count, before) for mode in modes]
-        if only is None and importlib.util.find_spec("cache_dit") is None:
+        if only is None and not has_cache_dit():
             rows.append({"model": ref, "mode": "cache-dit", "steps": count, "error": "not installed"})
     return rows
+
+
+def _limit(runs: Runs, prompt: str, seed: int, mode: Mode) -> Limit:
+    """What the mode leaves to compute, counted in one more run that is not timed."""
+
+    def run() -> None:
+        runs.make(prompt, seed, mode.attachments, mode.parts() if mode.parts else None)
+
+    return limit_of(run, runs.parts.device, runs.parts.dtype)
 
 
 def _own_parts(ref: str) -> Callable[[], Parts]:
@@ -230,4 +243,5 @@ def _row(ref: str, mode: Mode, steps: int, before: Sequence[bool]) -> dict[str, 
         "error_estimate": round(float(np.mean(errors)), 4) if errors else None,
         "cases": len(mode.psnr),
         "threads": torch.get_num_threads(),
+        **(mode.limit.columns(sum(one[0] for one in mode.seconds) / len(mode.seconds)) if mode.limit else {}),
     }

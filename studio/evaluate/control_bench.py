@@ -23,6 +23,7 @@ from studio.controls.regional import Regional, RegionText
 from studio.controls.word_maps import WordMaps
 from studio.errors import StudioError, did_you_mean
 from studio.evaluate.control import Bench
+from studio.evaluate.limit import limit_of
 from studio.evaluate.plain_bench import ROOT, peak_bytes
 from studio.evaluate.prompts import settings_of
 from studio.models.embedded import DEFAULT
@@ -99,7 +100,7 @@ def bench_control(
     ref: str = DEFAULT, *, pairs: int = 7, steps: int = 20, only: str | None = None, memory: bool = True
 ) -> list[dict[str, object]]:
     """One row a control: `wall_ratio` (median over the pairs), `memory_ratio` (None where the system does not
-    tell), both sides' seconds."""
+    tell), both sides' seconds, the physical limit last."""
     if only is not None and only not in CASES:
         raise StudioError(
             f"There is no bench of {only!r}.",
@@ -120,18 +121,21 @@ def bench_control(
         ratios = [c / p for c, p in zip(seconds["control"], seconds["plain"], strict=True)]
         peaks = {side: peak_of(ref, name, side, steps) for side in SIDES} if memory else {}
         plain, control = peaks.get("plain"), peaks.get("control")
+        own = statistics.median(seconds["control"])
+        limit = limit_of(sides["control"], bench.parts.device, bench.parts.dtype)
         made.append(
             {
                 "name": name,
                 "wall_ratio": round(statistics.median(ratios), 4),
                 "memory_ratio": round(control / plain, 4) if plain and control else None,
-                "seconds": round(statistics.median(seconds["control"]), 3),
+                "seconds": round(own, 3),
                 "plain_seconds": round(statistics.median(seconds["plain"]), 3),
                 "wall_ratios": [round(ratio, 4) for ratio in ratios],
                 "model": ref,
                 "steps": steps,
                 "pairs": pairs,
                 "threads": torch.get_num_threads(),
+                **limit.columns(own),
             }
         )
     return made

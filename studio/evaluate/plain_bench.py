@@ -21,6 +21,7 @@ from pathlib import Path
 import torch
 
 from studio.errors import StudioError
+from studio.evaluate.limit import limit_of
 from studio.models.device import place
 from studio.models.embedded import DEFAULT
 from studio.models.family import Parts
@@ -57,7 +58,8 @@ def bench_plain(
     """Figures of one object: `wall_ratio`, `memory_ratio` (None where it cannot be measured),
     `seconds_per_picture`.
 
-    `size`: width, height in pixels. `largest_difference`: between both sides' pictures, in levels of 255.
+    `size`: width, height in pixels. `largest_difference`: between both sides' pictures, in levels of 255. The
+    physical limit (`limit.Limit.columns`) comes last.
     """
     if pairs < 1:
         raise StudioError(
@@ -80,6 +82,8 @@ def bench_plain(
     mine, theirs = peaks.get("ours"), peaks.get("stock")
     own = statistics.median(seconds["ours"])
     one_preview = preview_seconds(folder, size)
+    placement = place()
+    limit = limit_of(lambda: ours(SEED), placement.device, placement.dtype)
     return {
         "wall_ratio": round(statistics.median(ratios), 4),
         "memory_ratio": round(mine / theirs, 4) if mine and theirs else None,
@@ -98,11 +102,12 @@ def bench_plain(
         "height": size[1],
         "cfg_scale": SCALE,
         "model": model,
-        "device": str(place().device),
+        "device": str(placement.device),
         "threads": torch.get_num_threads(),
         "cores": os.cpu_count(),
         "machine": platform.machine(),
         "torch": torch.__version__,
+        **limit.columns(own),
     }
 
 
