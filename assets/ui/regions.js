@@ -21,7 +21,13 @@
       level: (id) => levels[id],
       tell(found) { for (const id of Object.keys(levels)) delete levels[id]; Object.assign(levels, found); },
       mark() { past.push(JSON.stringify(store.list())); future.length = 0; if (past.length > 100) past.shift(); },
-      put(next) { store.mark(); write(next); store.onchange(true); },
+      put(next) { // the first change makes the tab's document the page's, which draws the old list once more
+        const { chosen } = store;
+        store.mark();
+        write(next);
+        store.chosen = chosen;
+        store.onchange(true);
+      },
       live(id, part) { write(store.list().map((r) => (r.id === id ? { ...r, ...part } : r))); store.onchange(false); },
       settle: () => store.onchange(true),
       change(id, part) { store.put(store.list().map((r) => (r.id === id ? { ...r, ...part } : r))); },
