@@ -14,6 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 MEBIBYTE = 1024 * 1024
+NUMERICS = ("fast", "strict")
 DEVICES = "auto, cpu, cuda, cuda:N, mps"
 
 
@@ -22,6 +23,7 @@ class Settings:
     """Everything the start decides. Folders are absolute; nothing is created here.
 
     `device` is "auto", "cpu", "mps", "cuda" or "cuda:N". Cache sizes are bytes; 0 switches a tier off.
+    `numerics` "strict": every picture is made alone, so that it is the same bit by bit whatever is beside it.
     """
 
     home: Path
@@ -35,6 +37,7 @@ class Settings:
     device: str = "auto"
     cache_memory_bytes: int = 1024 * MEBIBYTE
     cache_disk_bytes: int = 4096 * MEBIBYTE
+    numerics: str = "fast"
     plugins_folder: Path = ROOT / "plugins"
     assets_folder: Path = ROOT / "assets"
 
@@ -49,6 +52,7 @@ class Settings:
         parser.add_argument("--device", help=f"{DEVICES} (auto)")
         parser.add_argument("--cache-memory", type=int, metavar="MIB", help="memory cache (1024, 0 = off)")
         parser.add_argument("--cache-disk", type=int, metavar="MIB", help="disk cache (4096, 0 = off)")
+        parser.add_argument("--numerics", help="fast, or strict: every picture is made alone (fast)")
         parser.add_argument("--host", help="address to bind (127.0.0.1); another one means the public policy")
         parser.add_argument("--port", type=int, help="port (7860)")
         parser.add_argument("--no-browser", action="store_true", help="do not open the page in a browser")
@@ -58,7 +62,8 @@ class Settings:
         try:
             return cls.from_environ(
                 environ, home=args.home, device=args.device, host=args.host, port=args.port,
-                cache_memory=args.cache_memory, cache_disk=args.cache_disk, public=args.public or None,
+                cache_memory=args.cache_memory, cache_disk=args.cache_disk, numerics=args.numerics,
+                public=args.public or None,
                 open_browser=False if args.no_browser else None, window=args.window,
             )
         except ValueError as error:
@@ -70,7 +75,8 @@ class Settings:
         # what a flag said; None = not said
         home: str | Path | None = None, device: str | None = None, host: str | None = None,
         port: int | None = None, cache_memory: int | None = None, cache_disk: int | None = None,
-        public: bool | None = None, open_browser: bool | None = None, window: bool = False,
+        numerics: str | None = None, public: bool | None = None, open_browser: bool | None = None,
+        window: bool = False,
     ) -> Settings:
         """Settings from the environment, each value replaced by the one given. Cache sizes are in MiB.
 
@@ -95,9 +101,12 @@ class Settings:
                 "cache-memory", cache_memory, env.get("STUDIO_CACHE_MEMORY"), 1024),
             cache_disk_bytes=MEBIBYTE * _number(
                 "cache-disk", cache_disk, env.get("STUDIO_CACHE_DISK"), 4096),
+            numerics=(numerics or env.get("STUDIO_NUMERICS") or "fast").lower(),
         )
         if settings.port > 65535:
             raise ValueError(f"port is {settings.port}; possible are 0 to 65535 (0 = any free one)")
+        if settings.numerics not in NUMERICS:
+            raise ValueError(f"numerics is {settings.numerics!r}; possible are {', '.join(NUMERICS)}")
         kind, _, index = settings.device.partition(":")
         numbered = kind == "cuda" and index.isdecimal()
         if kind not in ("auto", "cpu", "cuda", "mps") or (":" in settings.device and not numbered):

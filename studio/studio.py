@@ -11,10 +11,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from studio.beside import Alike
 from studio.db.open import open_home
 from studio.errors import StudioError, did_you_mean
 from studio.graph.cache import Cache
-from studio.graph.context import CancelToken, Device
+from studio.graph.context import Device
 from studio.graph.disk_cache import DiskCache
 from studio.graph.document import Graph, Limits, dumps, loads
 from studio.graph.engine import Engine
@@ -28,7 +29,7 @@ from studio.history.embed import read_embedded
 from studio.history.store import History
 from studio.jobs.file_memo import FileMemo
 from studio.jobs.queue import Job, Queue
-from studio.jobs.runner import Outcome, Runner
+from studio.jobs.runner import Outcome, Runner, RunToken
 from studio.models.codec import TensorCodec
 from studio.models.device import generator, guard
 from studio.models.embedded import list_embedded, with_settings
@@ -116,8 +117,10 @@ class Studio:
             encode_preview=lambda image: encode(shrink(image), "WEBP"),
             limits=self.limits,
             device=Device(place.device.type, str(place.dtype).removeprefix("torch.")),
+            numerics=settings.numerics,
         )
-        self._runner = Runner(self.jobs, self._work, devices=(str(place.device),))
+        fits = Alike(self.read_document, self.registry, settings.numerics)
+        self._runner = Runner(self.jobs, self._work, devices=(str(place.device),), fits=fits)
         self._reports: OrderedDict[str, Report] = OrderedDict()
         self._lock = threading.Lock()
         self._own: set[tuple[str, str]] = set()
@@ -301,7 +304,7 @@ class Studio:
         # cancelled in the queue, stuck, or a bug
         return Report(run, job.status, error=error_fields(job.error))
 
-    def _work(self, job: Job, emit: Callable[[Event], None], token: CancelToken) -> Outcome:
+    def _work(self, job: Job, emit: Callable[[Event], None], token: RunToken) -> Outcome:
         """One run, on the runner's thread. Pictures are stored before their node says that it is done."""
         params = job.params
         document = loads(job.document, limits=self.limits)
@@ -311,8 +314,7 @@ class Studio:
             self.history,
             self.registry,
             document,
-            run=job.id,
-            owner=job.owner,
+            run=job.id, owner=job.owner,
             parents=[(str(a), str(b)) for a, b in pairs] if isinstance(pairs, list) else [],
             facts=lambda ref: machine_facts(self.models, self.engine.device, ref),
             store=keep,
@@ -330,10 +332,7 @@ class Studio:
         made = self.engine.run(
             document,
             job.targets,
-            owner=job.owner,
-            run_id=job.id,
-            log=log,
-            cancel=token,
+            owner=job.owner, run_id=job.id, log=log, cancel=token, gather=token.gather,
             use_cache=bool(params.get("use_cache", True)),
             on_output=keeper.keep,
         )

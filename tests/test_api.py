@@ -21,7 +21,7 @@ CONTEXT = (
 )
 OPTIONS = (
     "id version replaces title group output cache always_run fingerprint random share resources "
-    "cost cheaper timeout technique review"
+    "cost cheaper timeout technique review together"
 )
 
 

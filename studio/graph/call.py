@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -178,25 +179,21 @@ class Call:
 
     def __call__(self) -> tuple[dict[str, Any], dict[str, str], bool]:
         """(outputs, their digests, whether they may be kept)."""
-        spec, codecs = self.task.spec, self.engine.codecs
+        spec = self.task.spec
         assert spec is not None
         self.reporter.start()
         try:
             self.context.check()
-            handed = arguments(self.task, self.given, codecs)
+            handed = self.handed()
             before = (
                 {name: self._digest(value) for name, value in self.given.items()}
                 if self.engine.check_inputs
                 else {}
             )
-            if spec.context:
-                handed[spec.context] = self.context
             if spec.is_async:
                 result = run_async(spec.function, handed)
             else:
-                with restored(
-                    lambda text: self.reporter.log(f"{self.task.title} ({spec.origin or spec.kind}) {text}")
-                ):
+                with self.restored():
                     result = spec.function(**handed)
             for name, digest in before.items():
                 if not digest.startswith("?") and self._digest(self.given[name]) != digest:
@@ -205,11 +202,33 @@ class Call:
                         hint=f"Work on a copy. This is a mistake in {spec.origin or spec.kind}.",
                         socket=name,
                     )
-            values = {name: codecs.readonly(value) for name, value in results(spec, result, codecs).items()}
-            digests = {name: self._digest(value) for name, value in values.items()}
-            return values, digests, not any(digest.startswith("?") for digest in digests.values())
+            return self.finish(result)
         finally:
             self.context.close()
+
+    def handed(self) -> dict[str, Any]:
+        """What the node's function gets."""
+        assert self.task.spec is not None
+        handed = arguments(self.task, self.given, self.engine.codecs)
+        if self.task.spec.context:
+            handed[self.task.spec.context] = self.context
+        return handed
+
+    def restored(self) -> AbstractContextManager[None]:
+        """Around the function: what of the process it changes is put back and told."""
+        spec = self.task.spec
+        assert spec is not None
+        return restored(
+            lambda text: self.reporter.log(f"{self.task.title} ({spec.origin or spec.kind}) {text}")
+        )
+
+    def finish(self, result: object) -> tuple[dict[str, Any], dict[str, str], bool]:
+        """The outputs of what the function returned, as `__call__` gives them."""
+        spec, codecs = self.task.spec, self.engine.codecs
+        assert spec is not None
+        values = {name: codecs.readonly(value) for name, value in results(spec, result, codecs).items()}
+        digests = {name: self._digest(value) for name, value in values.items()}
+        return values, digests, not any(digest.startswith("?") for digest in digests.values())
 
     def _digest(self, value: object) -> str:
         """The content digest; a mark of its own for a value that has none, which is then not kept."""

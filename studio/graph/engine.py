@@ -17,6 +17,7 @@ from studio.graph.definitions import Specs
 from studio.graph.digest import Codecs, ValueCodec
 from studio.graph.document import Graph, Limits
 from studio.graph.events import EventLog
+from studio.graph.gather import Gather
 from studio.graph.inline import inline
 from studio.graph.keys import FileHashes
 from studio.graph.plan import Plan, make_plan
@@ -112,9 +113,13 @@ class Engine:
         use_cache: bool = True,
         fail_fast: bool = False,
         on_output: OnOutput | None = None,
+        gather: Gather | None = None,
     ) -> Report:
         """Make the targets and say what came of it. Errors of nodes are in the report; StudioError only for
         no target.
+
+        `gather`: where nodes of runs that are made at the same time may become one call; not with strict
+        numerics.
 
         Blocks; call it from a thread of your own. The document is a value, so later edits do not reach the
         run (E39).
@@ -139,6 +144,7 @@ class Engine:
             fail_fast=fail_fast,
             on_output=on_output,
             begun=begun,
+            gather=gather if self.numerics == "fast" else None,
         )
         # What the plan counts on stays while the run goes: it may do less than planned, never more (E10).
         counted = self.cache.pin(digest for e in entries if e is not None for _, digest in e.outputs)

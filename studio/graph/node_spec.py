@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from studio.graph.widgets import Widget
 
@@ -89,12 +89,23 @@ class Param:
         }
 
 
+class Together(Protocol):
+    """How calls of a node in several runs become one (`graph.gather`)."""
+
+    def key(self, given: Mapping[str, Any]) -> object | None:
+        """Calls of equal keys go together; None = this one must be alone. `given`: the node's arguments."""
+
+    def run(self, given: Sequence[Mapping[str, Any]], done: Callable[[int, object], None]) -> None:
+        """Make all of them and say `done(number, result or error)` of each as soon as it is known. Raises
+        where the common way does not work; those not done are then called alone."""
+
+
 @dataclass(frozen=True)
 class NodeSpec:
     """Everything the studio knows of a kind of node; made by `@node`, completed by the registry.
 
     `technique` is the name under which its value stands in a table of what goes together; `review(view)`
-    gives refusals before a run (`graph.review`).
+    gives refusals before a run (`graph.review`). `together`: calls of several runs can be one.
     `digest` is the code digest (E8); `origin` says who brought it: "built-in", "package ...", "plugins/...".
     """
 
@@ -120,6 +131,7 @@ class NodeSpec:
     timeout: float | None = None
     technique: str = ""
     review: Callable[..., Any] | None = None
+    together: Together | None = None
     context: str = ""
     named: bool = False
     is_async: bool = False

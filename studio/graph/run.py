@@ -15,6 +15,7 @@ from studio.graph.call import Call, context_of, failure
 from studio.graph.context import CancelToken
 from studio.graph.demand import Demand
 from studio.graph.events import EventLog
+from studio.graph.gather import Gather
 from studio.graph.kept import Kept
 from studio.graph.ledger import Ledger
 from studio.graph.plan import Plan
@@ -51,8 +52,9 @@ class Run:
         fail_fast: bool,
         on_output: OnOutput | None,
         begun: float,
+        gather: Gather | None = None,
     ) -> None:
-        self.engine, self.resolved, self.plan = engine, resolved, plan
+        self.engine, self.resolved, self.plan, self.gather = engine, resolved, plan, gather
         self.log, self.cancel, self.fail_fast, self.on_output = log, cancel, fail_fast, on_output
         self.run_id, self.begun = run_id, begun
         self.cache = engine.cache if use_cache and engine.cache.mode != "off" else None
@@ -178,6 +180,9 @@ class Run:
         node.job = Job(call, lambda job: self.inbox.put(("done", index, job)), group=spec.resources)
         self.running.add(index)
         node.phase = RUNNING
+        if self.gather is not None and spec.together is not None:
+            self.gather.arrive(engine.workers, node.job, call)
+            return
         (engine.workers.submit_async if spec.is_async else engine.workers.submit)(node.job)
 
     def _given(self, node: NodeRun) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar, overload
 
 from studio.errors import StudioError, did_you_mean
 from studio.graph.context import Context
-from studio.graph.node_spec import BLOCKED, NodeSpec, Param, Socket
+from studio.graph.node_spec import BLOCKED, NodeSpec, Param, Socket, Together
 from studio.graph.types import output_name, type_line, type_name
 from studio.graph.widgets import Number, TextWidget, Toggle, Widget
 
@@ -38,6 +38,7 @@ _OPTIONS = (
     "timeout",
     "technique",
     "review",
+    "together",
 )
 
 
@@ -65,6 +66,7 @@ def node(
     timeout: float | None = None,
     technique: str = "",
     review: Callable[..., Any] | None = None,
+    together: Together | None = None,
 ) -> Callable[[Function], Function]: ...
 
 

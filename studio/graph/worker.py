@@ -42,19 +42,30 @@ class Job:
                 self.left = True
             return self.left
 
+    def begin(self) -> bool:
+        """It starts now; False if it was withdrawn."""
+        with self._lock:
+            if not self.left:
+                self.begun = time.perf_counter()
+            return not self.left
+
+    def finish(self, *, result: Any = None, error: BaseException | None = None) -> None:
+        """It is over: give the answer."""
+        self.result, self.error = result, error
+        self.seconds = 0.0 if self.begun is None else time.perf_counter() - self.begun
+        self.answer(self)
+
     def run(self, guard: Guard) -> None:
         """Call the node inside the guard and give the answer, unless nobody waits any more."""
-        with self._lock:
-            if self.left:
-                return
-            self.begun = time.perf_counter()
+        if not self.begin():
+            return
         try:
             with guard():
-                self.result = self.call()
+                result = self.call()
         except BaseException as error:  # noqa: BLE001 - sys.exit and the like end the node, not the studio
-            self.error = error
-        self.seconds = time.perf_counter() - self.begun
-        self.answer(self)
+            self.finish(error=error)
+        else:
+            self.finish(result=result)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import json
 import secrets
 import sqlite3
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from studio.db.database import Db
@@ -102,6 +102,21 @@ class Queue:
             self.db.execute("UPDATE runs SET status = 'running', started = ?, cancel = 0 WHERE id = ?",
                             (time.time(), row["id"]))
         return self._known(row["id"])
+
+    def claim_beside(self, job: Job, fits: Callable[[Job, Job], bool], most: int) -> list[Job]:
+        """Take waiting runs of the same owner that may be made together with `job`, oldest first; they are
+        `running` now. The owner's turn is that of `job`."""
+        found: list[str] = []
+        with self.db.transaction():
+            for row in self.db.rows(f"{_SELECT} WHERE r.status = 'queued' AND r.owner = ? AND r.process = ? "
+                                    "ORDER BY r.priority DESC, r.number LIMIT ?",
+                                    (job.owner, self.db.process, 4 * most)):
+                if len(found) < most and fits(job, _job(row)):
+                    found.append(row["id"])
+            for run in found:
+                self.db.execute("UPDATE runs SET status = 'running', started = ?, cancel = 0 WHERE id = ?",
+                                (time.time(), run))
+        return [self._known(run) for run in found]
 
     def finish(self, run: str, status: str, error: Mapping[str, object] | None = None) -> bool:
         """Settle a queued or running run as finished, failed or cancelled. False if it is settled already."""

@@ -12,10 +12,12 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from studio.errors import Cancelled, StudioError
 from studio.graph.context import CancelToken
 from studio.graph.events import Event
+from studio.graph.gather import Gather
 from studio.jobs.feed import Feed
 from studio.jobs.follow import Feeds
 from studio.jobs.journal import PASSING
@@ -30,7 +32,10 @@ _BUFFER = 200
 
 
 class RunToken(CancelToken):
-    """The wish to stop a run: `token()` asks, and it is the `CancelToken` of the engine."""
+    """The wish to stop a run: `token()` asks, and it is the `CancelToken` of the engine. `gather`: where its
+    nodes may meet those of runs that are made at the same time; None for a run that is made alone."""
+
+    gather: Gather | None = None
 
     def __call__(self) -> bool:
         return self.cancelled
@@ -65,6 +70,7 @@ class _Active:
     stop_asked: float | None = None
     settled: bool = False
     quiet: bool = False  # the database refused once; said once
+    beside: bool = False  # made together with another run, whose worker waits for it
     lock: threading.RLock = field(default_factory=threading.RLock)
 
 
@@ -72,12 +78,15 @@ class Runner:
     """The workers of this process. `start` it, `submit` runs, follow their `events`, `close` it.
 
     `run(job, emit, cancelled)` does the work; see `Outcome`. `stuck_after`: seconds that a run may go on
-    after it was asked to stop.
+    after it was asked to stop. `fits(one, other)`: whether two runs of one owner may be made at the same
+    time; up to `most` are.
     """
 
     def __init__(self, queue: Queue, run: RunFunction, *, devices: Sequence[str] = ("cpu",),
-                 stuck_after: float = 60.0) -> None:
+                 stuck_after: float = 60.0, fits: Callable[[Job, Job], bool] | None = None,
+                 most: int = 4) -> None:
         self.queue = queue
+        self._fits, self._most = fits, most
         self._run = run
         self._devices = tuple(devices)
         self._stuck_after = stuck_after
@@ -190,8 +199,36 @@ class Runner:
 
     def _work(self, device: str) -> None:
         while (active := self._next(device)) is not None:
-            if not self._settle(active, self._call(active)):
+            beside = self._beside(active)
+            kept = self._settle(active, self._call(active))
+            with self._changed:
+                self._changed.wait_for(lambda: all(other.settled for other in beside))  # noqa: B023 - waited here
+            if not kept:
                 return  # the watchdog gave this run up; another worker has taken the device
+
+    def _beside(self, active: _Active) -> list[_Active]:
+        """Begin the runs that are made together with this one, each on a thread of its own."""
+        if self._fits is None:
+            return []
+        try:
+            jobs = self.queue.claim_beside(active.job, self._fits, self._most - 1)
+        except StudioError as error:
+            log.warning("The queue could not be read: %s", error)
+            return []
+        others = [_Active(job, self._feeds.of(job.id), active.device, beside=True) for job in jobs]
+        if others:
+            gather = Gather(1 + len(others))
+            active.token.gather = gather
+            with self._changed:
+                for other in others:
+                    other.token.gather = gather
+                    self._active[other.job.id] = other
+            for other in others:
+                self._start_thread(partial(self._see_through, other), "weft-beside")
+        return others
+
+    def _see_through(self, active: _Active) -> None:
+        self._settle(active, self._call(active))
 
     def _next(self, device: str) -> _Active | None:
         """The next run of this worker; None when the runner closes."""
@@ -215,6 +252,7 @@ class Runner:
 
     def _call(self, active: _Active) -> Outcome:
         """Do the work; whatever it raises becomes an outcome, so that the worker lives on."""
+        gather = active.token.gather
         try:
             return self._run(active.job, lambda event: self._emit(active, event), active.token) or Outcome()
         except Cancelled:
@@ -227,6 +265,9 @@ class Runner:
             log.exception("Run %s failed, reference %s", active.job.id, reference)
             return Outcome("failed", {"message": f"Something went wrong (reference {reference}).",
                                       "hint": "The log has the details.", "node": active.node})
+        finally:
+            if gather is not None:
+                gather.leave()
 
     def _emit(self, active: _Active, event: Event) -> None:
         """Number an event, keep it, hand it on. A run that was given up is stopped here."""
@@ -320,5 +361,5 @@ class Runner:
             "hint": "Other runs go on. If this repeats, restart Weft.", "node": active.node}))
         if given_up:
             with self._changed:
-                if not self._closing:
+                if not self._closing and not active.beside:
                     self._start_worker(active.device)

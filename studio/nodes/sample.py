@@ -25,6 +25,7 @@ from studio.api import (
 )
 from studio.models.family import parts_of
 from studio.nodes.anytime import review_nested
+from studio.nodes.batched import Batched, note_stop
 from studio.nodes.guidance_checks import other_sampler, review_guidance, sampler_name
 from studio.nodes.preset_checks import review_preset
 from studio.nodes.prompt import outline
@@ -160,7 +161,13 @@ def review_sample(view: View) -> Iterator[Refusal]:
             )
 
 
-@node(group="Sampling", title="Sample", resources="gpu", review=review_sample)
+@node(
+    group="Sampling",
+    title="Sample",
+    resources="gpu",
+    review=review_sample,
+    together=Batched(lambda run, ctx: sampled(run, ctx)),
+)
 def sample(
     model: Model,
     positive: Conditioning,
@@ -199,9 +206,9 @@ def sample(
         attachments=attachments,
         on_step=report,
         prefix=Prefix(ctx.kept, f"{model.digest} {ctx.code}"),
+        strict=ctx.numerics == "strict",
     )
-    if 0 < sampler.stop_after < sigmas.steps:
-        ctx.note("stopped", {"after": sampler.stop_after, "of": sigmas.steps})
+    note_stop(sampler, sigmas, ctx)
     return sampled(run, ctx)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -45,6 +45,14 @@ class Calls:
         self.forwards += 1
         for row in rows:
             self.rows[row.role] = self.rows.get(row.role, 0) + 1
+
+    def take(self, told: Mapping[str, object]) -> None:
+        """Add what another run told of itself (`as_json`)."""
+        forwards, by_role = told.get("forwards", 0), told.get("by_role", {})
+        assert isinstance(forwards, int) and isinstance(by_role, dict)
+        self.forwards += forwards
+        for role, count in by_role.items():
+            self.rows[role] = self.rows.get(role, 0) + count
 
     def as_json(self) -> dict[str, object]:
         return {"forwards": self.forwards, "rows": sum(self.rows.values()), "by_role": dict(self.rows)}

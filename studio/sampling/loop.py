@@ -20,6 +20,7 @@ from studio.sampling.guidance.inside import inside
 from studio.sampling.prefix import Prefix, recorder, restore
 from studio.sampling.relay import Legs, check_changed, relays_of
 from studio.sampling.samplers import run_sampler, steps_of
+from studio.sampling.strict import one_by_one
 from studio.sampling.tiled import by_tiles, check_canvas, tiles_of, tiling_of
 from studio.sampling.trajectories import TARGET
 from studio.values import (
@@ -96,6 +97,7 @@ def sample_run(
     attachments: Sequence[Attachment | AttentionControl] = (),
     on_step: Callable[[StepResult], None] | None = None,
     prefix: Prefix | None = None,
+    strict: bool = False,
 ) -> Run:
     """Denoise a canvas or the latent of a picture; returns latents of the same size, batch and seed.
 
@@ -104,7 +106,17 @@ def sample_run(
     and steer the target alone. Attention controls go together onto the network; those that are neutral are
     dropped, and with none left nothing is attached. With a `prefix` the run goes on from the longest stored
     beginning it shares with an earlier one, bit-equal to the whole run, and its own states are stored.
+    `strict`: every picture of a batch is a run of its own, so that it is bit by bit what it is alone.
     """
+    if strict and latent.batch > 1:
+
+        def alone(canvas: Latent, told: Callable[[StepResult], None] | None) -> Run:
+            return sample_run(
+                parts, positive, negative, canvas, sigmas, sampler, guidance,
+                wraps=wraps, attachments=attachments, on_step=told, prefix=prefix,
+            )  # fmt: skip
+
+        return one_by_one(latent, alone, on_step)
     tiling = tiling_of(wraps)
     check_canvas(parts, latent.width, latent.height, tiling)
     if sigmas.steps == 0:
