@@ -80,7 +80,7 @@
       for (const s of sections) {
         if (s.top > high || s.top + HEAD + s.rows * row < low) continue;
         seen.add(`d${s.day}`);
-        if (!shown.has(`d${s.day}`)) put(`d${s.day}`, el("li", { class: "w-day", role: "presentation", style: `transform:translateY(${s.top}px)` }, el("h3", { translate: "no" }, dayName(s.day)), el("span", { class: "w-help" }, s.n === 1 ? "1 picture" : `${s.n} pictures`)));
+        if (!shown.has(`d${s.day}`)) put(`d${s.day}`, el("li", { class: "w-day", style: `transform:translateY(${s.top}px)` }, el("h3", { translate: "no" }, dayName(s.day)), el("span", { class: "w-help" }, s.n === 1 ? "1 picture" : `${s.n} pictures`)));
         const from = Math.max(0, Math.floor((low - s.top - HEAD) / row)), to = Math.min(s.rows, Math.ceil((high - s.top - HEAD) / row));
         for (let place = s.first + from * columns; place < Math.min(s.first + s.n, s.first + to * columns); place++) seen.add(place);
       }

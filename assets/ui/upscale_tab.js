@@ -24,7 +24,7 @@
 
     const factors = el("div", { class: "w-chips", role: "radiogroup", "aria-label": "How many times as wide and high" });
     const list = el("div", { class: "w-engines", role: "radiogroup", "aria-label": "What makes it larger" });
-    const where = el("p", { class: "w-help", translate: "no", hidden: true });
+    const where = el("p", { class: "w-help", hidden: true });
     const anew = el("input", { type: "checkbox", id: "weft-upscale-anew", onchange: () => { sync(); ask(); } });
     const strength = el("input", { type: "range", min: 5, max: 60, value: 25, "aria-label": "How much is painted anew", oninput: () => { strengthWords.textContent = `${strength.value} %`; }, onchange: () => ask() });
     const strengthWords = el("span", { class: "w-help w-number" }, "25 %");
@@ -73,7 +73,7 @@
       if (message.n !== asked) return;
       plan = message;
       const time = message.seconds === null ? "how long it takes is known after the first" : weft.about(message.seconds);
-      sum.textContent = message.fault ? "" : `${source.width} × ${source.height} becomes ${message.width} × ${message.height} · ${message.tiles === 1 ? "in one piece" : `${message.tiles} tiles`} · ${time}`;
+      sum.replaceChildren(...(message.fault ? [] : [`${source.width} × ${source.height} becomes ${message.width} × ${message.height}`, message.tiles === 1 ? "in one piece" : `${message.tiles} tiles`, time].map((text) => el("span", {}, text))));
       say(message.fault || "");
     }
     function act() {
@@ -100,7 +100,7 @@
       list.replaceChildren(...engines.map((e) => el("label", { class: "w-engine", "data-ref": e.ref, "data-bad": e.problem ? "" : null }, el("input", { type: "radio", name: "w-upscale-engine", disabled: Boolean(e.problem), checked: e === engine, onchange: () => { engine = e; if (!e.factors.includes(factor)) factor = e.factors[0]; sync(); ask(); } }),
         el("span", { class: "w-engine-name", translate: e.ref.startsWith("embedded:") ? null : "no" }, OWN[e.title] || e.title), el("span", { class: "w-help" }, told(e)))));
       where.hidden = !folder;
-      where.textContent = folder ? `More, as Real-ESRGAN files (safetensors), go into ${folder}` : "";
+      where.replaceChildren("More, as Real-ESRGAN files (safetensors), go into ", el("span", { translate: "no" }, folder));
     }
     function fit() {
       whole.setAttribute("aria-pressed", String(!close));

@@ -17,7 +17,7 @@ from studio.settings import ROOT
 
 pytestmark = MARKS
 HERE = Path(__file__).parent
-TABS = ("Create", "Regions", "Edit", "Graph", "See", "Compare", "History", "Models", "Help")
+TABS = ("Create", "Regions", "Edit", "Graph", "See", "Upscale", "Compare", "History", "Models", "Help")
 MANY = 10_000
 
 
@@ -222,7 +222,7 @@ def test_german_leaves_no_text_of_the_page_in_english(open_page):
     patterns = [re.compile(pattern) for pattern, _ in table["patterns"]]
     page = open_page()
     lacking = set()
-    for tab in ("Create", "Regions", "Edit", "See", "Compare", "History", "Models", "Help"):
+    for tab in ("Create", "Regions", "Edit", "See", "Upscale", "Compare", "History", "Models", "Help"):
         show(page, tab)
         page.wait_for_timeout(600)
         for text in page.evaluate(OWN_WORDS, tab.lower()):
