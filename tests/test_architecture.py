@@ -47,7 +47,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sweeps": {"graph"},
     "ui": {"graph", "early", "layout", "upscalers", "wordmaps", "sweeps", "sheet"},
     "training": {"models", "sampling", "upscaling", "scenes"},
-    "evaluate": {"models", "controls", "blocks", "sampling", "scenes", "layout"},
+    "evaluate": {"models", "controls", "blocks", "sampling", "upscaling", "scenes", "layout"},
     "cli": {"studio", "graph", "evaluate", "scenes", "layout", "sweeps", "sheet"},
     "__main__": {"cli"},
     "__init__": set(),

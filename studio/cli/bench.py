@@ -15,13 +15,18 @@ def add_to(commands: argparse._SubParsersAction[shared.Parser]) -> None:
     parser = commands.add_parser("bench", help="speed and memory against the stock pipeline")
     parser.add_argument(
         "what",
-        choices=["plain", "control", "cache", "prefix", "batch"],
+        choices=["plain", "control", "cache", "prefix", "batch", "upscale", "shapes", "all"],
         help="plain: one picture without any control; control: what each control costs; cache: what step "
         "caches save and what the picture loses; prefix: what a late change costs that goes on from an "
-        "earlier run; batch: pictures of the queue made together, beside one after the other",
+        "earlier run; batch: pictures of the queue made together, beside one after the other; upscale: the "
+        "embedded upscaler beside Lanczos; shapes: SD3.5 and FLUX.1 with random weights, on a GPU; all: "
+        "every table and chart of docs/benchmarks.md",
     )
     parser.add_argument(
-        "--only", metavar="NAME", help="control: off, edit, regions4, heatmaps or nag; cache: part of a mode"
+        "--only",
+        metavar="NAME",
+        help="control: off, edit, regions4, heatmaps or nag; cache: part of a mode; shapes: part of a name; "
+        "all: parts, with commas",
     )
     parser.add_argument("--cases", type=whole, default=8, metavar="N", help="cache: prompts, up to 100 (8)")
     parser.add_argument("--pairs", type=whole, default=7, metavar="N", help="alternating pairs (7)")
@@ -29,6 +34,7 @@ def add_to(commands: argparse._SubParsersAction[shared.Parser]) -> None:
         "--steps", type=whole, metavar="N", help="steps of each picture (20; cache: 28 and 50)"
     )
     parser.add_argument("--model", default="embedded:scenes-sd3", metavar="REF", help="model to measure")
+    parser.add_argument("--out", metavar="DIR", help="all: where page, data and pictures are written (docs)")
     shared.add_json(parser)
     shared.add_home(parser)
     parser.set_defaults(act=act)
@@ -40,6 +46,8 @@ def act(args: argparse.Namespace) -> int:
         return _cache(args)
     if args.what in ("prefix", "batch"):
         return _together(args)
+    if args.what in ("upscale", "shapes", "all"):
+        return _tables(args)
     args.steps = args.steps or 20
     if args.what == "control":
         return _control(args)
@@ -81,6 +89,37 @@ def _together(args: argparse.Namespace) -> int:
         from studio.evaluate.batch_bench import bench_batch
 
         rows = bench_batch(args.model, pairs=args.pairs, steps=steps, progress=tell)
+    if args.json:
+        shared.show(rows)
+        return shared.FINISHED
+    for row in rows:
+        print(", ".join(f"{name} {value}" for name, value in row.items()))
+    return shared.FINISHED
+
+
+def _tables(args: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    tell = None if args.json else shared.say
+    device = getattr(args, "device", None) or "auto"
+    if args.what == "all":
+        from studio.evaluate.bench_all import Wanted, bench_all
+        from studio.settings import ROOT
+
+        wanted = Wanted(args.model, args.cases, args.pairs, args.steps, device)
+        only = [name.strip() for name in (args.only or "").split(",") if name.strip()]
+        found = bench_all(Path(args.out or ROOT / "docs"), wanted, only=only, progress=tell)
+        if args.json:
+            shared.show(found)
+        return shared.FINISHED
+    if args.what == "shapes":
+        from studio.evaluate.shapes_bench import bench_shapes
+
+        rows = bench_shapes(device, only=args.only, steps=args.steps, progress=tell)
+    else:
+        from studio.evaluate.upscale_bench import bench_upscale
+
+        rows = bench_upscale(args.cases, progress=tell)
     if args.json:
         shared.show(rows)
         return shared.FINISHED

@@ -7,6 +7,7 @@ would fail or remember the picture before.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -108,7 +109,7 @@ def _cache_dit(steps: int) -> tuple[Library, ...]:
     """DBCache with the settings nearest to our first block, without and with its Taylor forecasts."""
     if not has_cache_dit():
         return ()
-    import cache_dit
+    cache_dit: Any = importlib.import_module("cache_dit")
 
     def put(order: int) -> Callable[[torch.nn.Module, Library], None]:
         def apply(network: torch.nn.Module, own: Library) -> None:

@@ -1,0 +1,163 @@
+"""Charts of the benchmark tables, drawn with Pillow: small PNG files with a plain ground, readable on dark
+pages too."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image as Pillow
+from PIL import ImageDraw, ImageFont
+
+WIDTH, HEIGHT = 960, 560
+LEFT, RIGHT, TOP, BOTTOM = 80, 250, 56, 64
+GROUND, INK, FAINT, GRID = "#ffffff", "#1c1f24", "#6a7078", "#e4e7eb"
+# Okabe and Ito's colours, told apart by every eye; shapes differ too.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+MARKS = ("circle", "square", "diamond", "triangle")
+COLOURS_KEPT = 64
+Place = Callable[[float, float], tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Point:
+    """A point of a chart and what it is called."""
+
+    x: float
+    y: float
+    name: str
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A bar: `value`, and a line across it where the physical limit lies (None = no line)."""
+
+    name: str
+    value: float
+    limit: float | None = None
+
+
+def curve(path: Path, title: str, across: str, up: str, groups: Mapping[str, Sequence[Point]]) -> None:
+    """A scatter of named points in groups, with the best front (more of both) as a line. ValueError without
+    any."""
+    points = [point for group in groups.values() for point in group]
+    if not points:
+        raise ValueError("There is no point to draw.")
+    picture, pen = _sheet(title)
+    xs, ys = _ticks([p.x for p in points]), _ticks([p.y for p in points])
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        wide, high = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
+        return (
+            LEFT + wide * (x - xs[0]) / (xs[-1] - xs[0]),
+            HEIGHT - BOTTOM - high * (y - ys[0]) / (ys[-1] - ys[0]),
+        )
+
+    _grid(pen, xs, ys, place, across, up)
+    front = _front(points)
+    if len(front) > 1:
+        pen.line([place(p.x, p.y) for p in front], fill=FAINT, width=2)
+    numbered = 0
+    for index, (name, group) in enumerate(groups.items()):
+        colour, mark = COLOURS[index % len(COLOURS)], MARKS[index % len(MARKS)]
+        top = TOP + 6 + 18 * (numbered + index)
+        _mark(pen, (WIDTH - RIGHT + 22, top + 7), mark, colour)
+        pen.text((WIDTH - RIGHT + 34, top), name, font=_font(13), fill=INK)
+        for point in group:
+            numbered += 1
+            at = place(point.x, point.y)
+            _mark(pen, at, mark, colour)
+            pen.text((at[0] + 7, at[1] - 14), str(numbered), font=_font(12), fill=INK)
+            line = TOP + 6 + 18 * (numbered + index)
+            pen.text((WIDTH - RIGHT + 34, line), f"{numbered}  {point.name}"[:34], font=_font(12), fill=FAINT)
+    _save(picture, path)
+
+
+def bars(path: Path, title: str, unit: str, rows: Sequence[Bar]) -> None:
+    """Horizontal bars with their values, and their limits as lines. ValueError without any."""
+    if not rows:
+        raise ValueError("There is no bar to draw.")
+    picture, pen = _sheet(title, height=TOP + BOTTOM + 34 * len(rows))
+    left, most = 250, max(max(row.value, row.limit or 0) for row in rows) or 1.0
+    wide = WIDTH - left - 110
+    for index, row in enumerate(rows):
+        y = TOP + 34 * index
+        pen.text((left - 10, y + 4), row.name[:34], font=_font(13), fill=INK, anchor="ra")
+        pen.rectangle((left, y, left + wide * row.value / most, y + 22), fill=COLOURS[0])
+        end = left + wide * row.value / most
+        pen.text((end + 8, y + 4), f"{row.value:.3g} {unit}", font=_font(13), fill=INK)
+        if row.limit is not None:
+            x = left + wide * row.limit / most
+            pen.line((x, y - 3, x, y + 25), fill=COLOURS[1], width=3)
+    if any(row.limit is not None for row in rows):
+        y = TOP + 34 * len(rows) + 14
+        pen.line((left, y, left, y + 16), fill=COLOURS[1], width=3)
+        told = "physical limit: operations at the measured GEMM speed"
+        pen.text((left + 10, y), told, font=_font(13), fill=FAINT)
+    _save(picture, path)
+
+
+def _front(points: Sequence[Point]) -> list[Point]:
+    """Those that no other beats in both, by x."""
+    best = []
+    for one in points:
+        others = [p for p in points if (p.x, p.y) != (one.x, one.y)]
+        if not any(other.x >= one.x and other.y >= one.y for other in others):
+            best.append(one)
+    return sorted(best, key=lambda p: p.x)
+
+
+def _ticks(values: Sequence[float]) -> list[float]:
+    """Five or so round numbers that hold all values between them."""
+    low, high = min(values), max(values)
+    span = (high - low) or max(abs(high), 1.0)
+    step = 10 ** math.floor(math.log10(span / 4))
+    step *= next(factor for factor in (1, 2, 5, 10) if span / (step * factor) <= 6)
+    first, last = math.floor(low / step), math.ceil(high / step)
+    return [step * index for index in range(first, max(last, first + 1) + 1)]
+
+
+def _grid(
+    pen: ImageDraw.ImageDraw, xs: Sequence[float], ys: Sequence[float], place: object, across: str, up: str
+) -> None:
+    assert callable(place)
+    for x in xs:
+        at = place(x, ys[0])
+        pen.line((at, place(x, ys[-1])), fill=GRID)
+        pen.text((at[0], at[1] + 8), f"{x:g}", font=_font(13), fill=FAINT, anchor="ma")
+    for y in ys:
+        at = place(xs[0], y)
+        pen.line((at, place(xs[-1], y)), fill=GRID)
+        pen.text((at[0] - 10, at[1]), f"{y:g}", font=_font(13), fill=FAINT, anchor="rm")
+    pen.text((place(xs[-1], ys[0])[0], HEIGHT - 26), across, font=_font(14), fill=INK, anchor="ra")
+    pen.text((LEFT, TOP - 22), up, font=_font(14), fill=INK)
+
+
+def _mark(pen: ImageDraw.ImageDraw, at: tuple[float, float], mark: str, colour: str) -> None:
+    x, y, r = *at, 6
+    if mark == "circle":
+        pen.ellipse((x - r, y - r, x + r, y + r), fill=colour)
+    elif mark == "square":
+        pen.rectangle((x - r + 1, y - r + 1, x + r - 1, y + r - 1), fill=colour)
+    elif mark == "diamond":
+        pen.polygon([(x, y - r), (x + r, y), (x, y + r), (x - r, y)], fill=colour)
+    else:
+        pen.polygon([(x, y - r), (x + r, y + r - 1), (x - r, y + r - 1)], fill=colour)
+
+
+def _sheet(title: str, height: int = HEIGHT) -> tuple[Pillow.Image, ImageDraw.ImageDraw]:
+    picture = Pillow.new("RGB", (WIDTH, height), GROUND)
+    pen = ImageDraw.Draw(picture)
+    pen.text((16, 10), title, font=_font(17), fill=INK)
+    return picture, pen
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
+
+
+def _save(picture: Pillow.Image, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture.quantize(COLOURS_KEPT).save(path, "PNG", optimize=True)

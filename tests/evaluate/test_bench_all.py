@@ -1,0 +1,115 @@
+"""`bench all`: data, page and charts are written part by part; what fails is told and the rest goes on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image as Pillow
+
+from studio.errors import StudioError
+from studio.evaluate.bench_all import DATA, PAGE, PARTS, Wanted, bench_all, table
+from studio.evaluate.charts import Bar, Point, bars, curve
+from studio.evaluate.upscale_bench import bench_upscale
+
+ROW: dict[str, Any] = {
+    "model": "embedded:x",
+    "steps": 28,
+    "speedup": 1.5,
+    "psnr_db": 40.0,
+    "limit_seconds": 0.1,
+}
+
+
+def few(**found: Any) -> dict[str, Any]:
+    """Parts that give these rows, or raise."""
+
+    def run(name: str) -> Any:
+        def give(wanted: Wanted, tell: Any) -> Any:
+            if isinstance(found[name], StudioError):
+                raise found[name]
+            return found[name]
+
+        return give
+
+    return {name: (f"Title of {name}", run(name)) for name in found}
+
+
+def test_a_part_that_fails_is_told_and_the_others_are_there(tmp_path: Path) -> None:
+    cache = [
+        {**ROW, "mode": "first"},
+        {**ROW, "mode": "diffusers other", "speedup": 2.0},
+        {"mode": "z", "error": "E"},
+    ]
+    parts = few(shapes=StudioError("There is no GPU."), cache=cache)
+    told: list[str] = []
+    data = bench_all(tmp_path, Wanted(cases=2), progress=told.append, parts=parts)
+    assert data == json.loads((tmp_path / DATA).read_text()) and "rows" in data["cache"]
+    page = (tmp_path / PAGE).read_text()
+    assert (
+        "Not measured: There is no GPU." in page
+        and "| 1.5 | first | – | 0.1 |" in page
+        and "| – | z | E | – |" in page
+    )
+    assert "model embedded:x" in page and "2 cases" in page
+    (chart,) = (tmp_path / "pictures").iterdir()
+    assert f"pictures/{chart.name}" in page and chart.stat().st_size < 40_000
+    assert any("no GPU" in line for line in told)
+
+
+def test_parts_that_are_not_made_anew_stay_and_a_gpus_figures_are_not_lost(tmp_path: Path) -> None:
+    bench_all(tmp_path, parts=few(engine=[{"a": 1}], judge=[{"b": 2}, {"b": 3}]))
+    data = bench_all(
+        tmp_path, only=["engine"], parts=few(engine=StudioError("No."), judge=[{"b": 9}, {"b": 9}])
+    )
+    assert data["engine"]["rows"] == [{"a": 1}] and "No." in data["engine"]["tried"]
+    assert data["judge"]["rows"] == [{"b": 2}, {"b": 3}]
+
+
+def test_bad_calls_and_damaged_results_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(StudioError, match="no part 'cach'") as caught:
+        bench_all(tmp_path, only=["cach"])
+    assert "cache" in caught.value.hint
+    for text in ("{", "[]"):
+        (tmp_path / DATA).write_text(text)
+        with pytest.raises(StudioError, match=DATA):
+            bench_all(tmp_path, only=["engine"], parts=few(engine=[{}]))
+        assert (tmp_path / DATA).read_text() == text
+
+
+def test_the_limit_is_the_last_column_and_what_is_equal_stands_once() -> None:
+    made = table([{"limit_seconds": 0.1, "x": 1, "same": "s"}, {"limit_seconds": 0.2, "x": 2, "same": "s"}])
+    assert made.startswith("All rows: same s.") and "| x | limit_seconds |" in made
+    assert "| 2 | 0.2 |" in made and "| a.b | 1 |" in table([{"a": {"b": 1}}])
+
+
+def test_every_part_of_the_list_is_there() -> None:
+    assert {"plain", "control", "cache", "upscale", "restore", "shapes", "engine", "history", "judge"} <= set(
+        PARTS
+    )
+
+
+@pytest.mark.model
+def test_the_upscalers_rows_on_one_scene() -> None:
+    rows = bench_upscale(1, size=64)
+    assert [(row["input"], row["scale"], row["passes"]) for row in rows] == [
+        ("drawn", 2, 1), ("shrunk", 2, 1), ("drawn", 4, 2), ("shrunk", 4, 2)
+    ]  # fmt: skip
+    assert all(row["gflop"] > 0 and list(row)[-1] == "limit_seconds" for row in rows)
+    assert all(20 < row["psnr_db"] < 60 and 0.5 < row["lanczos_ssim"] < 1 for row in rows)
+    with pytest.raises(StudioError, match="0 cases"):
+        bench_upscale(0)
+
+
+def test_charts_have_their_points_and_refuse_nothing_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "c.png"
+    curve(path, "t", "x", "y", {"a": [Point(1, 1, "one"), Point(1, 1, "same")], "b": [Point(2, 0.5, "two")]})
+    with Pillow.open(path) as picture:
+        colours = {colour for _, colour in picture.convert("RGB").getcolors(1 << 16) or ()}
+    assert {(0, 114, 178), (213, 94, 0)} <= colours
+    bars(path, "t", "s", [Bar("a", 0.0), Bar("b", 3.0, 1.0)])
+    for draw in (lambda: curve(path, "t", "x", "y", {"a": []}), lambda: bars(path, "t", "s", [])):
+        with pytest.raises(ValueError, match="no "):
+            draw()
