@@ -275,7 +275,11 @@ def parts_of(model: Model) -> Parts:
 
 def check_size(parts: Parts, width: int, height: int) -> None:
     """Raise a StudioError that names the nearest possible size unless the model can make this one."""
-    step, limit = parts.family.size_step(parts), parts.family.size_limit(parts)
+    check_sides(parts.family.size_step(parts), parts.family.size_limit(parts), width, height)
+
+
+def check_sides(step: int, limit: int, width: int, height: int) -> None:
+    """As `check_size`, for multiples of `step` pixels up to `limit`."""
     for name, given in (("width", width), ("height", height)):
         if given < step or given > limit or given % step:
             near = min(max(round(given / step), 1) * step, limit // step * step)

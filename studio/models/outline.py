@@ -34,7 +34,8 @@ class Outline:
     """`sites`: attention sites in the order in which they run, as `AttentionAdapter.sites`; empty for a class
     that controls do not know. `network`: the class of the transformer; `guided`: whether it takes a guidance
     number. `readers`: tokenizer name -> (the
-    table, how many tokens it reads, marks included); those whose table lies in another form are missing."""
+    table, how many tokens it reads, marks included); those whose table lies in another form are missing.
+    `sides`: sides of a picture are multiples of the first, up to the second, in pixels."""
 
     family: str
     title: str
@@ -46,6 +47,7 @@ class Outline:
     latents: tuple[tuple[str, object], ...] = ()
     lengths: Mapping[str, int] = field(default_factory=dict)
     readers: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    sides: tuple[int, int] | None = None
 
     @property
     def blocks(self) -> int:
@@ -105,12 +107,17 @@ def _read(path: Path, ref: str) -> Outline:
     folder = check_folder(path)
     config = read_json(path / "transformer" / "config.json")
     size = sum(file.stat().st_size for file in folder.weights["vae"].files)
-    latents = _latents(read_json(path / "vae" / "config.json"), size)
+    vae = read_json(path / "vae" / "config.json")
+    latents = _latents(vae, size)
     tables = [name for name in folder.classes if name.startswith("tokenizer")]
     most = {name: _length(path / name / "tokenizer_config.json") for name in tables}
     readers = {name: path / name / "tokenizer.json" for name in tables}
     found = {name: _table(str(file)) for name, file in readers.items() if file.is_file()}
-    return _made(folder.family, config, most, found, with_preset(folder.card, (ref,), path), latents)
+    card = with_preset(folder.card, (ref,), path)
+    return replace(
+        _made(folder.family, config, most, found, card, latents),
+        sides=_sides(folder.family, config, vae),
+    )
 
 
 def with_card(outline: Outline, card: Mapping[str, object]) -> Outline:
@@ -140,6 +147,14 @@ def _tiny(name: str) -> Outline | None:
     names = ("tokenizer", "tokenizer_2")
     lengths, readers = dict.fromkeys(names, TEXT_LENGTH), dict.fromkeys(names, table)
     return _made(family, config, lengths, readers, card, (("weights", f"{name}'s own"),))
+
+
+def _sides(family: Family, config: Mapping[str, Any], vae: Mapping[str, Any]) -> tuple[int, int]:
+    """What a model can paint, out of the config.json of its network and its autoencoder."""
+    known = {"transformer": config, "vae": vae}
+    components = {name: SimpleNamespace(config=SimpleNamespace(**told)) for name, told in known.items()}
+    parts = Parts(family, components, torch.device("cpu"), torch.float32, {})
+    return family.size_step(parts), family.size_limit(parts)
 
 
 def _latents(config: Mapping[str, object], size: int) -> tuple[tuple[str, object], ...]:

@@ -23,7 +23,8 @@ from studio.api import (
     Wrap,
     node,
 )
-from studio.models.family import parts_of
+from studio.errors import StudioError
+from studio.models.family import check_sides, parts_of
 from studio.nodes.anytime import review_nested
 from studio.nodes.batched import Batched, note_stop
 from studio.nodes.guidance_checks import other_sampler, review_guidance, sampler_name
@@ -121,10 +122,25 @@ def choose_sampler(
     return samplers.sampler(sampler)
 
 
+def review_canvas(view: View) -> Iterator[Refusal]:
+    """A size that the model cannot paint; in tiles other rules hold, which need its weights."""
+    model = outline(view)
+    if model is None or model.sides is None or any(wrap.kind == "tiles" for wrap in view.feeding("wraps")):
+        return
+    for canvas in view.feeding("latent"):
+        sides = [canvas.widgets.get(name) for name in ("width", "height")]
+        if canvas.kind == "empty_latent" and all(isinstance(side, int) for side in sides):
+            try:
+                check_sides(*model.sides, *sides)  # type: ignore[arg-type]
+            except StudioError as error:
+                yield Refusal(error.message, error.hint, error.socket, at=canvas)
+
+
 def review_sample(view: View) -> Iterator[Refusal]:
     """Attachments that do not go together, and what needs another sampler or another start."""
     yield from review_attachments(view)
     yield from review_tiles(view)
+    yield from review_canvas(view)
     sampler = next(map(sampler_name, view.feeding("sampler")), "")
     yield from review_nested(view, sampler)
     for wrap in view.feeding("wraps"):

@@ -192,3 +192,14 @@ def test_a_search_in_a_graph_gives_a_schedule_that_the_run_takes(engine: Engine)
     graph = replace(graph, edges=(*graph.edges, *(Edge(fed[name], ("schedule", name)) for name in taken)))
     report = engine.run(graph)
     assert report.status == "finished", report
+
+
+@pytest.mark.parametrize("model", ["embedded:scenes-sd3", "embedded:scenes-flux"])
+def test_a_size_that_the_model_cannot_paint_is_refused_before_the_run(engine: Engine, model: str) -> None:
+    def found(**settings: Any) -> list[tuple[str, str | None]]:
+        graph = workflow(**{"model.model": model, "prompt.text": "a red star", **settings})
+        return [(problem.node, problem.socket) for problem in engine.check(graph)]
+
+    assert found() == []
+    assert found(**{"canvas.width": 16384}) == [("canvas", "width")]
+    assert found(**{"canvas.height": 72}) == [("canvas", "height")]
