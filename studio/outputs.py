@@ -22,6 +22,7 @@ from studio.graph.events import Event
 from studio.graph.inline import inline
 from studio.graph.registry import Registry
 from studio.graph.report import Report as EngineReport
+from studio.graph.resolve import as_run
 from studio.history.generation import NewGeneration, new_record, pixels_digest
 from studio.history.store import History
 from studio.reports import NodeReport, OutputReport, Report, error_fields
@@ -183,7 +184,9 @@ class OutputKeeper:
     ) -> None:
         self._history, self._registry = history, registry
         self._text = dumps(graph)
-        self._graph = inline(graph, registry).graph  # facts are told of the nodes that really run
+        flat = inline(graph, registry).graph
+        self._graph = as_run(flat, registry)  # facts are told of the nodes that really run
+        self._off = {node.id: node.mode for node in flat.nodes if node.mode != "normal"}
         self._run, self._owner, self._parents = run, owner, tuple(parents)
         self._facts, self._store, self._reuse = facts, store, reuse
         self._began: set[str] = set()
@@ -304,7 +307,7 @@ class OutputKeeper:
 
     def _record(self, node: str, facts: About) -> dict[str, Any]:
         with self._lock:
-            return make_record(
+            record = make_record(
                 self._graph,
                 self._registry,
                 node,
@@ -316,6 +319,7 @@ class OutputKeeper:
                 warnings=self._warnings,
                 parents=self._parents,
             )
+            return record | ({"off": dict(self._off)} if self._off else {})
 
 
 def set_widgets(graph: Graph, registry: Registry, values: Mapping[str, object]) -> Graph:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from studio.graph.document import loads
+from studio.graph.document import load, loads
 from studio.graph.registry import Registry
 from studio.outputs import about, widgets_of
 from studio.settings import ROOT
@@ -51,3 +51,47 @@ def test_a_picture_is_told_by_the_prompt_that_made_it(
 def test_a_flag_still_sets_the_first_prompt_of_a_workflow(registry: Registry) -> None:
     graph = loads((WORKFLOWS / "edit-picture.json").read_text("utf-8"))
     assert widgets_of(graph, registry)["prompt"] == ("before", "text")
+
+
+def test_a_record_tells_of_the_nodes_that_ran_and_of_those_switched_off(studio) -> None:
+    """A bypassed or muted node's settings made nothing; a node in a sub-graph is told by its way."""
+    document = load(
+        {
+            "format": "weft/graph",
+            "version": 1,
+            "nodes": [
+                {"id": "plan", "kind": "plan_layout", "widgets": {"sentence": "a red star"}},
+                {"id": "more", "kind": "add_region", "mode": "bypass", "widgets": {}},
+                {"id": "look", "kind": "sub:look", "widgets": {"width": 64}},
+                {"id": "other", "kind": "plan_layout", "mode": "mute", "widgets": {"sentence": "a boat"}},
+            ],
+            "edges": [
+                {"from": ["plan", "layout"], "to": ["more", "layout"]},
+                {"from": ["more", "layout"], "to": ["look", "layout"]},
+            ],
+            "definitions": {
+                "sub:look": {
+                    "title": "Look",
+                    "nodes": [
+                        {"id": "draw", "kind": "draw_layout", "widgets": {"height": 64}},
+                        {"id": "save", "kind": "save_image", "widgets": {"name": "look"}},
+                    ],
+                    "edges": [{"from": ["draw", "image"], "to": ["save", "image"]}],
+                    "inputs": [
+                        {"name": "layout", "to": [["draw", "layout"]]},
+                        {"name": "width", "to": [["draw", "width"]]},
+                    ],
+                    "outputs": [],
+                }
+            },
+        }
+    )
+    report = studio.run(document)
+    assert report.status == "finished", report.error
+    kept = studio.history.show("local", report.outputs[0].generation)
+    assert (kept.node, kept.width, kept.title) == ("look/save", 64, "look")
+    assert set(kept.record["nodes"]) == set(kept.record["params"]) == {"plan", "look/draw", "look/save"}
+    assert kept.record["off"] == {"more": "bypass", "other": "mute"}
+    again = studio.replay(kept.id)
+    assert again.verdict == "equal" and not again.changes
+    assert studio.document_of(kept.id).hash == document.hash

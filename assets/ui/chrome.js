@@ -15,6 +15,7 @@
     ["Ctrl + Enter", "Run the graph"], ["Esc", "Stop the run, or close what is open"], ["Shift + A", "Add a node (or double-click the ground)"],
     ["Ctrl + Z", "Undo"], ["Ctrl + Shift + Z or Ctrl + Y", "Redo"], ["Ctrl + C", "Copy"], ["Ctrl + X", "Cut"], ["Ctrl + V", "Paste"],
     ["Ctrl + D", "Duplicate"], ["Ctrl + A", "Choose all nodes"], ["Delete or Backspace", "Delete"], ["Ctrl + G", "Group the chosen nodes"],
+    ["Ctrl + Shift + G", "Make a sub-graph of the chosen nodes"], ["I", "Go into the chosen sub-graph (or double-click it)"], ["O", "Go out of the sub-graph"], ["U", "Unpack the chosen sub-graph"],
     ["M", "Mute: the node gives nothing"], ["B", "Bypass: what comes in goes on as it is"], ["F", "Fit the view"],
     ["P", "Show what would run, and why"], ["Ctrl + S", "Save as a file"],
   ];

@@ -68,7 +68,7 @@
     box.addEventListener("close", () => { if (open?.box === box) open = null; });
 
     function fill(detail) {
-      const { settings, work, machine, caches, warnings, missing, family } = detail, spent = work.filter((w) => w.seconds !== null), kept = work.filter((w) => w.seconds === null);
+      const { settings, work, machine, caches, warnings, missing, family } = detail, spent = work.filter((w) => w.seconds !== null), kept = work.filter((w) => w.seconds === null && !w.off);
       const most = Math.max(...spent.map((w) => w.seconds), 0.001), sum = spent.reduce((a, w) => a + w.seconds, 0);
       const kin = tree(family, does, box);
       fillIn(more,
@@ -77,7 +77,7 @@
         kin ? el("section", { class: "w-fold" }, el("h3", {}, "Family"), kin) : null,
         fold("Settings", ...settings.map(([node, list]) => el("section", { class: "w-node-facts" }, el("h4", { translate: "no" }, node), rows(list)))),
         fold("Time and cache", el("p", { class: "w-help" }, `${sum.toFixed(2)} s in ${spent.length} nodes; ${kept.length} from the cache.`),
-          el("table", { class: "w-times" }, el("tbody", {}, ...work.map((w) => el("tr", {}, el("th", { scope: "row", translate: "no" }, w.node), el("td", {}, el("i", { style: `width:${w.seconds === null ? 0 : Math.max(1, (100 * w.seconds) / most)}%` })), el("td", {}, w.seconds === null ? "from the cache" : `${w.seconds.toFixed(2)} s`)))))),
+          el("table", { class: "w-times" }, el("tbody", {}, ...work.map((w) => el("tr", {}, el("th", { scope: "row", translate: "no" }, w.node), el("td", {}, el("i", { style: `width:${w.seconds === null ? 0 : Math.max(1, (100 * w.seconds) / most)}%` })), el("td", {}, w.off ? w.off : w.seconds === null ? "from the cache" : `${w.seconds.toFixed(2)} s`)))))),
         caches.length ? fold("Step cache", ...caches.flatMap((c) => skipped(c, caches.length > 1))) : null,
         fold("Machine", rows(machine)));
     }

@@ -10,13 +10,13 @@ import copy
 import inspect
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from studio.errors import StudioError
 from studio.graph.check import choose_targets
 from studio.graph.definitions import Specs, passing
-from studio.graph.document import Graph, Node
+from studio.graph.document import Edge, Graph, Node
 from studio.graph.keys import canonical, node_key, node_prefix, short
 from studio.graph.problem import Problem
 from studio.graph.spec import NodeSpec
@@ -139,6 +139,21 @@ def resolve(
             consumers[source].append(task.index)
         _finish(task, tasks, settings)
     return Resolved(tasks, chosen, consumers, (), settings)
+
+
+def as_run(graph: Graph, specs: Specs) -> Graph:
+    """A graph without sub-graphs as it really runs: muted nodes gone, bypassed ones jumped over."""
+    if all(node.mode == "normal" for node in graph.nodes):
+        return graph
+    fed, _ = _edges_without_bypass(graph, specs)
+    live = {node.id for node in graph.nodes if node.mode == "normal"}
+    edges = [
+        Edge(source, (id, name))
+        for id, sockets in fed.items()
+        for name, source in sockets.items()
+        if id in live and source[0] in live
+    ]
+    return replace(graph, nodes=tuple(n for n in graph.nodes if n.id in live), edges=tuple(edges))
 
 
 def _edges_without_bypass(

@@ -57,10 +57,16 @@ def _settings(studio: Studio, record: Mapping[str, Any], titles: Mapping[str, st
 
 
 def _work(record: Mapping[str, Any], titles: Mapping[str, str]) -> list[dict[str, object]]:
-    """Each node with its seconds, None where its value came from the cache; the slowest first."""
+    """Each node with its seconds, None where its value came from the cache; the slowest first. Then the nodes
+    that were switched off, with `off`: muted or bypassed."""
     timings = _table(record, "timings")
     nodes = sorted(_table(record, "nodes"), key=lambda node: -(timings.get(node) or 0.0))
-    return [{"node": titles.get(node, node), "seconds": timings.get(node)} for node in nodes]
+    worked: list[dict[str, object]] = [
+        {"node": titles.get(node, node), "seconds": timings.get(node)} for node in nodes
+    ]
+    words = {"mute": "muted", "bypass": "bypassed"}
+    off = [(node, words.get(str(mode))) for node, mode in _table(record, "off").items()]
+    return worked + [{"node": titles.get(n, n), "seconds": None, "off": word} for n, word in off if word]
 
 
 def caches(record: Mapping[str, Any]) -> list[dict[str, object]]:

@@ -51,20 +51,13 @@ function Plan({ id }) {
   return <p className="g-plan" data-action={plan.action}><Icon name={{ run: "running", passed: "bypass" }[plan.action] || plan.action} /><b>{PLANNED[plan.action] || plan.action}</b><span>{[plan.reason, plan.action === "run" && plan.seconds >= 0.1 ? `about ${seconds(plan.seconds)}` : ""].filter(Boolean).join(", ")}</span></p>;
 }
 
-export const WeftNode = memo(function WeftNode({ id, selected }) {
-  const node = useNode(id), fed = JSON.parse(useFed(id)), state = useOf("state", id), plan = useOf("plan", id), problems = useOf("problems", id) || [];
-  const [unfolded, setUnfolded] = useState(false), open = useOpen(id);
-  const spec = useSpec(node);
-  if (!node) return null;
+/** Sockets and widgets: what a status message never changes. */
+const Body = memo(function Body({ node, spec }) {
+  const fed = JSON.parse(useFed(node.id)), open = useOpen(node.id), [unfolded, setUnfolded] = useState(false);
   const from = new Map(fed.map((f) => [f[0], f])), folds = spec.widgets.length > SHOWN + 1;
   const widgets = folds && !unfolded ? spec.widgets.filter((w, i) => i < SHOWN || from.has(w.name)) : spec.widgets;
-  const colour = app.model.registry.categories[spec.category] || "#7d7d7d";
-  const told = problems.filter((p) => !spec.widgets.some((w) => w.name === p.socket));
-  const word = problems.some((p) => p.level === "error") ? "error" : state?.state || "idle";
   return (
-    <article className={`g-node ${spec.missing ? "g-missing" : ""} ${spec.sub ? "g-sub-node" : ""} ${selected ? "g-selected" : ""}`} style={{ "--g-category": colour }} data-mode={node.mode} data-state={word} data-plan={plan?.action} aria-label={titleOf(spec, node)}>
-      <Header node={node} spec={spec} state={state} />
-      <div className="g-progress" aria-hidden="true"><i style={{ transform: `scaleX(${state?.state === "running" ? state.progress || 0.02 : 0})` }} /></div>
+    <>
       {(spec.inputs.length > 0 || spec.outputs.length > 0) && (
         <div className="g-sockets">
           <ul>{spec.inputs.map((s) => <li key={s.name} data-open={open("inputs", s.name)} className={from.has(s.name) || open("inputs", s.name) === "" ? "g-fed" : s.required ? "g-needed" : ""}><Socket side="in" socket={s} />{s.label || s.name}</li>)}</ul>
@@ -77,6 +70,22 @@ export const WeftNode = memo(function WeftNode({ id, selected }) {
         </div>
       )}
       {folds && <button type="button" className="g-fold nodrag" aria-expanded={unfolded} onClick={() => setUnfolded(!unfolded)}>{unfolded ? "Fewer settings" : `${spec.widgets.length - widgets.length} more settings`}</button>}
+    </>
+  );
+});
+
+export const WeftNode = memo(function WeftNode({ id, selected }) {
+  const node = useNode(id), state = useOf("state", id), plan = useOf("plan", id), problems = useOf("problems", id) || [];
+  const spec = useSpec(node);
+  if (!node) return null;
+  const colour = app.model.registry.categories[spec.category] || "#7d7d7d";
+  const told = problems.filter((p) => !spec.widgets.some((w) => w.name === p.socket));
+  const word = problems.some((p) => p.level === "error") ? "error" : state?.state || "idle";
+  return (
+    <article className={`g-node ${spec.missing ? "g-missing" : ""} ${spec.sub ? "g-sub-node" : ""} ${selected ? "g-selected" : ""}`} style={{ "--g-category": colour }} data-mode={node.mode} data-state={word} data-plan={plan?.action} aria-label={titleOf(spec, node)}>
+      <Header node={node} spec={spec} state={state} />
+      <div className="g-progress" aria-hidden="true"><i style={{ transform: `scaleX(${state?.state === "running" ? state.progress || 0.02 : 0})` }} /></div>
+      <Body node={node} spec={spec} />
       {spec.missing && <p className="g-lost">{`Missing node type “${node.kind}”${spec.origin ? `, from ${spec.origin}` : ""}: its plugin is not installed. The node is kept as it is.`}</p>}
       {state?.error && !problems.some((p) => state.error.startsWith(p.message)) && <p className="g-error" role="alert">{state.error}</p>}
       {!spec.missing && told.slice(0, 2).map((p, i) => (
