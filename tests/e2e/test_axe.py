@@ -1,0 +1,52 @@
+"""axe-core over every tab, light and dark, desk and phone: no serious or critical accessibility fault."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from e2e_hands import MARKS, PHONE, make
+
+pytestmark = MARKS
+TABS = ("Create", "Regions", "Edit", "Graph", "See", "Upscale", "Compare", "History", "Models", "Help")
+ASK = """async (tab) => {
+  const found = await axe.run(document, {
+    runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"], resultTypes: ["violations"] });
+  return found.violations.filter((v) => ["serious", "critical"].includes(v.impact))
+    .map((v) => [tab, v.id, v.nodes.slice(0, 3).map((n) => n.html.slice(0, 160))]);
+}"""
+
+
+@pytest.fixture(scope="module")
+def axe() -> str:
+    found = pytest.importorskip("axe_playwright_python", reason="axe-core is not installed")
+    return (Path(found.__file__).with_name("axe.min.js")).read_text("utf-8")
+
+
+def faults(page: Any, axe: str, tabs: tuple[str, ...] = TABS) -> list[Any]:
+    page.evaluate(axe)
+    found = []
+    for tab in tabs:
+        page.evaluate("(tab) => window.weft.openTab(tab)", tab)
+        page.wait_for_timeout(700)
+        found += page.evaluate(ASK, tab)
+    return found
+
+
+@pytest.mark.parametrize(("theme", "options"), [("light", {}), ("dark", {}), ("dark", PHONE)], ids=str)
+def test_no_tab_has_a_serious_fault(open_page, axe: str, theme: str, options: dict[str, Any]):
+    page = open_page(f"?__theme={theme}", **options)
+    assert faults(page, axe) == []
+
+
+def test_tabs_with_pictures_in_them_have_none_either(open_page, axe: str):
+    page = open_page()
+    make(page, steps=6)
+    for tab in ("edit", "upscale"):
+        page.evaluate("(tab) => window.weft.openTab(tab)", tab)
+        page.locator(f"#weft-{tab} .w-thumb").first.click()
+    page.locator("#weft-upscale .w-ba").wait_for()
+    page.evaluate("window.weft.openTab('Edit')")
+    page.locator("#weft-paint-place").click()
+    assert faults(page, axe, ("Edit", "Upscale", "See", "History", "Create")) == []
