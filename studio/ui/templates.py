@@ -22,6 +22,7 @@ CARDS: dict[str, tuple[str, str, str]] = {
     "regions": ("Make", "Regions", "A prompt of its own for each part of the picture."),
     "plan-from-a-sentence": ("Make", "Plan from a sentence", "The sentence is laid out in boxes first."),
     "more-variety": ("Make", "Fast, more variety", "Another model begins, the few-step model ends."),
+    "anytime": ("Make", "Stop any time", "A finished picture early, better the longer it goes."),
     "panels": ("Make", "Panels", "Several pictures of the same things."),
     "word-weight": ("Make", "Word weight", "Let single words count more or less."),
     "avoid-without-cfg": ("Make", "Avoid", "Keep things out, also of fast models."),
