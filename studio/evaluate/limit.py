@@ -69,8 +69,8 @@ def flops_of(work: Callable[[], object]) -> float:
 @cache
 def gemm_speed(device: str, dtype: torch.dtype) -> float:
     """Operations a second of the best of many products of square matrices, measured once a process with the
-    threads that it has. On a CPU by its processor time, where that is less than the clock's: other programs on
-    the same cores do not count."""
+    threads that it has. On a CPU by its processor time, where that is less than the clock's: other programs
+    on the same cores do not count."""
     kind = torch.device(device).type
     side = SIDE.get(kind, 2048)
     generator = torch.Generator().manual_seed(0)
