@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from e2e_graph_hands import cheap, node, show_graph
 from e2e_hands import MARKS, PHONE, make
+
+from studio.graph.document import load, to_json
 
 pytestmark = MARKS
 TABS = ("Create", "Regions", "Edit", "Graph", "See", "Upscale", "Compare", "History", "Models", "Help")
@@ -50,3 +53,24 @@ def test_tabs_with_pictures_in_them_have_none_either(open_page, axe: str):
     page.evaluate("window.weft.openTab('Edit')")
     page.locator("#weft-paint-place").click()
     assert faults(page, axe, ("Edit", "Upscale", "See", "History", "Create")) == []
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_graph_inside_and_as_a_list_has_none_either(open_page, axe: str, theme: str):
+    data = to_json(cheap())
+    data["groups"] = [{"id": "g", "title": "Beginning", "nodes": ["plan"]}]
+    data["notes"] = [{"id": "n", "text": "Cheap.", "pos": [0, 400]}]
+    page = show_graph(open_page(f"?__theme={theme}", document=load(data)))
+    node(page, "draw").locator(".g-head strong").click()
+    page.get_by_label("Inspector").get_by_role("button", name="Make a sub-graph").click()
+    node(page, "sub-graph").wait_for()
+    page.evaluate(axe)
+    found = page.evaluate(ASK, "with a sub-graph")
+    page.keyboard.press("i")
+    page.get_by_role("button", name="Inputs and outputs").click()
+    found += page.evaluate(ASK, "inside")
+    page.get_by_role("button", name="Out", exact=True).click()
+    page.get_by_role("radio", name="List").click()
+    page.get_by_label("Choose Save picture", exact=True).check()
+    page.locator("[data-node=sub-graph] h3 button").click()
+    assert found + page.evaluate(ASK, "list") == []
