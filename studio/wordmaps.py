@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from studio.errors import StudioError
 from studio.graph.document import Graph
+from studio.graph.inline import inline
 from studio.pixels import encode
 from studio.values import Image
 
@@ -93,7 +94,8 @@ def _clear(seen: Seen) -> tuple[SeenMap, ...]:
 
 def _seen(studio: Studio, document: Graph, owner: str) -> Seen:
     """What the sampler of a document saw, as the cache keeps it."""
-    sampler = next((n.id for n in document.nodes if n.kind == "sample"), None)
+    flat = inline(document, studio.registry).graph
+    sampler = next((n.id for n in flat.nodes if n.kind == "sample"), None)
     if sampler is not None:
         key = studio.plan(document, [sampler], owner=owner)[sampler].key
         entry = studio.engine.cache.entry(key)

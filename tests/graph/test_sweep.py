@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import pytest
 
 from studio.errors import StudioError
-from studio.graph.document import Edge, Exposed, Graph, Node
+from studio.graph.document import Edge, Exposed, Graph, Node, load
 from studio.graph.engine import Engine
 from studio.graph.spec import node
 from studio.graph.sweep import Axis, make_axis, make_sweep, read_axis
@@ -184,3 +184,33 @@ def test_cells_share_what_they_have_in_common(lab, graph):
     for cell in sweep.cells:
         engine.run(cell.document, ["u"])
     assert lab.calls == [], "a sweep that is made again runs nothing"
+
+
+def test_a_setting_of_a_sub_graph_varies_like_any_other(lab: Any) -> None:
+    inside = {
+        "title": "Plus",
+        "nodes": [{"id": "x", "kind": "add", "widgets": {"b": 5}}],
+        "inputs": [{"name": "a", "to": [["x", "a"]]}, {"name": "by", "label": "By", "to": [["x", "b"]]}],
+        "outputs": [{"name": "sum", "from": ["x", "int"]}],
+    }
+    document = load(
+        {
+            "format": "weft/graph",
+            "version": 1,
+            "nodes": [
+                {"id": "n", "kind": "number"},
+                {"id": "s", "kind": "plus"},
+                {"id": "out", "kind": "show"},
+            ],
+            "edges": [
+                {"from": ["n", "int"], "to": ["s", "a"]},
+                {"from": ["s", "sum"], "to": ["out", "a"]},
+            ],
+            "exposed": [{"node": "s", "widget": "by", "label": "Step", "order": 1}],
+            "definitions": {"plus": inside},
+        }
+    )
+    axis = read_axis(document, lab.registry(), "Step=2,3")
+    assert (axis.node, axis.widget, axis.values, axis.label) == ("s", "by", (2, 3), "Step")
+    cells = make_sweep(document, [axis]).cells
+    assert [lab.engine().run(cell.document).outputs["out"] for cell in cells] == [{"int": 3}, {"int": 4}]
