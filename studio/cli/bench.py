@@ -117,6 +117,8 @@ def _tables(args: argparse.Namespace) -> int:
 
         rows = bench_shapes(device, only=args.only, steps=args.steps, progress=tell)
     else:
+        if args.only:
+            raise shared.BadCall("--only belongs to `bench control`, `cache`, `shapes` and `all`.")
         from studio.evaluate.upscale_bench import bench_upscale
 
         rows = bench_upscale(args.cases, progress=tell)
