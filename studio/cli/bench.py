@@ -25,7 +25,8 @@ def add_to(commands: argparse._SubParsersAction[shared.Parser]) -> None:
     parser.add_argument(
         "--only",
         metavar="NAME",
-        help="control: off, edit, regions4, heatmaps or nag; cache: part of a mode; shapes: part of a name; "
+        help="control: off, edit, regions4, heatmaps or nag; cache: part of a mode; prefix: part of a "
+        "change; shapes: part of a name; "
         "all: parts, with commas",
     )
     parser.add_argument("--cases", type=whole, default=8, metavar="N", help="cache: prompts, up to 100 (8)")
@@ -77,14 +78,14 @@ def _control(args: argparse.Namespace) -> int:
 
 
 def _together(args: argparse.Namespace) -> int:
-    if args.only:
-        raise shared.BadCall("--only belongs to `bench control` and `bench cache`.")
+    if args.only and args.what == "batch":
+        raise shared.BadCall("--only belongs to the other benchmarks.")
     tell = None if args.json else lambda line: print(line, file=sys.stderr, flush=True)
     steps = args.steps or (28 if args.what == "prefix" else 20)
     if args.what == "prefix":
         from studio.evaluate.resume_bench import bench_resume
 
-        rows = bench_resume(args.model, pairs=args.pairs, steps=steps, progress=tell)
+        rows = bench_resume(args.model, pairs=args.pairs, steps=steps, only=args.only, progress=tell)
     else:
         from studio.evaluate.batch_bench import bench_batch
 

@@ -66,10 +66,14 @@ def bench_resume(
     *,
     pairs: int = 3,
     steps: int = 28,
+    only: str | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> list[dict[str, Any]]:
     """One row a change: `change`, `steps`, `resumed` (steps taken over), `calls` and `rows` of the whole run
-    and of the one that goes on, their shares, `time` (median of the ratios), `equal` (bit by bit)."""
+    and of the one that goes on, their shares, `time_share` (median of the ratios), `equal` (bit by bit).
+
+    `only`: the changes whose name has this in it.
+    """
     model = ModelStore().load(ref)
     settings = settings_of(model)
     bench = _Bench(parts_of(model), settings, steps)
@@ -90,6 +94,8 @@ def bench_resume(
     ]
     rows = []
     for change, before, after, name, more in changes:
+        if only is not None and only not in change:
+            continue
         ratios, equal, first, second = [], True, None, None
         for pair in range(pairs):
             store = Memory()
