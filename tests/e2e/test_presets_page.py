@@ -1,0 +1,83 @@
+"""Presets on the Create page, in Chromium: settings come with a model, and what does not suit is locked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from e2e_hands import MARKS, reload, set_steps
+
+from studio.models.presets import Preset
+
+pytestmark = MARKS
+QUICK = Preset("Quick", "a card", 4, 8, False, spacing="flow")
+
+
+def with_quick(page: Any) -> None:
+    """A few-step model in the page's list; it stands for the one that the form names."""
+    page.evaluate(
+        "(preset) => window.weft.facts.models.push({ref: 'embedded:quick', title: 'Quick', preset})",
+        QUICK.to_json(),
+    )
+    page.evaluate("window.weft.emit('document', window.weft.doc)")
+    page.locator("#weft-more:not([open]) summary").evaluate_all("(all) => all.forEach((one) => one.click())")
+
+
+def choose(page: Any, ref: str) -> None:
+    """As the list of models does when a person chooses."""
+    field = "window.weft.doc.field('model')"
+    page.evaluate(f"window.weft.doc.set({field}, '{ref}'); window.weft.emit('model', '{ref}')")
+
+
+def setting(page: Any, widget: str) -> Any:
+    return page.evaluate(
+        "(widget) => window.weft.doc.widget(window.weft.doc.panel.find((f) => f.widget === widget))", widget
+    )
+
+
+def test_a_model_brings_its_settings_and_gives_back_what_stood_there(open_page):
+    page = open_page()
+    with_quick(page)
+    before = {name: setting(page, name) for name in ("model", "steps", "cfg_scale", "spacing")}
+    choose(page, "embedded:quick")
+    page.get_by_text("Set for Quick:").wait_for()
+    now = [setting(page, name) for name in ("steps", "cfg_scale", "spacing")]
+    assert now == [4, 1, "flow"]
+    choose(page, before["model"])
+    assert {name: setting(page, name) for name in before} == before
+
+
+def test_what_does_not_suit_is_locked_with_the_reason(open_page):
+    page = open_page()
+    with_quick(page)
+    choose(page, "embedded:quick")
+    guidance = page.locator(".w-create [data-widget=cfg_scale]")
+    assert guidance.locator("input[type=number]").is_disabled()
+    assert QUICK.no_cfg() in guidance.inner_text()
+    steps = page.locator(".w-create [data-widget=steps]")
+    assert steps.locator("input[type=range]").get_attribute("max") == "8"
+    assert QUICK.too_many() in steps.inner_text() and steps.locator("input[type=number]").is_enabled()
+    avoid = page.get_by_label("Avoid", exact=True)
+    assert avoid.is_disabled()
+    page.get_by_role("button", name="Avoid without a second pass").click()
+    page.locator("#weft-templates [data-template=avoid-without-cfg][aria-pressed=true]").wait_for()
+
+
+def test_settings_made_by_hand_stay_also_after_a_reload(open_page):
+    page = open_page()
+    with_quick(page)
+    set_steps(page, 6)
+    choose(page, "embedded:quick")
+    assert (setting(page, "steps"), setting(page, "cfg_scale")) == (6, 1)
+    choose(page, "embedded:scenes-sd3")
+    page.evaluate("window.weft.doc.flush()")
+    reload(page)
+    with_quick(page)
+    choose(page, "embedded:quick")
+    assert setting(page, "steps") == 6
+    set_steps(page, 30)
+    choose(page, "embedded:scenes-sd3")
+    choose(page, "embedded:quick")
+    # what cannot work is set right, and comes back with a model that can
+    assert setting(page, "steps") == 4
+    choose(page, "embedded:scenes-sd3")
+    assert setting(page, "steps") == 30

@@ -1,0 +1,70 @@
+"""What the page is told of presets and LoRAs, and what a template does with them."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from studio.models.presets import Preset
+from studio.ui.facts import facts, known_model
+from studio.ui.models_tab import ModelsTab
+from studio.ui.owners import Owners
+from studio.ui.templates import Templates
+
+QUICK = Preset("Quick", "https://example.org/quick", 4, 8, False, spacing="flow")
+LORA = SimpleNamespace(
+    ref="/models/loras/quick.safetensors", title="quick", problem="", card={"preset": QUICK.to_json()}
+)
+BROKEN = SimpleNamespace(
+    ref="/models/loras/torn.safetensors", title="torn", problem="/models is torn.", card={}
+)
+
+
+@pytest.fixture
+def fast(fake, monkeypatch):
+    """The fake studio with a few-step model and two LoRA files."""
+    cards = fake.model_cards()
+    quick = {**cards[0], "ref": "embedded:quick", "title": "Quick", "preset": QUICK.to_json()}
+    models = fake.models
+    models.loras = lambda: (LORA, BROKEN)
+    monkeypatch.setattr(type(fake), "models", models)
+    monkeypatch.setattr(fake, "model_cards", lambda: [*cards, quick])
+    return fake
+
+
+def test_the_page_knows_every_preset_and_only_the_loras_that_work(fast):
+    told = json.loads(json.dumps(facts(fast)))
+    assert told["models"][1]["preset"]["settings"]["steps"] == 4
+    assert told["models"][1]["preset"]["locks"]["cfg_scale"] == QUICK.no_cfg()
+    assert [lora["ref"] for lora in told["loras"]] == [LORA.ref]
+    assert known_model({"ref": "x"})["preset"] is None
+
+
+def test_the_models_page_says_which_loras_are_found_and_what_is_wrong(fast):
+    tab = ModelsTab(fast, Owners(fast.settings.home, public=False))
+    found = json.loads(tab.look(None))
+    assert [(lora["title"], lora["problem"], lora["preset"]) for lora in found["loras"]] == [
+        ("quick", "", "Quick"),
+        ("torn", "/models is torn.", ""),
+    ]
+    assert [lora["ref"] for lora in found["knownLoras"]] == [LORA.ref]
+
+
+def test_a_template_takes_the_settings_of_a_model_that_comes_along(fast):
+    templates = Templates(fast)
+    before = fast.workflow().set("m", "model", "embedded:quick")
+    after = templates.open("edit-by-prompt", before)
+    assert after.node("m").widgets["model"] == "embedded:quick" and after.node("s").widgets["steps"] == 4
+    plain = templates.open("edit-by-prompt", fast.workflow())
+    assert plain.node("s").widgets["steps"] == 20
+
+
+def test_a_workflow_with_a_model_that_is_not_here_has_no_card(fast, monkeypatch):
+    made = fast.workflow()
+    model = next(node.id for node in made.nodes if node.kind == "load_model")
+    assert "text-to-image" in [card.name for card in Templates(fast).cards]
+    away = made.set(model, "model", "embedded:not-here")
+    monkeypatch.setattr(fast, "workflow", lambda name="text-to-image": away)
+    assert not Templates(fast).cards
