@@ -65,7 +65,7 @@
     const place = weft.editPlace({ trigger, ratio, say: (text) => say(text),
       draft: () => ways().picture || null, words: () => [...new Set(split(old.input.value.toLowerCase()).filter((w) => isWord(w) && !FILL.has(w) && !SIDES.has(w)))],
       adopt: (document, { panel, template }) => { source.taken = ""; weft.adopt(document, panel, template); },
-      onchange: () => painted(), ontool: () => { side = false; if (source) show(); } });
+      onchange: () => painted(), ontool: (name) => { side = false; if (source) { bound(name); show(); } } });
     const { painter } = place;
     pair.box.append(painter.layer);
     const bar = el("div", { class: "w-tools w-edit-bar", role: "toolbar", "aria-label": "Tools of the picture", hidden: true }, ...painter.bar);
@@ -127,7 +127,7 @@
       results = [];
       shown = null;
       marked = new Set();
-      side = false;
+      side = lent = false;
       place.reset();
       if (wish && ways().picture) { way = "picture"; place.take(wish); }
       wish = null;
@@ -175,7 +175,12 @@
       clear.hidden = !painter.share;
       where.textContent = painter.share ? `Only where it is painted: ${Math.max(1, share)} % of the picture.` : way !== "picture" ? (marked.size ? "At these words." : "At the words that differ. Click words to choose others, or paint the place.") : source?.painted ? "Anywhere. Click a thing, or paint the place." : "Anywhere. Or paint the place.";
     }
-    // A painted place bounds the picture itself, which is the other way of doing it.
+    // A place bounds the picture itself, which is the other way of doing it: also while one is only looked for.
+    let lent = false;
+    function bound(name) {
+      if (name !== "look" && way === "together" && ways().picture) { lent = true; change("picture", true); }
+      else if (name === "look" && lent && !painter.share) { lent = false; change("together", true); }
+    }
     function painted() {
       if (!source) return;
       if (painter.share && way !== "picture" && ways().picture) return change("picture", true);
