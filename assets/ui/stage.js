@@ -119,7 +119,8 @@
 
     on("run", (snapshot) => {
       if (run.live) { mode = "forming"; forming(snapshot); }
-      else if (mode === "forming") choose(chosen);
+      // what a stopped run showed stays while it can be kept
+      else if (mode === "forming" && !(snapshot.job.state === "stopped" && snapshot.keep && mat.querySelector(".w-forming img"))) choose(chosen);
     });
     on("pictures", (list) => {
       strip.replaceChildren(...list.map((p) => el("li", {}, el("button", { type: "button", class: "w-thumb", "data-id": p.id, title: weft.named(p), "aria-label": `Show: ${weft.named(p)}, seed ${p.seed}`, onclick: () => choose(p) },

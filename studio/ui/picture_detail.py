@@ -104,6 +104,7 @@ def _machine(record: Mapping[str, Any]) -> list[list[str]]:
         "Precision": record.get("dtype"),
         "Model weights": str(model.get("digest") or "")[:12],
         "Network calls": network_calls(record),
+        **how_it_ran(record),
         **_table(record, "versions"),
     }
     return [[name, str(value)] for name, value in rows.items() if value]
@@ -118,6 +119,22 @@ def network_calls(record: Mapping[str, Any]) -> str:
         if type(told.get("forwards")) is int and type(told.get("rows")) is int:
             forwards, rows = forwards + told["forwards"], rows + told["rows"]
     return f"{forwards} ({rows} rows)" if forwards else ""
+
+
+def how_it_ran(record: Mapping[str, Any]) -> dict[str, str]:
+    """What a run did not do as a whole and alone: where it was ended, how many steps an earlier run had made,
+    how many runs were one batch."""
+    found: dict[str, str] = {}
+    for notes in _table(record, "notes").values():
+        given = notes if isinstance(notes, Mapping) else {}
+        stopped, resumed, together = (_table(given, name) for name in ("stopped", "resumed", "together"))
+        if type(stopped.get("after")) is int and type(stopped.get("of")) is int:
+            found["Ended after step"] = f"{stopped['after']} / {stopped['of']}"
+        if type(resumed.get("steps")) is int:
+            found["Steps of an earlier run"] = str(resumed["steps"])
+        if type(together.get("runs")) is int:
+            found["Runs made together"] = str(together["runs"])
+    return found
 
 
 def _missing(studio: Studio, record: Mapping[str, Any]) -> list[str]:

@@ -16,6 +16,7 @@ def begin(page: Any, text: str) -> None:
     set_steps(page, 200)
     page.locator("#weft-go").click()
     state(page, "running")
+    page.locator("#weft-mat .w-forming img").wait_for()
     page.locator("#weft-keep").wait_for()
 
 
@@ -45,6 +46,7 @@ def test_after_stop_the_picture_is_still_offered_and_replay_gives_it_again(weft,
     page.locator("#weft-go").click()
     state(page, "stopped", timeout=4000)
     assert "Keep this" in page.locator("#weft-job").inner_text()
+    page.locator("#weft-mat .w-forming img").wait_for()
     page.locator("#weft-keep").click()
     state(page, "done")
     found = kept(weft, "whale")

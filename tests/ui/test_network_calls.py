@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from studio.ui.picture_detail import network_calls
+from studio.ui.picture_detail import how_it_ran, network_calls
 
 
 def test_the_calls_of_all_runs_are_added_up() -> None:
@@ -24,4 +24,14 @@ def test_the_calls_of_all_runs_are_added_up() -> None:
     ],
 )  # fmt: skip
 def test_a_record_that_does_not_tell_shows_nothing(record: dict[str, object]) -> None:
-    assert network_calls(record) == ""
+    assert network_calls(record) == "" and how_it_ran(record) == {}
+
+
+def test_how_a_run_was_shortened_or_shared_is_told() -> None:
+    notes = {"sample": {"stopped": {"after": 12, "of": 60}, "resumed": {"steps": 9}, "together": {"runs": 3}}}
+    assert how_it_ran({"notes": notes}) == {
+        "Ended after step": "12 / 60",
+        "Steps of an earlier run": "9",
+        "Runs made together": "3",
+    }
+    assert how_it_ran({"notes": {"sample": {"stopped": {"after": "12"}, "resumed": 9}}}) == {}
