@@ -36,7 +36,7 @@
     const preset = presetOf(doc), told = [];
     for (const field of doc.panel) {
       const own = place(field), now = doc.widget(field), locked = Boolean(preset?.locks?.[field.widget]);
-      if (!locked && before.has(own)) { put(field, before.get(own)); before.delete(own); }
+      if (!locked && before.has(own)) { put(field, before.get(own)); before.delete(own); continue; }
       const value = preset?.settings?.[field.widget];
       if (value === undefined || value === now) continue;
       const free = !touched.has(own) || now === last?.settings?.[field.widget];

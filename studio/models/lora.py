@@ -33,7 +33,8 @@ STRENGTHS = (-4.0, 4.0)
 
 
 class Added(nn.Module):
-    """A linear layer and what is added to it; it answers for the layer where one asks for its sizes."""
+    """A linear layer and what is added to it, factors of scale 1; it answers for the layer where one asks for
+    its sizes."""
 
     def __init__(self, base: nn.Module, additions: tuple[Factors, ...]) -> None:
         super().__init__()
@@ -44,7 +45,8 @@ class Added(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.base(x)
         for one in self.additions:
-            out = out + one.scale * F.linear(F.linear(x, one.down), one.up, one.bias)
+            flat = torch.addmm(out.flatten(0, -2), F.linear(x, one.down).flatten(0, -2), one.up.T)
+            out = flat.view(out.shape) if one.bias is None else flat.view(out.shape) + one.bias
         return out
 
     @property
@@ -140,13 +142,14 @@ def with_lora(
 
 
 def scaled(factors: Factors, strength: float, parts: Parts) -> Factors:
-    """Where and in what the model computes, with the strength in the scale."""
+    """Where and in what the model computes, multiplied by the strength: their scale is 1."""
+    whole = factors.scale * strength
 
-    def placed(tensor: Tensor) -> Tensor:
-        return tensor.to(parts.device, parts.dtype)
+    def placed(tensor: Tensor, by: float = 1.0) -> Tensor:
+        return (tensor if by == 1 else by * tensor).to(parts.device, parts.dtype)
 
-    bias = None if factors.bias is None else placed(factors.bias)
-    return Factors(placed(factors.down), placed(factors.up), bias, factors.scale * strength)
+    bias = None if factors.bias is None else placed(factors.bias, whole)
+    return Factors(placed(factors.down), placed(factors.up, whole), bias)
 
 
 def copied(module: nn.Module, additions: Mapping[str, Factors]) -> Any:
