@@ -30,6 +30,14 @@ def choose_targets(graph: Graph, specs: Specs, targets: Sequence[str] | None) ->
         found = tuple(
             sorted(n.id for n in graph.nodes if n.mode == "normal" and (s := specs.find(n.kind)) and s.output)
         )
+        off = [n for n in graph.nodes if n.mode != "normal" and (s := specs.find(n.kind)) and s.output]
+        if not found and off:
+            titles = ", ".join(title_of(n, specs.find(n.kind)) for n in off[:4])
+            raise StudioError(
+                f"Nothing to make: {titles} {'is' if len(off) == 1 else 'are'} switched off.",
+                hint="Switch an output on, or choose a node to run to.",
+                node=off[0].id,
+            )
         if not found:
             raise StudioError(
                 "Nothing to make: this workflow has no output node.",

@@ -19,6 +19,7 @@ class Ledger:
     def __init__(self, nodes: list[NodeRun], resolved: Resolved, plan: Plan, log: EventLog) -> None:
         self.nodes, self.resolved, self.plan, self.log = nodes, resolved, plan, log
         self.reports: dict[str, NodeReport] = {}
+        self.failed: set[int] = set()  # those that failed, and those that hang on them
         self.stopped = False
 
     def settle(
@@ -59,7 +60,12 @@ class Ledger:
         if state == "cancelled":
             self.write(consumer, "cancelled")
         else:
-            self.write(consumer, "skipped", reason=f"{source.task.title} has no result")
+            if source.task.index in self.failed:
+                self.failed.add(consumer.task.index)
+            before = self.reports[source.task.id]
+            own = f"{source.task.title} {'is muted' if source.task.muted else 'has no result'}"
+            handed_on = before.state == "skipped" and not source.task.muted
+            self.write(consumer, "skipped", reason=before.reason if handed_on else own)
 
     def _unneeded(self, node: NodeRun, stack: list[NodeRun]) -> None:
         """Everybody who might have used it is settled."""
@@ -90,6 +96,8 @@ class Ledger:
         extra = extra or {}
         node.phase = SETTLED
         task = node.task
+        if state == "failed":
+            self.failed.add(task.index)
         if node.reporter is not None:
             node.reporter.close()
         notes = dict(node.entry.notes) if node.entry is not None and state in ("ran", "cached") else {}
@@ -110,3 +118,6 @@ class Ledger:
         if error is not None:
             payload = {**error.to_json(public=True), "seconds": round(seconds, 4)}
         self.log.append(kind, task.id, payload)
+        if state == "skipped" and task.target and not self.stopped and task.index not in self.failed:
+            # nothing went wrong, and yet what was asked for is not there
+            self.log.append("warning", payload={"message": f"{task.title} was not made: {reason}."})

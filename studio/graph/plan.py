@@ -137,7 +137,7 @@ def _planned(
     if task.problems:
         return planned("failed", task.problems[0].message)
     if task.doomed:
-        return planned("skipped", f"{task.doomed} has no result")
+        return planned("skipped", task.doomed)
     if needed is None:
         return planned("skipped", "not looked at")
     if not runs:

@@ -47,7 +47,7 @@ class Settings:
 class Task:
     """One node ready to be planned. `inputs`: (socket, index of the source task, its output socket).
 
-    `problems` make it fail, `doomed` names a source that cannot give a result, `muted` gives blocked values.
+    `problems` make it fail, `doomed` says why there will be none, `muted` gives blocked values.
     `sources` = (socket, token in the ahead key) of each connected input.
     """
 
@@ -246,7 +246,7 @@ def _finish(task: Task, tasks: list[Task], settings: Settings) -> None:
     """Key, group, and what follows from the sources, which come earlier in `tasks`."""
     dead = next((tasks[i] for _, i, _ in task.inputs if tasks[i].dead), None)
     if dead is not None:
-        task.doomed = dead.title
+        task.doomed = dead.doomed or f"{dead.title} {'is muted' if dead.muted else 'has no result'}"
     if task.dead or task.spec is None:
         return
     spec = task.spec

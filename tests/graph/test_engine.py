@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from studio.graph.context import Context
 from studio.graph.disk_cache import DiskCache
 from studio.graph.document import Graph
 from studio.graph.engine import Engine
+from studio.graph.events import EventLog
 from studio.graph.seen import Seen
 from studio.graph.spec import node
 
@@ -118,11 +120,15 @@ def test_known_digest_of_a_lost_value_is_waited_for_again(
     lab: Any, wire: Wire, tmp_path: Path, inputs: str, joined: str
 ) -> None:
     """`x` has the model made anew while `u`, which waits for `n`, counts on the digest it had before."""
-    before = wire("m: load\n c: number\n d: add a=c\n w: use model=m.model, a=c\n"
-                  " out: keep blob=w.blob\n seen: show a=d")
+    before = wire(
+        "m: load\n c: number\n d: add a=c\n w: use model=m.model, a=c\n"
+        " out: keep blob=w.blob\n seen: show a=d"
+    )
     lab.engine(cache=Cache("disk", disk=DiskCache(tmp_path))).run(before)
-    graph = wire(f"n: number\n m: load\n c: number\n d: add a=c\n u: use {inputs}\n"
-                 f" x: use model=m.model, a=d\n both: join {joined}\n out: keep blob=both.blob")
+    graph = wire(
+        f"n: number\n m: load\n c: number\n d: add a=c\n u: use {inputs}\n"
+        f" x: use model=m.model, a=d\n both: join {joined}\n out: keep blob=both.blob"
+    )
     report = lab.engine(cache=Cache("disk", disk=DiskCache(tmp_path))).run(graph.set("n", "value", 2))
     assert report.status == "finished"
     assert report.outputs["out"]["blob"].data == b"tiny 2tiny 2"
@@ -343,3 +349,23 @@ def _log(name: str) -> Any:
     from studio.graph.events import EventLog
 
     return EventLog(name)
+
+
+def test_what_was_asked_for_and_not_made_is_told_with_its_cause(lab: Any, wire: Wire) -> None:
+    graph = wire("n: number\n b: block a=n\n more: add a=b\n out: show a=more\n other: show a=n")
+    report = lab.engine().run(graph)
+    assert report.status == "finished" and report.states()["out"] == "skipped"
+    assert report.nodes["out"].reason == "Block gave no result"
+    log = EventLog("r")
+    muted = Graph(tuple(replace(n, mode="mute") if n.id == "b" else n for n in graph.nodes), graph.edges)
+    report = lab.engine().run(muted, run_id="r", log=log)
+    assert report.nodes["out"].reason == "Block is muted"
+    told = [event.payload["message"] for event in log.since(0) if event.kind == "warning"]
+    assert told == ["Show was not made: Block is muted."]
+    assert lab.engine().plan(muted)["out"].reason == "Block is muted"
+    failing = EventLog("f")
+    lab.engine().run(wire("n: number\n f: fail a=n\n out: show a=f"), run_id="f", log=failing)
+    assert not [event for event in failing.since(0) if event.kind == "warning"]
+    off = Graph(tuple(replace(n, mode="mute") if n.kind == "show" else n for n in graph.nodes), graph.edges)
+    with pytest.raises(StudioError, match="Show, Show are switched off"):
+        lab.engine().run(off)
