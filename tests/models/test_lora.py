@@ -231,6 +231,21 @@ def test_alpha_scales_whether_it_stands_in_a_tensor_or_in_the_metadata(store, tm
     assert second[name].scale == 1.0 and {one.scale for one in second.values()} == {1.0, 2.0}
 
 
+def test_a_bias_is_scaled_and_added_with_the_rest(store, tmp_path):
+    base = store.load("tiny:sd3")
+    parts = parts_of(base)
+    name = "transformer_blocks.0.attn.to_q"
+    layer = dict(parts.transformer.named_modules())[name]
+    down, up = torch.ones(1, layer.in_features), torch.zeros(layer.out_features, 1)
+    bias = torch.arange(layer.out_features, dtype=torch.float32)
+    key = f"transformer.{name}"
+    stored = {f"{key}.lora_A.weight": down, f"{key}.lora_B.weight": up, f"{key}.lora_B.bias": bias}
+    changed = parts_of(store.lora(base, str(written(tmp_path / "bias.safetensors", stored)), 0.5))
+    x = torch.randn(2, 3, layer.in_features, generator=torch.Generator().manual_seed(0))
+    found = dict(changed.transformer.named_modules())[name](x)
+    torch.testing.assert_close(found, layer(x) + 0.5 * bias)
+
+
 def test_a_lora_of_a_text_encoder_changes_what_is_read(store, tmp_path):
     from studio.models.text import encode_prompt
 
