@@ -293,7 +293,8 @@ def _restore(args: argparse.Namespace) -> int:
             f"{row['problem']}, {row['method']}: {row['psnr_db']:g} dB, SSIM {row['ssim']:g}; without the "
             f"model {row['without_psnr_db']:g} dB, {row['without_ssim']:g} (better in {row['better']} of "
             f"{row['n']}); "
-            f"distance to what is known {row['data_first']:.2g} -> {row['data']:.2g}; {row['seconds']:g} s"
+            f"distance to what is known {row['data_first']:.2g} -> {row['data']:.2g}; "
+            f"{row['cpu_seconds']:g} s"
         )
     return shared.FINISHED
 

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from studio.errors import StudioError, did_you_mean
+from studio.evaluate.limit import Limit, flops_of, gemm_speed
 from studio.evaluate.pictures import psnr, ssim
 from studio.evaluate.prompts import settings_of
 from studio.models.embedded import DEFAULT
@@ -30,7 +32,7 @@ from studio.sampling.search.start_noise import Method, Restoring, find_noise, ke
 from studio.scenes.caption import caption
 from studio.scenes.draw import draw
 from studio.scenes.world import sample_scene
-from studio.values import Image, Mask
+from studio.values import Image, Mask, Sigmas
 
 METHODS = ("flowchef", "red_diff")
 PROBLEMS = ("small", "blurred", "hole")
@@ -46,15 +48,18 @@ def evaluate(
     ref: str = DEFAULT,
     steps: int = 20,
     repeats: int = 4,
+    red_steps: int = RED_STEPS,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[dict[str, Any]]:
     """One row a problem and method: `problem`, `method`, `n`, `psnr_db`, `ssim`, the same of `without`,
     `better` (of n, by PSNR), `data` (mean squared distance to what is known, of values 0..1) of the found
     picture before anything is put back and of the first step, `known_kept` (known pixels unchanged in the
-    end, None where pixels are not known one by one), `seconds` of processor time a picture.
+    end, None where pixels are not known one by one), `cpu_seconds` of processor time a picture, the physical
+    limit last.
 
-    `only`: a problem, a method, or both as "small.flowchef".
+    `steps` and `repeats` are FlowChef's, `red_steps` RED-Diff's. `only`: a problem, a method, or both as
+    "small.flowchef".
     """
     pairs = [(problem, method) for problem in PROBLEMS for method in METHODS]
     if only is not None:
@@ -65,18 +70,29 @@ def evaluate(
         pairs = [pair for pair in pairs if only in (*pair, ".".join(pair))]
     model = ModelStore().load(ref)
     parts, settings = parts_of(model), settings_of(model)
-    method = Method(schedules.schedule("flow_diffusers", steps, settings["shift"]), cfg(1.0), repeats=repeats)
+    shift = settings["shift"]
+    method = Method(schedules.schedule("flow_diffusers", steps, shift), cfg(1.0), repeats=repeats)
+    red = schedules.schedule("flow_diffusers", red_steps, shift)
     rows, done = [], 0
     for problem, name in pairs:
         found: dict[str, list[float]] = {}
+        work: float | None = None
         for index in range(cases):
             case = case_of(parts, problem, seed * 10_000 + index, settings["size"])
-            for key, value in _tried(parts, case, name, method, settings["shift"], SEED + index).items():
+            told: dict[str, float] = {}
+            run = partial(_try_into, told, parts, case, name, method, red, SEED + index)
+            # every picture costs the same operations: those of the first one are counted
+            if work is None:
+                work = flops_of(run)
+            else:
+                run()
+            for key, value in told.items():
                 found.setdefault(key, []).append(value)
             done += 1
             if progress is not None:
                 progress(done, cases * len(pairs))
-        rows.append(_row(problem, name, found, cases))
+        limit = Limit(work or 0.0, gemm_speed(str(parts.device), parts.dtype))
+        rows.append(_row(problem, name, found, cases, limit))
     return rows
 
 
@@ -145,8 +161,12 @@ def _problem(name: str, rng: np.random.Generator, side: int) -> tuple[Kernel, in
     return (), 1, Mask(known)
 
 
+def _try_into(told: dict[str, float], *given: Any) -> None:
+    told |= _tried(*given)
+
+
 def _tried(
-    parts: Parts, case: Restoring, name: str, method: Method, shift: float, seed: int
+    parts: Parts, case: Restoring, name: str, method: Method, red: Sigmas, seed: int
 ) -> dict[str, float]:
     """What is measured of one picture."""
     known, truth = case.known, case.truth.pixels
@@ -156,13 +176,12 @@ def _tried(
         first = known.difference(guess)
         data = known.difference(back)
     else:
-        sigmas = schedules.schedule("flow_diffusers", RED_STEPS, shift)
         run = red_diff_known(
             parts,
             case.positive,
             case.negative,
             known,
-            sigmas,
+            red,
             method.guidance,
             seed=seed,
             weight=RED_WEIGHT,
@@ -179,7 +198,7 @@ def _tried(
         "without_ssim": ssim(truth, guess.pixels),
         "data_first": first,
         "data": data,
-        "seconds": seconds,
+        "cpu_seconds": seconds,
     }
     if known.known is not None and known.shrink == 1 and not known.kernel:
         where = known.known.values.astype(bool)
@@ -187,7 +206,7 @@ def _tried(
     return found
 
 
-def _row(problem: str, name: str, found: dict[str, list[float]], cases: int) -> dict[str, Any]:
+def _row(problem: str, name: str, found: dict[str, list[float]], cases: int, limit: Limit) -> dict[str, Any]:
     means = {key: float(np.mean(values)) for key, values in found.items()}
     better = sum(a > b for a, b in zip(found["psnr_db"], found["without_psnr_db"], strict=True))
     kept = found.get("known_kept")
@@ -203,5 +222,6 @@ def _row(problem: str, name: str, found: dict[str, list[float]], cases: int) -> 
         "data_first": round(means["data_first"], 7),
         "data": round(means["data"], 7),
         "known_kept": None if kept is None else bool(all(kept)),
-        "seconds": round(means["seconds"], 1),
+        "cpu_seconds": round(means["cpu_seconds"], 1),
+        **limit.columns(means["cpu_seconds"]),
     }

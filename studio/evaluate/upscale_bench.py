@@ -34,8 +34,8 @@ def bench_upscale(
     progress: Callable[[str], None] | None = None,
 ) -> list[dict[str, Any]]:
     """One row an input and scale: `input` ("drawn" at `size`, or the answer "shrunk" by boxes), `scale`,
-    `passes`, `psnr_db`, `ssim`, the same of `lanczos`, `gain_db`, `better` (of n), `seconds` a picture, the
-    physical limit last. Scenes are held-out combinations."""
+    `passes`, `psnr_db`, `ssim`, the same of `lanczos`, `gain_db`, `better` (of n), `cpu_seconds` of processor
+    time a picture, the physical limit last. Scenes are held-out combinations."""
     if cases < 1:
         raise StudioError(f"{cases} cases cannot be measured.", hint="Take at least 1.")
     network, plain = upscaler_of(upscaler, Policy.local()), filter_upscaler("lanczos")
@@ -56,7 +56,7 @@ def bench_upscale(
                 ("ssim", ssim(answer.pixels, made.image.pixels)),
                 ("lanczos_psnr_db", psnr(answer.pixels, other.pixels)),
                 ("lanczos_ssim", ssim(answer.pixels, other.pixels)),
-                ("seconds", seconds),
+                ("cpu_seconds", seconds),
             ):
                 told.setdefault(name, []).append(value)
         if progress is not None:
@@ -77,7 +77,7 @@ def bench_upscale(
                 **{name: round(means[name], 2 if name.endswith("db") else 4) for name in means},
                 "gain_db": round(means["psnr_db"] - means["lanczos_psnr_db"], 2),
                 "better": better,
-                **work.columns(means["seconds"]),
+                **work.columns(means["cpu_seconds"]),
             }
         )
     return rows
