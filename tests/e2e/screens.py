@@ -1,4 +1,4 @@
-"""Makes the pictures of the docs: Create in light, dark and on a phone, the preview, compare, history, help.
+"""Makes the pictures of the docs: every tab in light and in dark, Create and Edit on a phone.
 
 python tests/e2e/screens.py [--out docs/pictures] [--steps 20] [--home DIR]    (needs Chromium and Playwright)
 """
@@ -9,6 +9,7 @@ import argparse
 import shutil
 import sys
 import tempfile
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ PROMPTS = (
 DESK = {"viewport": {"width": 1360, "height": 860}}
 PHONE = {
     "viewport": {"width": 390, "height": 844},
-    "device_scale_factor": 2,
+    "device_scale_factor": 1.5,
     "is_mobile": True,
     "has_touch": True,
 }
@@ -75,38 +76,116 @@ def shoot(url: str, out: Path, steps: int, prompts: list[str] | tuple[str, ...])
 
         def snap(page: Any, name: str) -> None:
             page.evaluate("document.fonts.ready")
-            page.wait_for_timeout(400)
-            page.screenshot(path=out / f"{name}.png")
+            page.wait_for_timeout(500)
+            save(page.screenshot(), out / f"{name}.png")
 
         desk = page("light", **DESK)
         if prompts and len(prompts) == len(PROMPTS):
             snap(desk, "create-empty")
         for prompt in prompts:
             make(desk, prompt, steps, lambda page: snap(page, "create-preview"))
-        desk.locator(".w-prompt textarea").fill(PROMPTS[-1])
+        fill(desk)
         snap(desk, "create-light")
         desk.locator("#weft-knows").click()
         snap(desk, "create-words")
         desk.keyboard.press("Escape")
-        desk.get_by_role("tab", name="Graph").click()
-        desk.locator(".react-flow__node[data-id=sample] .g-head strong").click()
-        snap(desk, "graph-light")
-        compare(desk)
-        snap(desk, "compare")
-        desk.get_by_role("tab", name="History").click()
-        desk.locator(".w-card img").first.wait_for()
-        snap(desk, "history")
-        desk.locator("#weft-grid button").first.click()
-        desk.locator("dialog .w-times").wait_for(state="attached")
-        snap(desk, "history-picture")
-        desk.keyboard.press("Escape")
-        for name in ("Models", "Help"):
-            desk.evaluate("(name) => window.weft.openTab(name)", name)
-            desk.locator(f"#weft-{name.lower()} h2").wait_for()
-            snap(desk, name.lower())
-        snap(page("dark", **DESK), "create-dark")
-        snap(page("light", **PHONE), "create-phone")
+        every_tab(desk, lambda name: snap(desk, f"{name}-light"))
+        desk.close()
+        dark = page("dark", **DESK)
+        fill(dark)
+        snap(dark, "create-dark")
+        every_tab(dark, lambda name: snap(dark, f"{name}-dark"))
+        dark.close()
+        phone = page("dark", **PHONE)
+        snap(phone, "create-phone")
+        edit(phone)
+        phone.evaluate("scrollTo(0, 0)")
+        snap(phone, "edit-phone")
         browser.close()
+
+
+def save(shot: bytes, path: Path) -> None:
+    """A picture of a page, as small as a PNG with all of its colours can be."""
+    from PIL import Image
+
+    Image.open(BytesIO(shot)).convert("RGB").save(path, optimize=True)
+
+
+def fill(page: Any) -> None:
+    """The last prompt, whose picture is shown."""
+    page.locator(".w-prompt textarea").fill(PROMPTS[-1])
+    page.locator("#weft-strip .w-thumb").first.wait_for(timeout=SLOW)
+
+
+def every_tab(page: Any, snap: Any) -> None:
+    """Every tab beside Create, each with something in it."""
+    page.get_by_role("tab", name="Graph").click()
+    page.locator(".react-flow__node[data-id=sample] .g-head strong").click()
+    snap("graph")
+    regions(page)
+    snap("regions")
+    edit(page)
+    snap("edit")
+    see(page)
+    snap("see")
+    upscale(page)
+    snap("upscale")
+    page.get_by_role("tab", name="History").click()
+    page.locator(".w-card img").first.wait_for()
+    snap("history")
+    page.locator("#weft-grid button").first.click()
+    page.locator("dialog .w-times").wait_for(state="attached")
+    snap("history-picture")
+    page.keyboard.press("Escape")
+    for name in ("Models", "Help"):
+        page.evaluate("(name) => window.weft.openTab(name)", name)
+        page.locator(f"#weft-{name.lower()} h2").wait_for()
+        snap(name.lower())
+    page.evaluate("window.weft.openTab('Create')")
+    page.evaluate("window.weft.reuse(window.weft.pictures.list.findLast((p) => p.prompt), 'all')")
+    page.wait_for_function("window.weft.doc.template === 'text-to-image'")
+    compare(page)
+    snap("compare")
+
+
+def run(page: Any, button: str) -> None:
+    """Presses a button and waits for the end of its run."""
+    page.locator(button).click()
+    page.wait_for_function("window.weft.run.live", timeout=SLOW)
+    page.wait_for_function("!window.weft.run.live", timeout=SLOW)
+
+
+def regions(page: Any) -> None:
+    page.get_by_role("tab", name="Regions").click()
+    page.locator("#weft-lay-out").click()
+    page.locator("#weft-regions .w-regions > li").nth(1).wait_for()
+    page.locator("#weft-regions .w-region-number").first.click()
+
+
+def edit(page: Any) -> None:
+    """A thing of the newest picture of text alone is picked, and one word of its prompt changed."""
+    page.evaluate("window.weft.openTab('Edit')")
+    page.locator("#weft-edit .w-thumb[title^='a red star']").last.click()
+    page.wait_for_function("document.querySelector('#weft-edit textarea').value.length > 0")
+    page.locator("#weft-paint-place").click()
+    page.locator("#weft-edit .w-chip", has_text="star").click()
+    page.wait_for_function("/\\d+ %/.test(document.querySelector('#weft-where').textContent)", timeout=SLOW)
+    page.get_by_label("What it shall show").fill(PROMPTS[-1].replace("red", "green"))
+
+
+def see(page: Any) -> None:
+    page.get_by_role("tab", name="See", exact=True).click()
+    run(page, "#weft-look")
+    page.locator("#weft-see-words [data-word=star]").click(timeout=SLOW)
+    page.locator("#weft-see .w-heat").wait_for()
+
+
+def upscale(page: Any) -> None:
+    page.get_by_role("tab", name="Upscale", exact=True).click()
+    page.locator("#weft-upscale .w-thumb[title^='a red star']").first.click()
+    page.locator("#weft-upscale-sum", has_text="becomes").wait_for()
+    run(page, "#weft-upscale-go")
+    page.locator("#weft-upscale-graph").wait_for()
 
 
 def compare(page: Any) -> None:
