@@ -142,7 +142,10 @@ def every_tab(page: Any, snap: Any) -> None:
         page.locator(f"#weft-{name.lower()} h2").wait_for()
         snap(name.lower())
     page.evaluate("window.weft.openTab('Create')")
-    page.evaluate("window.weft.reuse(window.weft.pictures.list.findLast((p) => p.prompt), 'all')")
+    page.evaluate(
+        "(text) => window.weft.reuse(window.weft.pictures.list.findLast((p) => p.prompt === text), 'all')",
+        PROMPTS[-1],
+    )
     page.wait_for_function("window.weft.doc.template === 'text-to-image'")
     compare(page)
     snap("compare")
