@@ -165,6 +165,7 @@ def test_a_sub_graph_is_made_opened_and_unpacked_by_keyboard_in_the_list(open_pa
     until(page, "document.activeElement.closest('[data-node=sub-graph]')")
     row.get_by_role("button", name="Open").focus()
     page.keyboard.press("Enter")
+    until(page, "document.activeElement.classList.contains('g-root')")  # where the keys go on from
     draw = page.locator("[data-node=draw]")
     draw.locator("h3 button").focus()
     page.keyboard.press("Enter")
@@ -181,12 +182,13 @@ def test_a_sub_graph_is_made_opened_and_unpacked_by_keyboard_in_the_list(open_pa
     page.keyboard.press("Enter")
     page.locator(".g-root").focus()
     page.keyboard.press("o")
+    until(page, "document.activeElement.closest('[data-node=sub-graph]')")
     row.get_by_role("textbox", name="How high").focus()
     page.keyboard.press("Control+a")
     page.keyboard.type("192")
     page.keyboard.press("Control+Enter")
     state(page, "done")
-    row.locator(".g-state[data-state=done]").first.wait_for()
+    row.locator(".g-state:is([data-state=done], [data-state=cached])").first.wait_for()
     given = document(page)["definitions"]["sub:sub-graph"]
     assert [o["label"] for o in given["inputs"]] == ["How high", "Layout"]
     assert [o["from"] for o in given["outputs"]] == [["draw", "image"]]
