@@ -207,11 +207,6 @@
       run.begin();
       trigger("keep", { run: id });
     };
-    weft.keepThis = () => { // the run ends here, and what it shows is made into a picture
-      const id = run.snapshot.run;
-      run.begin();
-      trigger("keep", { run: id });
-    };
     weft.parked = (id, choice) => trigger("parked", { run: id, choice });
     weft.reuse = (picture, what) => {
       if (what === "all") { weft.origin = [picture.id, "reuse"]; return trigger("reuse", { generation: picture.id }); }
