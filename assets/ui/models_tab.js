@@ -48,9 +48,9 @@
     list.after(loras);
     function paintLoras({ loras: found, folder }) {
       loras.hidden = !found.length && !folder;
-      loras.replaceChildren(el("h3", {}, "LoRA files"), el("p", { class: "w-help" }, "Small files that teach a model a style, a subject, or to draw in few steps. Load LoRA in the graph takes them."),
+      loras.replaceChildren(...[el("h3", {}, "LoRA files"), el("p", { class: "w-help" }, "Small files that teach a model a style, a subject, or to draw in few steps. Load LoRA in the graph takes them."),
         found.length ? el("ul", { class: "w-loras" }, ...found.map((l) => el("li", { "data-ref": l.ref }, el("strong", { translate: "no" }, l.title), " ", el("span", { class: "w-help", translate: "no" }, l.problem || l.ref)))) : null,
-        folder ? el("p", { class: "w-help" }, "Put more *.safetensors into ", el("code", { translate: "no" }, `${folder.path}/loras`)) : null);
+        folder ? el("p", { class: "w-help" }, "Put more *.safetensors into ", el("code", { translate: "no" }, `${folder.path}/loras`)) : null].filter(Boolean));
     }
     let last = null;
     function paint(found) {

@@ -104,7 +104,7 @@ def test_a_reload_in_mid_run_takes_the_run_up_again(open_page):
 def test_everything_can_be_done_by_keyboard(open_page):
     page = open_page()
     seen = []
-    for _ in range(40):
+    for _ in range(70):
         page.keyboard.press("Tab")
         seen.append(page.evaluate(
             "(document.activeElement.getAttribute('aria-label') || document.activeElement.id"

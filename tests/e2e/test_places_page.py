@@ -171,7 +171,7 @@ def test_models_tell_what_they_can_and_one_is_chosen(weft, open_page):
     known = json.loads((ROOT / "assets/models/scenes-sd3/card.json").read_text("utf-8"))
     assert known["limits"] in text and known["licence"] in text
     assert f"{round(100 * known['scores']['one']['share'])} %" in text
-    assert str(weft.studio.settings.models_folder) in page.locator("#weft-model-list ~ section").inner_text()
+    assert str(weft.studio.settings.models_folder) in page.get_by_label("Add a model").inner_text()
     assert "CPU" in page.locator("#weft-place").inner_text()
     broken = weft.studio.settings.models_folder / "half a model"
     broken.mkdir(parents=True)
