@@ -54,7 +54,8 @@ def add_to(commands: argparse._SubParsersAction[shared.Parser]) -> None:
         "--steps",
         type=whole,
         metavar="N",
-        help="so many steps: schedule (8), restore (20), start-noise (10), diversity (4)",
+        help="so many steps: prompts (the model's own), schedule (8), restore (20), start-noise (10), "
+        "diversity (4)",
     )
     parser.add_argument(
         "--candidates", type=whole, metavar="N", default=6, help="start-noise: so many seeds are tried (6)"
@@ -102,7 +103,8 @@ def _prompts(args: argparse.Namespace) -> int:
         raise shared.BadCall("--only belongs to `eval control` and `eval localise`.")
     folder = shared.settings_of(args).home / "eval"
     with shared.progress_line("prompts") as tick:
-        result = evaluate(args.cases or 500, ref=args.model, folder=folder, progress=tick)
+        own = {} if args.steps is None else {"steps": args.steps}
+        result = evaluate(args.cases or 500, ref=args.model, folder=folder, progress=tick, **own)
     if args.json:
         shared.show(result)
         return shared.FINISHED

@@ -203,6 +203,10 @@ def run_document(
             should_stop=interrupt.is_set,
         )
     result = report.as_json()
+    told = [problem for problem in studio.check(document, targets) if problem.level == "warning"]
+    result["warnings"] = [f"{problem.message} {problem.hint}".rstrip() for problem in told] + list(
+        result["warnings"]
+    )
     try:
         _hand_out(report.outputs, result["outputs"], folder, file)
     except OSError as error:

@@ -163,7 +163,7 @@ def bench_cache(
             if not modes:
                 raise StudioError(
                     f"There is no mode {only!r}.",
-                    hint=did_you_mean(only, names) or f"Possible: {', '.join(names)}.",
+                    hint=did_you_mean(only, names) or f"Possible: {'; '.join(names)}.",
                 )
         before: list[bool] = []
         for index, (prompt, wanted, _) in enumerate(held_out_prompts(cases, seed=0)):

@@ -69,7 +69,7 @@ def evaluate(
     slow = store.load(base)
     ways = [way for way in WAYS if only in (None, way)]
     if not ways:
-        raise StudioError(f"There is no way {only!r}.", hint=f"Possible: {', '.join(WAYS)}.")
+        raise StudioError(f"There is no way {only!r}.", hint=f"Possible: {'; '.join(WAYS)}.")
     settings = {name: settings_of(model) for name, model in (("fast", fast), ("slow", slow))}
     settings["fast"]["steps"] = overrides.get("steps", settings["fast"]["steps"])
     settings["slow"]["steps"] = overrides.get("base_steps", settings["slow"]["steps"])

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from studio.blocks.step_cache import attachment, taylor
+from studio.errors import StudioError
 from studio.evaluate.prompts import settings_of
 from studio.models.embedded import DEFAULT
 from studio.models.family import Parts, parts_of
@@ -92,10 +93,14 @@ def bench_resume(
         ),
         ("the same again", cfg(scale), cfg(scale), "euler", ()),
     ]
+    wanted = [change for change in changes if only is None or only in change[0]]
+    if not wanted:
+        raise StudioError(
+            f"There is no change with {only!r} in its name.",
+            hint=f"Possible: {'; '.join(change[0] for change in changes)}.",
+        )
     rows = []
-    for change, before, after, name, more in changes:
-        if only is not None and only not in change:
-            continue
+    for change, before, after, name, more in wanted:
         ratios, equal, first, second = [], True, None, None
         for pair in range(pairs):
             store = Memory()

@@ -26,3 +26,9 @@ def test_what_was_found_is_kept_for_the_model(cli: Cli) -> None:
     assert kept == made
     sigmas = read(kept)
     assert sigmas is not None and list(sigmas.values) == made["sigmas"]
+
+
+def test_prompts_are_judged_in_as_many_steps_as_asked(cli: Cli) -> None:
+    given = ("eval", "prompts", "--model", "tiny:sd3", "--cases", 1, "--json")
+    assert cli(*given, "--steps", 3).json["settings"]["steps"] == 3
+    assert cli(*given).json["settings"]["steps"] != 3

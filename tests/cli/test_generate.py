@@ -198,3 +198,13 @@ def test_ctrl_c_cancels_the_run(cli: Callable[..., Any], tiny_sd3_folder: Path, 
     assert not (tmp_path / "x.png").exists()
     assert time.monotonic() - begun < 30
     assert cli("history", "list", "--json").json["generations"] == []
+
+
+def test_what_the_check_warns_of_is_told_after_the_run(
+    cli: Callable[..., Any], tiny: tuple[object, ...], tmp_path: Path
+) -> None:
+    said = cli("generate", "a red star", "--out", tmp_path / "a.png", "--negative", "blue", "--cfg", 1, *tiny)
+    assert said.code == 0
+    assert "Note: Without a second pass nothing reads what is to be avoided" in said.err
+    plain = cli("generate", "a red star", "--out", tmp_path / "b.png", *tiny, "--json")
+    assert plain.json["warnings"] == []
