@@ -14,7 +14,8 @@
     const hint = said ? el("p", { class: "w-help", id: id + "h" }, said) : null;
     if (hint) input.setAttribute("aria-describedby", id + "h");
     const fault = el("p", { class: "w-fault", hidden: true });
-    const box = el("div", { class: "w-field" + (wide ? " w-wide" : ""), "data-node": spec.node, "data-widget": spec.widget },
+    // a long help text would run down a narrow column
+    const box = el("div", { class: "w-field" + (wide || (help || "").length > 60 ? " w-wide" : ""), "data-node": spec.node, "data-widget": spec.widget },
       el("div", { class: "w-label" }, input.matches("div") ? el("span", {}, spec.label) : el("label", { for: input.id }, spec.label), extra), input.closest(".w-slider, .w-row") || input, hint, fault);
     return box;
   }
