@@ -115,7 +115,8 @@ def open_page(weft: Weft, browser: Any) -> Iterator[Callable[..., Any]]:
         watch(page, watched, urlsplit(weft.url).netloc)
         page.watched = watched
         page.goto(weft.url + path)
-        page.locator("#weft-go").wait_for()
+        # a page that opens at another tab never shows it
+        page.locator("#weft-go").wait_for(state="attached" if "tab=" in path else "visible")
         return page
 
     yield open_page
