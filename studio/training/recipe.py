@@ -203,6 +203,11 @@ def shifted(sigma: Tensor, shift: float) -> Tensor:
     return shift * sigma / (1 + (shift - 1) * sigma)
 
 
+def levels(steps: int, shift: float = SHIFT) -> list[float]:
+    """Noise levels at which Euler steps begin, without the last 0; the first is 1."""
+    return shifted(torch.linspace(1, 1 / steps, steps), shift).tolist()
+
+
 @torch.no_grad()
 def sample(
     student: Any,
@@ -223,7 +228,7 @@ def sample(
     empty = torch.zeros_like(ids)
     empty[:, 0], empty[:, 1] = 1, 3
     context, pooled = student.encode(torch.cat([empty, ids]))
-    sigmas = [*shifted(torch.linspace(1, 1 / steps, steps), shift).tolist(), 0.0]
+    sigmas = [*levels(steps, shift), 0.0]
     for now, following in pairwise(sigmas):
         both = torch.cat([latent, latent])
         v = student.velocity(context, pooled, both, torch.full((len(both),), now, device=device)).float()

@@ -30,7 +30,7 @@ from torch import Tensor
 
 from studio.training.judge import draw_prompts, load_autoencoder, table
 from studio.training.low_rank import LowRank, add_low_rank, load_low_rank, save_low_rank
-from studio.training.recipe import SHIFT, Student, patches, read_exported, sample, shifted, unpatches
+from studio.training.recipe import SHIFT, Student, levels, patches, read_exported, sample, shifted, unpatches
 from studio.training.run import fast_bfloat16, settle
 from studio.training.scenes import Scenes
 from studio.training.stages import channel_weight
@@ -93,11 +93,6 @@ def prompts_of(scenes: Scenes, count: int, seed: int) -> Tensor:
     drawn = torch.rand(count, 2, generator=generator).to(captions.device)  # the first n are the same of more
     rows, which = (drawn * torch.tensor(captions.shape[:2], device=captions.device)).long().unbind(1)
     return captions[rows, which].long()
-
-
-def levels(count: int) -> list[float]:
-    """Noise levels at which `count` Euler steps begin, without the last 0; the first is 1."""
-    return shifted(torch.linspace(1, 1 / count, count), SHIFT).tolist()
 
 
 def line_levels(batch: int, generator: torch.Generator, device: str) -> Tensor:
