@@ -314,8 +314,8 @@ def command(recipe: Recipe, description: str | None) -> None:
         const="all" if recipe.teacher is None else "teacher",
         default="",
         choices=("all", "teacher"),
-        help="torch.compile: 1.4x on a CPU, minutes to start. Without a word a network with a teacher is left "
-        "as it is: compiled, the FLUX-shaped one ended in an illegal memory access on a GPU",
+        help="torch.compile: 1.4x on a CPU, minutes to start. Without a word a network with a teacher is "
+        "left as it is: compiled, the FLUX-shaped one ended in an illegal memory access on a GPU",
     )
     parser.add_argument("--whole", action="store_true", help="compute every token from the start")
     parser.add_argument("--room", type=int, default=0, help="scenes to hold at most, 0 = all that there are")
