@@ -14,9 +14,8 @@ blocks did not even agree between two halves of the cases (Spearman -0.5; docs/m
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ from studio.controls.where import Where
 from studio.controls.word_looks import LOOKS, WordLooks, both_ways
 from studio.evaluate.control import Bench
 from studio.evaluate.edit_cases import Thing, describe, find, things_of
+from studio.evaluate.kept import Kept
 from studio.evaluate.prompts import settings_of
 from studio.models.embedded import DEFAULT
 from studio.models.family import parts_of
@@ -66,17 +66,14 @@ def rank_blocks(
     model = ModelStore().load(ref)
     settings = settings_of(model) | {"spacing": "flow_diffusers"} | overrides
     bench = Bench(model, parts_of(model), settings)
-    key = hashlib.sha256(json.dumps([model.digest, settings, seed, objects], default=list).encode())
-    path = (folder or Path("runs/eval")) / f"auc-blocks-{key.hexdigest()[:12]}.jsonl"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    done = {row["case"]: row["words"] for row in stored(path)}
+    kept = Kept(folder, "auc-blocks", json.dumps([model.digest, settings, seed, objects], default=list))
+    done = {row["case"]: row["words"] for row in kept.rows()}
     words: list[list[Mapping[str, float]]] = []
     unusable = 0
     for case in range(cases):
         if case not in done:
             done[case] = judge(bench, case, seed, objects)
-            with path.open("a") as out:
-                out.write(json.dumps({"case": case, "words": done[case]}) + "\n")
+            kept.add({"case": case, "words": done[case]})
         unusable += not done[case]
         words += done[case]
         if progress:
@@ -180,15 +177,6 @@ def rank_agreement(one: Floats, other: Floats) -> float | None:
     if a.std() == 0 or b.std() == 0:
         return None
     return round(float(np.corrcoef(a, b)[0, 1]), 3)
-
-
-def stored(path: Path) -> Iterator[dict[str, Any]]:
-    """What was judged before; a last line that a crash cut short does not count."""
-    for line in path.read_text().splitlines() if path.exists() else []:
-        try:
-            yield json.loads(line)
-        except ValueError:
-            continue
 
 
 def _ranks(words: Sequence[Sequence[Mapping[str, float]]]) -> Floats:

@@ -8,10 +8,9 @@ picture is not what its prompt says cannot judge an edit: it is counted as `unus
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import numpy as np
 import torch
 
 from studio.errors import StudioError, did_you_mean
+from studio.evaluate.kept import Kept
 from studio.evaluate.prompts import decoded, settings_of
 from studio.models.device import start_noise
 from studio.models.embedded import DEFAULT
@@ -172,10 +172,8 @@ def evaluate(
     model = store.load(ref)
     settings = settings_of(model) | {"spacing": "flow_diffusers"}
     bench = Bench(model, parts_of(model), settings)
-    key = hashlib.sha256(json.dumps([model.digest, settings, seed], default=list).encode()).hexdigest()[:12]
-    path = (folder or Path("runs/eval")) / f"control-{key}.jsonl"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    done = {(row["row"], row["case"]): row["result"] for row in _stored(path)}
+    kept = Kept(folder, "control", json.dumps([model.digest, settings, seed], default=list))
+    done = {(row["row"], row["case"]): row["result"] for row in kept.rows()}
     made = []
     for number, row in enumerate(table):
         results = []
@@ -183,8 +181,7 @@ def evaluate(
             if (row.name, index) not in done:
                 result = row.judge(bench, index + seed * 1_000_003)
                 done[row.name, index] = result
-                with path.open("a") as out:
-                    out.write(json.dumps({"row": row.name, "case": index, "result": result}) + "\n")
+                kept.add({"row": row.name, "case": index, "result": result})
             results.append(done[row.name, index])
             if progress:
                 progress(number * cases + index + 1, len(table) * cases)
@@ -218,12 +215,3 @@ def summary(row: RowOf, results: Sequence[Result | None], ref: str) -> dict[str,
     if row.note:
         made["note"] = row.note
     return made
-
-
-def _stored(path: Path) -> Iterator[dict[str, Any]]:
-    """What was judged before; a last line that a crash cut short does not count."""
-    for line in path.read_text().splitlines() if path.exists() else []:
-        try:
-            yield json.loads(line)
-        except ValueError:
-            continue

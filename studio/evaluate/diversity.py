@@ -9,7 +9,6 @@ and what a picture costs.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -20,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from studio.errors import StudioError
-from studio.evaluate.prompts import decoded, read_rows, settings_of
+from studio.evaluate.kept import Kept
+from studio.evaluate.prompts import decoded, settings_of
 from studio.models.family import parts_of
 from studio.models.loading import ModelStore
 from studio.pixels import resize, to_array
@@ -74,9 +74,8 @@ def evaluate(
     settings["fast"]["steps"] = overrides.get("steps", settings["fast"]["steps"])
     settings["slow"]["steps"] = overrides.get("base_steps", settings["slow"]["steps"])
     mark = json.dumps([fast.digest, slow.digest, settings, seeds], default=list, sort_keys=True)
-    path = (folder or Path("runs/eval")) / f"diversity-{hashlib.sha256(mark.encode()).hexdigest()[:12]}.jsonl"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    done = {(row["way"], row["case"]): row for row in read_rows(path)}
+    kept = Kept(folder, "diversity", mark)
+    done = {(row["way"], row["case"]): row for row in kept.rows()}
     rows = []
     for case, (prompt, wanted, _) in enumerate(held_out_prompts(cases, seed=0)):
         for way in ways:
@@ -84,8 +83,7 @@ def evaluate(
             if row is None or row["prompt"] != prompt:
                 row = {"way": way, "case": case, "prompt": prompt}
                 row |= _drawn(way, prompt, wanted, slow, fast, settings, range(seeds))
-                with path.open("a") as out:
-                    out.write(json.dumps(row) + "\n")
+                kept.add(row)
             rows.append(row)
             if progress:
                 progress(len(rows), cases * len(ways))

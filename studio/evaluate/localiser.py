@@ -8,7 +8,6 @@ Score of a block: the mean over the cases of (the attribute flipped) x (PSNR of 
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,10 +18,11 @@ import numpy as np
 from studio.controls.sites import joint_count
 from studio.controls.text_layers import TextLayers
 from studio.errors import StudioError, did_you_mean
-from studio.evaluate.block_selection import rank_agreement, stored
+from studio.evaluate.block_selection import rank_agreement
 from studio.evaluate.control import Bench
 from studio.evaluate.control_edit import unedited
 from studio.evaluate.edit_cases import WHATS, edit_case, edit_succeeded, source_is_right
+from studio.evaluate.kept import Kept
 from studio.evaluate.pictures import psnr
 from studio.evaluate.prompts import settings_of
 from studio.models.embedded import DEFAULT
@@ -68,16 +68,13 @@ def localise(
     if not 1 <= window <= sites:
         raise StudioError(f"A window of {window} blocks is not possible.", hint=f"Take 1 to {sites}.")
     ingredients = [model.digest, settings, what, window, start, seed, objects]
-    name = hashlib.sha256(json.dumps(ingredients, default=list).encode()).hexdigest()[:12]
-    path = (folder or Path("runs/eval")) / f"localise-{name}.jsonl"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    done = {row["case"]: row["windows"] for row in stored(path)}
+    kept = Kept(folder, "localise", json.dumps(ingredients, default=list))
+    done = {row["case"]: row["windows"] for row in kept.rows()}
     results = []
     for index in range(cases):
         if index not in done:
             done[index] = judge(bench, what, index, seed, objects, window, sites, start)
-            with path.open("a") as out:
-                out.write(json.dumps({"case": index, "windows": done[index]}) + "\n")
+            kept.add({"case": index, "windows": done[index]})
         results.append(done[index])
         if progress:
             progress(index + 1, cases)

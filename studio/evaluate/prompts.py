@@ -7,7 +7,6 @@ they come, so that an evaluation that was stopped goes on where it stood.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from studio.evaluate.kept import Kept
 from studio.models.embedded import DEFAULT
 from studio.models.family import Parts, parts_of
 from studio.models.loading import ModelStore
@@ -93,11 +93,8 @@ def evaluate(
     # a few-step LoRA has practised the noise levels of one schedule
     own = {"spacing": str(model.card["spacing"])} if model.card.get("kind") == "lora" else {}
     settings = settings_of(model) | own | overrides
-    ingredients = json.dumps([model.digest, settings, seed], default=list)
-    name = f"prompts-{hashlib.sha256(ingredients.encode()).hexdigest()[:12]}.jsonl"
-    path = (folder or Path("runs/eval")) / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    done = {(row["case"], row["prompt"]): row for row in read_rows(path)}
+    kept = Kept(folder, "prompts", json.dumps([model.digest, settings, seed], default=list))
+    done = {(row["case"], row["prompt"]): row for row in kept.rows()}
     parts = None
     rows = []
     for index, (prompt, wanted, count) in enumerate(held_out_prompts(cases, seed=seed)):
@@ -112,8 +109,7 @@ def evaluate(
                 "all_right": bool(result.all_right),
                 "properties": {key: list(value) for key, value in result.properties.items()},
             }
-            with path.open("a") as out:
-                out.write(json.dumps(row) + "\n")
+            kept.add(row)
         rows.append(row)
         if progress:
             progress(index + 1, cases)
@@ -122,17 +118,6 @@ def evaluate(
         "settings": settings,
         "model": {"ref": ref, "digest": model.digest},
     }
-
-
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """What was judged before; a last line that a crash cut short does not count."""
-    rows = []
-    for line in path.read_text().splitlines() if path.exists() else []:
-        try:
-            rows.append(json.loads(line))
-        except ValueError:
-            continue
-    return rows
 
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
