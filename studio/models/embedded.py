@@ -4,7 +4,7 @@ torch."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from studio.errors import BadModel, did_you_mean
@@ -44,6 +44,7 @@ class Recipe:
     base: str
     file: Path
     strength: float = 1.0
+    card: Mapping[str, object] = field(default_factory=dict, compare=False, repr=False)
 
 
 def recipe_of(folder: Path) -> Recipe | None:
@@ -59,7 +60,7 @@ def recipe_of(folder: Path) -> Recipe | None:
         )
     if Path(name).name != name:
         raise BadModel(f"The card of {folder} names a file elsewhere: {name!r}.", hint="Put it beside it.")
-    return Recipe(base, folder / name, float(strength))
+    return Recipe(base, folder / name, float(strength), card)
 
 
 def composed_card(base: Mapping[str, object], own: Mapping[str, object]) -> dict[str, object]:
@@ -98,7 +99,7 @@ def list_embedded(folder: Path = FOLDER) -> tuple[EmbeddedModel, ...]:
             found.append(EmbeddedModel(path.name, path, with_preset(read_card(path))))
         elif path.is_dir() and (recipe := recipe_of(path)) is not None and recipe.file.is_file():
             base = read_card(folder / recipe.base.removeprefix(PREFIX))
-            found.append(EmbeddedModel(path.name, path, with_preset(composed_card(base, read_card(path)))))
+            found.append(EmbeddedModel(path.name, path, with_preset(composed_card(base, recipe.card))))
     return tuple(found)
 
 

@@ -116,10 +116,8 @@ class ModelStore:
         """
         with self._lock:
             if (recipe := self._recipe(ref)) is not None:
-                base, card = self.load(recipe.base), read_card(recipe.file.parent)
-                return lora_model(
-                    base, recipe.file, self._file_digest(recipe.file), recipe.strength, card, ref
-                )
+                base, digest = self.load(recipe.base), self._file_digest(recipe.file)
+                return lora_model(base, recipe.file, digest, recipe.strength, recipe.card, ref)
             folder = self._open(ref)
             digest = self._digest(folder)
             if digest not in self._loaded:

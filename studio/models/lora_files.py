@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -91,10 +91,11 @@ def read_lora(path: Path, parts: Parts) -> Layers:
         stored, settings = _translated(path, stored, parts), {}
     found: dict[str, dict[str, _Found]] = {}
     linear = {name: _linear(module) for name, module in parts.components.items() if module is not None}
+    joined = {name: {layer.replace(".", "_"): layer for layer in own} for name, own in linear.items()}
     strange: list[str] = []
     for name, tensor in stored.items():
         layer, end = _split(path, name)
-        place = _place(layer, linear)
+        place = _place(layer, linear, joined)
         if place is None:
             strange.append(layer)
             continue
@@ -147,14 +148,16 @@ def _linear(module: Any) -> dict[str, nn.Module]:
     return {name: layer for name, layer in module.named_modules() if hasattr(layer, "in_features")}
 
 
-def _place(layer: str, linear: Mapping[str, Mapping[str, nn.Module]]) -> tuple[str, str] | None:
-    """(component, layer) of a name in a file; None if the model has no such layer."""
+def _place(
+    layer: str, linear: Mapping[str, Mapping[str, nn.Module]], joined: Mapping[str, Mapping[str, str]]
+) -> tuple[str, str] | None:
+    """(component, layer) of a name in a file; None if the model has no such layer. `joined`: its layers by
+    component and by their names with underscores in place of dots."""
     for start in _FULL:
         layer = layer.removeprefix(start)
-    for joined, component in _JOINED.items():
-        if layer.startswith(joined):
-            wanted = layer.removeprefix(joined)
-            known = {name.replace(".", "_"): name for name in linear.get(component, {})}
+    for start, component in _JOINED.items():
+        if layer.startswith(start):
+            known, wanted = joined.get(component, {}), layer.removeprefix(start)
             return (component, known[wanted]) if wanted in known else None
     head, _, rest = layer.partition(".")
     if head in linear and rest in linear[head]:
@@ -250,10 +253,3 @@ def _translated(path: Path, stored: dict[str, Tensor], parts: Parts) -> dict[str
             hint=SAVE,
         ) from error
     return {**found, **{name: torch.as_tensor(alpha) for name, alpha in (alphas or {}).items()}}
-
-
-def named(layers: Layers) -> Iterable[tuple[str, str, Factors]]:
-    """(component, layer, factors) of every layer."""
-    for component, own in layers.items():
-        for layer, factors in own.items():
-            yield component, layer, factors

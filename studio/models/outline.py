@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from studio.errors import StudioError
-from studio.models.embedded import composed_card, read_card, recipe_of, with_preset
+from studio.models.embedded import composed_card, recipe_of, with_preset
 from studio.models.family import ADAPTERS, Family, Parts, Site, families
 from studio.models.folders import check_folder
 from studio.models.loading import TINY, ref_folder
@@ -103,7 +103,7 @@ def _read(path: Path, ref: str) -> Outline:
         base = outline_of(recipe.base)
         if base is None:
             raise StudioError(f"There is no base {recipe.base!r} here.")
-        return with_card(base, composed_card(base.card, read_card(path)))
+        return with_card(base, composed_card(base.card, recipe.card))
     folder = check_folder(path)
     config = read_json(path / "transformer" / "config.json")
     size = sum(file.stat().st_size for file in folder.weights["vae"].files)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -57,26 +57,33 @@ class LoraInfo:
 
 def list_loras(embedded: Path, own: Path | None) -> tuple[LoraInfo, ...]:
     """The LoRAs that ship with the studio, then the safetensors in `own` and in its folder loras."""
-    found = []
-    for model in list_embedded(embedded):
-        recipe = recipe_of(model.folder)
-        if recipe is not None:
-            found.append(_lora(model.ref, model.title, recipe.file, read_card(model.folder)))
+    found = list(_shipped(embedded).values())
     folders = [] if own is None else [own, own / "loras"]
     for folder in folders:
         for path in sorted(folder.glob("*.safetensors")) if folder.is_dir() else ():
-            found.append(_lora(str(path), path.stem, path, {}))
-    return tuple(found)
+            found.append(LoraInfo(str(path), path.stem, path, {}))
+    return tuple(_looked_into(lora) for lora in found)
 
 
-def _lora(ref: str, title: str, path: Path, card: Mapping[str, object]) -> LoraInfo:
+def _shipped(embedded: Path) -> dict[str, LoraInfo]:
+    """The LoRAs that ship with the studio by reference; their files are not looked into."""
+    recipes = ((model, recipe_of(model.folder)) for model in list_embedded(embedded))
+    return {m.ref: LoraInfo(m.ref, m.title, r.file, r.card) for m, r in recipes if r is not None}
+
+
+def _looked_into(lora: LoraInfo) -> LoraInfo:
+    """With its preset, or with what is wrong with its file."""
     try:
-        check_lora(path)
+        check_lora(lora.path)
     except BadModel as error:
-        return LoraInfo(ref, title, path, card, str(error))
-    known = lora_preset(path.name)
-    told = with_preset(card) if card or known is None else {"preset": known.to_json()}
-    return LoraInfo(ref, title, path, told)
+        return replace(lora, problem=str(error))
+    return _with_preset(lora)
+
+
+def _with_preset(lora: LoraInfo) -> LoraInfo:
+    known = lora_preset(lora.path.name)
+    card = with_preset(lora.card) if lora.card or known is None else {"preset": known.to_json()}
+    return replace(lora, card=card)
 
 
 def lora_file(ref: str, policy: Policy, embedded: Path = FOLDER) -> LoraInfo:
@@ -87,18 +94,14 @@ def lora_file(ref: str, policy: Policy, embedded: Path = FOLDER) -> LoraInfo:
     ref = ref.strip()
     if ref.startswith(PREFIX):
         policy.check_model_ref(ref)
-        known = {info.ref: info for info in list_loras(embedded, None)}
-        if ref not in known:
-            hint = f"There are: {', '.join(known)}." if known else "This studio ships with none."
-            raise BadModel(f"There is no embedded LoRA {ref!r}.", hint=did_you_mean(ref, known) or hint)
-        return known[ref]
+        return _looked_into(_embedded_lora(ref, embedded))
     if not ref or "\0" in ref:
         raise BadModel("No LoRA is chosen.", hint="Choose one that the Models page lists, or give a path.")
     policy.check_path(socket="lora")
     path = Path(ref).expanduser()
     recipe = recipe_of(path) if path.is_dir() else None
     if recipe is not None:
-        return LoraInfo(ref, str(read_card(path).get("title") or path.name), recipe.file, read_card(path))
+        return LoraInfo(ref, str(recipe.card.get("title") or path.name), recipe.file, recipe.card)
     if path.is_dir() and (path / LORA_FILE).is_file():
         path = path / LORA_FILE
     check_lora(path)
@@ -106,21 +109,34 @@ def lora_file(ref: str, policy: Policy, embedded: Path = FOLDER) -> LoraInfo:
 
 
 def lora_named(ref: str) -> LoraInfo:
-    """A LoRA as far as its reference tells, for checks before a run: a path is not looked at, so that nobody
-    learns from a check which files a host has. BadModel for an embedded one that is not there."""
+    """A LoRA as far as its reference tells, for checks before a run: no file is looked into, and a path not
+    even for whether it is there, so that nobody learns from a check which files a host has. BadModel for none
+    and for an embedded one that is not there."""
     ref = ref.strip()
-    if not ref or ref.startswith(PREFIX):
+    if not ref:
         return lora_file(ref, Policy.local())
+    if ref.startswith(PREFIX):
+        return _with_preset(_embedded_lora(ref))
     return LoraInfo(ref, Path(ref).stem, Path(ref), {})
+
+
+def _embedded_lora(ref: str, embedded: Path = FOLDER) -> LoraInfo:
+    known = _shipped(embedded)
+    if ref not in known:
+        hint = f"There are: {', '.join(known)}." if known else "This studio ships with none."
+        raise BadModel(f"There is no embedded LoRA {ref!r}.", hint=did_you_mean(ref, known) or hint)
+    return known[ref]
 
 
 def lora_card(base: Mapping[str, object], lora: LoraInfo, title: str) -> dict[str, object]:
     """What is known of a LoRA laid over a model called `title` with the card `base`."""
     had = base.get("loras")
     loras = [*had, lora.path.name] if isinstance(had, list) else [lora.path.name]
-    own = {name: lora.card[name] for name in ("preset",) if name in lora.card}
     known = lora_preset(lora.path.name)
-    if not own and known is not None:
+    own: dict[str, object] = {}
+    if "preset" in lora.card:
+        own = {"preset": lora.card["preset"]}
+    elif known is not None:
         own = {"preset": known.to_json()}
     return {"title": f"{title} + {lora.title}", "loras": loras} | own
 
