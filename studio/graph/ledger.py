@@ -115,6 +115,8 @@ class Ledger:
             **({"notes": notes} if notes else {}),
             **extra,
         }
+        for text in notes.get("warning", ()) if state == "cached" else ():
+            self.log.append("warning", task.id, {"message": text})  # they belong to the result
         if error is not None:
             payload = {**error.to_json(public=True), "seconds": round(seconds, 4)}
         self.log.append(kind, task.id, payload)

@@ -273,6 +273,17 @@ def test_unknown_words_are_named_with_neighbours(weft, open_page):
     assert page.locator(".w-prompt textarea").input_value().endswith("dragon star")
 
 
+def test_the_note_of_an_unknown_word_stays_while_its_prompt_comes_from_the_cache(weft, open_page):
+    if not weft.trained:
+        pytest.skip("the tiny model has no list of words")
+    page = open_page()
+    line = page.locator("#weft-job .w-dock-text")
+    for steps in (2, 3, 3):
+        make(page, "a red dragon on the left", steps)
+        assert "dragon" in line.inner_text()
+    assert page.evaluate("weft.run.snapshot.nodes.prompt.state") == "cached"
+
+
 def test_the_seed_changes_unless_it_is_locked(open_page):
     page = open_page()
     seeds = []

@@ -345,12 +345,6 @@ def test_chain_of_ten_thousand_nodes_is_planned_and_run_without_recursion(lab: A
     assert engine.run(graph).outputs["out"]["int"] == 10_000
 
 
-def _log(name: str) -> Any:
-    from studio.graph.events import EventLog
-
-    return EventLog(name)
-
-
 def test_what_was_asked_for_and_not_made_is_told_with_its_cause(lab: Any, wire: Wire) -> None:
     graph = wire("n: number\n b: block a=n\n more: add a=b\n out: show a=more\n other: show a=n")
     report = lab.engine().run(graph)
@@ -369,3 +363,24 @@ def test_what_was_asked_for_and_not_made_is_told_with_its_cause(lab: Any, wire: 
     off = Graph(tuple(replace(n, mode="mute") if n.kind == "show" else n for n in graph.nodes), graph.edges)
     with pytest.raises(StudioError, match="Show, Show are switched off"):
         lab.engine().run(off)
+
+
+def test_warnings_of_a_node_from_the_cache_are_told_again(lab: Any, wire: Wire) -> None:
+    @node
+    def doubtful(a: int, *, ctx: Context) -> int:
+        """Warns."""
+        ctx.warn("Half of it is guessed.")
+        return a
+
+    def run(name: str, more: int) -> tuple[dict[str, str], list[tuple[str, str]]]:
+        log = EventLog(name)
+        graph = wire("n: number\n d: doubtful a=n\n sum: add a=d\n out: show a=sum", sum={"b": more})
+        report = engine.run(graph, run_id=name, log=log)
+        assert report.warnings == ("Half of it is guessed.",)
+        return report.states(), [(e.node, e.payload["message"]) for e in log.since(0) if e.kind == "warning"]
+
+    engine = lab.engine(doubtful)
+    told = [("d", "Half of it is guessed.")]
+    assert run("first", 1) == ({"n": "ran", "d": "ran", "sum": "ran", "out": "ran"}, told)
+    assert run("other sum", 2) == ({"n": "cached", "d": "cached", "sum": "ran", "out": "ran"}, told)
+    assert run("again", 2) == (dict.fromkeys(("n", "d", "sum", "out"), "cached"), told)
