@@ -204,7 +204,7 @@
     weft.cancel = (id) => trigger("stop", { run: id });
     weft.keepThis = () => { // the run ends here, and what it shows is made into a picture
       const id = run.snapshot.run;
-      run.begin();
+      run.begin(run.of);
       trigger("keep", { run: id });
     };
     weft.parked = (id, choice) => trigger("parked", { run: id, choice });

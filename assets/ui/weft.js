@@ -77,8 +77,10 @@
   // The graph document: the one state behind every view. `panel` says which widgets Create shows and how (from Python).
   const doc = {
     current: null, panel: [], template: "", publish: () => {}, timer: 0,
+    source: null, // another one with each document that comes in; edits leave it
     load(document, panel, template = "") {
       doc.current = document;
+      doc.source = {};
       doc.panel = panel || [];
       doc.template = template;
       emit("document", doc);
@@ -108,6 +110,7 @@
   // Run status: full snapshots only. A smaller `seq` of the same run and anything of a run left behind is ignored.
   const run = {
     snapshot: { run: null, seq: -1, job: { state: "idle" }, nodes: {} }, left: new Set(), pending: false, unwanted: false,
+    of: null, // what the run was made of, {document, source}; null for one that this page did not begin
     get live() { return run.pending || run.moves(run.snapshot); },
     moves: ({ job }) => ["queued", "running"].includes(job.state),
     receive: (text) => run.accept(parse(text)),
@@ -116,6 +119,7 @@
       if (message.run === run.snapshot.run && message.seq < run.snapshot.seq) return;
       if (message.run && message.run === run.settled && run.moves(message)) return; // sent before the studio heard of Stop
       run.heard = Date.now();
+      if (!run.pending && !run.unwanted && message.run !== run.snapshot.run) run.of = null;
       run.pending = false;
       if (run.unwanted) { // Stop was pressed before the studio had given the run a name
         run.unwanted = false;
@@ -135,7 +139,8 @@
       run.snapshot = { ...run.snapshot, job: { state: "error" }, error };
       emit("run", run.snapshot);
     },
-    begin() {
+    begin(of = { document: structuredClone(doc.current), source: doc.source }) {
+      run.of = of;
       run.heard = Date.now();
       if (run.snapshot.run) run.left.add(run.snapshot.run);
       run.pending = true;

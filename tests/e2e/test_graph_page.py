@@ -229,6 +229,28 @@ def test_a_run_from_create_shows_in_graph_although_it_was_never_opened(open_page
     assert page.evaluate("document.querySelector('.g-root').marked"), "a change of tabs keeps the editor"
 
 
+def test_a_run_is_not_told_on_another_graph(open_page):
+    page = open_page(document=cheap())
+    page.locator("#weft-go").click()
+    state(page, "done")
+    own = page.evaluate("JSON.stringify(weft.doc.current)")
+    page.locator("[data-template=text-to-image]").click()
+    until(page, "weft.doc.template === 'text-to-image'")
+    show_graph(page)
+    node(page, "save").wait_for()
+    said = ".g-node .g-picture, .g-node .g-state:is([data-state=done], [data-state=cached])"
+    assert page.locator(said).count() == 0, "this graph never ran, whatever its nodes are called"
+    page.evaluate("(text) => weft.doc.load(JSON.parse(text), weft.doc.panel)", own)
+    node(page, "save").locator(".g-picture img").wait_for()
+    assert page.locator(f"{said} >> visible=true").count() >= 4, "back at what ran, it is told"
+    page.get_by_role("tab", name="Create").click()
+    page.locator("[data-template=text-to-image]").click()
+    until(page, "weft.doc.template === 'text-to-image'")
+    show_graph(page)
+    node(page, "decode").wait_for()
+    assert page.locator(said).count() == 0
+
+
 def test_problems_are_named_with_their_mend_and_the_plan_says_why(open_page):
     data = to_json(cheap())
     data["edges"] = data["edges"][1:]

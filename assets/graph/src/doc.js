@@ -1,6 +1,6 @@
 // The graph document as a value: every function gives a new document and leaves the old one as it is.
 import { isObject, specOf, words } from "./rules.js";
-import { adopt, needed } from "./sub.js";
+import { adopt, needed, outdated } from "./sub.js";
 export * from "./rules.js";
 export * from "./arrange.js";
 export * from "./sub.js";
@@ -145,6 +145,11 @@ export function addGroup(doc, ids, title = "Group") {
 export const changeGroup = (doc, id, change) => ({ ...doc, groups: doc.groups.map((g) => (g?.id === id ? { ...g, ...change } : g)) });
 export const removeGroup = (doc, id) => ({ ...doc, groups: doc.groups.filter((g) => g?.id !== id) });
 
+/** Whether two documents have the same nodes, set and joined in the same way, also inside of sub-graphs. */
+export function alike(a, b) {
+  const given = readable(a), differs = outdated(given, b);
+  return given.nodes.length === b.nodes.length && !b.nodes.some((n) => differs(n.id));
+}
 /** What of two documents differs, as ids of nodes whose result may differ. Presentation does not count. */
 export function changedNodes(before, after) {
   const old = new Map(before.nodes.map((n) => [n.id, n])), found = new Set();

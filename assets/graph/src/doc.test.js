@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import * as d from "./doc.js";
 import { SHORTCUTS, shortcutOf } from "./keys.js";
-import { Cells, Model, outdate, receiveRun } from "./store.js";
+import { Cells, Model, follow, outdate, receiveRun } from "./store.js";
 
 const socket = (name, type, more = {}) => ({ name, type, label: name, required: true, many: false, ...more });
 const registry = {
@@ -191,4 +191,34 @@ test("each shortcut is found by its keys, and no two share them", () => {
   for (const s of SHORTCUTS) for (const keys of s.keys) assert.equal(shortcutOf(press(keys)), s, keys);
   assert.equal(new Set(SHORTCUTS.flatMap((s) => s.keys)).size, SHORTCUTS.flatMap((s) => s.keys).length);
   assert.equal(shortcutOf({ key: "m", ctrlKey: true }), undefined);
+});
+test("a run is told on the document that it was made of, not on another one", () => {
+  const cells = new Cells(), model = new Model({ nodes: {}, types: {}, categories: {} }), doc = chain(), here = {}, there = {};
+  const run = { of: { document: structuredClone(doc), source: here }, live: false, snapshot: { job: { state: "done" }, nodes: { load: { state: "done" }, sample: { state: "done", image: "data:," }, decode: { state: "done" } }, pictures: [{ node: "decode", thumb: "t" }] } };
+  const told = follow(cells, model, run), says = () => ["load", "sample", "decode"].map((id) => cells.get(`state:${id}`)?.state), shown = () => cells.get("image:decode");
+  model.subscribe(told.changed);
+  model.load(structuredClone(doc), here);
+  told.heard();
+  assert.deepEqual([says(), shown().src], [["done", "done", "done"], "t"]);
+  model.load(d.setWidget(doc, "decode", "own", 1), there);
+  told.heard();
+  assert.deepEqual([says(), shown(), cells.get("job").state], [[undefined, undefined, undefined], undefined, "done"], "its own first nodes never ran");
+  model.undo();
+  assert.deepEqual([says(), shown().src], [["done", "done", "done"], "t"], "back at what ran");
+  model.redo();
+  assert.deepEqual([says(), shown()], [[undefined, undefined, undefined], undefined]);
+  model.load(JSON.parse(JSON.stringify({ ...doc, kinds: { load: {} } })), {});
+  assert.deepEqual([says(), shown().src], [["done", "done", "done"], "t"], "the same graph, opened once more");
+  model.change(d.setWidget(model.doc, "sample", "steps", 9));
+  told.heard();
+  assert.deepEqual([says(), shown().old], [["done", undefined, undefined], true], "edits leave what they do not reach");
+});
+test("what was changed between the run and the first look at the graph is told as changed", () => {
+  const cells = new Cells(), model = new Model({ nodes: {}, types: {}, categories: {} }), doc = chain(), source = {};
+  const run = { of: { document: doc, source }, live: false, snapshot: { job: { state: "done" }, nodes: { load: { state: "done" }, sample: { state: "done", image: "data:," } } } };
+  const told = follow(cells, model, run);
+  model.subscribe(told.changed);
+  model.load(d.setWidget(doc, "sample", "steps", 9), source);
+  told.heard();
+  assert.deepEqual([cells.get("state:load").state, cells.get("state:sample"), cells.get("image:sample").old], ["done", undefined, true]);
 });

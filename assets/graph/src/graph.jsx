@@ -6,7 +6,7 @@ import { app } from "./app.js";
 import { BETWEEN, foldIn, setWidget, viewOf } from "./doc.js";
 import { Editor } from "./editor.jsx";
 import { BY_EVENT, SHORTCUTS, shortcutOf } from "./keys.js";
-import { Model, outdate, receivePlan, receiveProblems, receiveRun } from "./store.js";
+import { Model, follow, receivePlan, receiveProblems } from "./store.js";
 import { planWords } from "./toolbar.jsx";
 
 const PUBLISH_MS = 150, LOOK_MS = 350;
@@ -16,7 +16,7 @@ weft.graph = async (at, { props, trigger, watch }) => {
   const { doc: shared, run, remember, parse } = weft, { cells } = app;
   const answer = await fetch("weft/registry.json").then((got) => (got.ok ? got.json() : null)).catch(() => null);
   if (!answer) return void at.append(weft.el("p", { class: "weft g-lost", role: "alert" }, "The list of nodes could not be read. Reload the page; if that does not help, start Weft again."));
-  const model = new Model(answer);
+  const model = new Model(answer), told = follow(cells, model, run);
   Object.assign(app, { model, weft });
   const visible = () => at.offsetParent !== null;
 
@@ -31,7 +31,7 @@ weft.graph = async (at, { props, trigger, watch }) => {
     weft.emit("edited", {});
   }
   model.subscribe((before, from) => {
-    outdate(cells, before, model.whole);
+    told.changed(before);
     if (from === "graph") { clearTimeout(publishing); publishing = setTimeout(flush, PUBLISH_MS); }
     if (from !== "view") look();
   });
@@ -41,7 +41,7 @@ weft.graph = async (at, { props, trigger, watch }) => {
     if (!node || trail.length < way.length || JSON.stringify(node.widgets?.[widget]) === JSON.stringify(value)) return;
     model.changeWhole(foldIn(model.whole, setWidget(view, id, widget, value)), options);
   }
-  weft.on("document", ({ current }) => { if (current) model.load(structuredClone(current)); });
+  weft.on("document", ({ current }) => { if (current) model.load(structuredClone(current), shared.source); });
   weft.on("widget", ({ field, value }) => {
     setAt(field.node, field.widget, structuredClone(value), { key: `create ${field.node} ${field.widget}`, from: "create" });
   });
@@ -52,8 +52,8 @@ weft.graph = async (at, { props, trigger, watch }) => {
     cells.set("thumbs", Object.keys(weft.thumbs).length);
     setAt(node, widget, value, { key: `bring ${node} ${widget}` });
   });
-  weft.on("run", (snapshot) => {
-    receiveRun(cells, snapshot);
+  weft.on("run", () => {
+    told.heard();
     if (planning && !run.live) look();
   });
 

@@ -1,6 +1,6 @@
 // What the editor knows: the document with its undo stack, and small cells (state, problem, plan of a node) that a
 // component reads one by one, so that a message about one node draws one node anew.
-import { BETWEEN, changedNodes, downstream, emptyDocument, foldIn, needed, outdated, readable, switchedOff, viewOf, withSubs } from "./doc.js";
+import { BETWEEN, alike, emptyDocument, foldIn, needed, outdated, readable, switchedOff, viewOf, withSubs } from "./doc.js";
 
 const DEEPEST = 200, MERGED_MS = 900;
 
@@ -15,6 +15,7 @@ export class Model {
     this.future = [];
     this.listeners = new Set();
     this.last = { key: "", at: 0 };
+    this.source = null; // where the document came from; edits leave it
     this.look(emptyDocument(), []);
   }
   subscribe = (callback) => { this.listeners.add(callback); return () => this.listeners.delete(callback); };
@@ -66,8 +67,9 @@ export class Model {
     this.last = { key, at: now };
     this.put(next, from);
   }
+  get here() { const { whole, path, source } = this; return { whole, path, source }; }
   push() {
-    this.past = [...this.past.slice(1 - DEEPEST), { whole: this.whole, path: this.path }];
+    this.past = [...this.past.slice(1 - DEEPEST), this.here];
     this.future = [];
   }
   put(next, from, path = this.path) {
@@ -80,22 +82,24 @@ export class Model {
   /** A change that is no step of its own: it is undone with the one before. */
   settle(next) { this.put(foldIn(this.whole, next), "graph"); }
   /** Another document from outside (opened, a template): it can be undone as a whole, once there was one before. */
-  load(given, from = "outside") {
+  load(given, source = {}) {
     const next = readable(given);
     if (JSON.stringify(next) === JSON.stringify(this.whole)) return;
     if (this.started) this.push();
     this.started = true;
+    this.source = source;
     this.last = { key: "", at: 0 };
-    this.put(next, from, []);
+    this.put(next, "outside", []);
   }
   undo() { this.step(this.past, this.future); }
   redo() { this.step(this.future, this.past); }
-  step(source, other) {
-    if (!source.length) return;
-    const { whole, path } = source.pop();
-    other.push({ whole: this.whole, path: this.path });
+  step(from, other) {
+    if (!from.length) return;
+    const there = from.pop();
+    other.push(this.here);
+    this.source = there.source;
     this.last = { key: "", at: 0 };
-    this.put(whole, "graph", path);
+    this.put(there.whole, "graph", there.path);
   }
 }
 
@@ -188,7 +192,7 @@ export function receivePlan(cells, plan, whole = emptyDocument()) {
 }
 /** After an edit: what was said of the changed nodes and of those behind them holds no more. */
 export function outdate(cells, before, after) {
-  const old = outdated(before, after, changedNodes, downstream);
+  const old = outdated(before, after);
   for (const key of [...cells.values.keys()]) {
     const at = key.indexOf(":"), sort = key.slice(0, at), path = key.slice(at + 1);
     if ((sort !== "state" && sort !== "image") || !old(path)) continue;
@@ -196,4 +200,32 @@ export function outdate(cells, before, after) {
     if (sort === "image") { if (!value.old) cells.set(key, { ...value, old: true }); }
     else if (!["queued", "running"].includes(value.state)) cells.set(key, undefined);
   }
+}
+
+/** Tells the newest run on the document that it was made of and on what edits made of that since, never on another one.
+ *  `run`: the page's newest run, {of: {document, source} or null where nobody knows, snapshot, live}. */
+export function follow(cells, model, run) {
+  let of, base = null, { source } = model;
+  function find() {
+    ({ of } = run);
+    if (!of || alike(of.document, model.whole)) base = model.whole;
+    else base = of.source === model.source ? readable(of.document) : null;
+  }
+  function tell() {
+    receiveRun(cells, base ? run.snapshot : { job: run.snapshot.job });
+    if (base && !run.live) outdate(cells, base, model.whole);
+  }
+  return {
+    heard() {
+      if (of !== run.of) find();
+      tell();
+    },
+    changed(before) {
+      if (source === model.source) return outdate(cells, before, model.whole);
+      ({ source } = model);
+      cells.fill("image", {});
+      find();
+      tell();
+    },
+  };
 }

@@ -1,7 +1,7 @@
 // Sub-graphs: what they look like from outside, going in, making and unpacking. Pure functions over documents.
 // Inside of one, the editor works on a view: a document of its nodes with `inside` (its name), `inputs` and `outputs`.
-import { emptyDocument, freeId, posOf, readable } from "./doc.js";
-import { inputOf, isObject, outputOf, specOf, titleOf, words } from "./rules.js";
+import { changedNodes, emptyDocument, freeId, posOf, readable } from "./doc.js";
+import { downstream, inputOf, isObject, outputOf, specOf, titleOf, words } from "./rules.js";
 
 export const SUBS = "Sub-graphs", SUB_COLOUR = "#5d7186", BETWEEN = "/";
 export const isSub = (doc, kind) => isObject(doc.definitions) && Object.hasOwn(doc.definitions, kind) && isObject(doc.definitions[kind]);
@@ -62,7 +62,7 @@ function subSpec(registry, definitions, name) {
     outputs.push(found ? { ...found.socket, name: o.name, label: o.label || found.socket.label } : anything(o));
   }
   const output = doc.nodes.some((n) => registry.nodes[n.kind]?.output);
-  return { kind: name, title: String(given.title || name), category: SUBS, help: String(given.help || `A sub-graph of ${doc.nodes.length} nodes. What is changed inside changes everywhere it stands.`), origin: "this graph", version: 1, sub: true, output, inputs, outputs, widgets };
+  return { kind: name, title: String(given.title || name), category: SUBS, help: String(given.help || `A sub-graph of ${doc.nodes.length === 1 ? "one node" : `${doc.nodes.length} nodes`}. What is changed inside changes everywhere it stands.`), origin: "this graph", version: 1, sub: true, output, inputs, outputs, widgets };
 }
 
 // Going in and out.
@@ -261,18 +261,18 @@ export function switchedOff(whole) {
   return found;
 }
 
-/** Nodes, by their whole path, whose result may differ after a change. `changed` tells it of one level. */
-export function outdated(before, after, changed, behind) {
+/** Nodes, by their whole path, whose result may differ after a change. */
+export function outdated(before, after) {
   const found = new Set(), wholes = new Set();
   const level = (a, b, prefix, deep) => {
-    const own = changed(a, b), inside = new Set();
+    const own = changedNodes(a, b), inside = new Set();
     for (const node of b.nodes) {
       if (own.has(node.id) || deep > 32 || !isSub(after, node.kind) || !isSub(before, node.kind)) continue;
       if (![...needed(after.definitions, [node.kind])].some((name) => before.definitions[name] !== after.definitions[name])) continue;
       const part = (doc) => readable({ nodes: doc.definitions[node.kind].nodes, edges: doc.definitions[node.kind].edges });
       if (level(part(before), part(after), `${prefix}${node.id}${BETWEEN}`, deep + 1)) inside.add(node.id);
     }
-    for (const id of behind(b, [...own, ...inside])) { found.add(prefix + id); if (!inside.has(id)) wholes.add(prefix + id + BETWEEN); }
+    for (const id of downstream(b, [...own, ...inside])) { found.add(prefix + id); if (!inside.has(id)) wholes.add(prefix + id + BETWEEN); }
     return own.size + inside.size > 0;
   };
   level(before, after, "", 0);

@@ -38,6 +38,11 @@ test("chosen nodes become a sub-graph: cut wires and what Create shows are its s
   assert.deepEqual(m.doc.edges.map((e) => [e.from.join("."), e.to.join(".")]), [["source.image", `${id}.image`], [`${id}.image`, "save.image"]]);
   assert.deepEqual(m.doc.exposed.map((x) => [x.node, x.widget]), [[id, "amount"]]);
 });
+test("a sub-graph says of how many nodes it is", () => {
+  const help = (ids) => { const m = model(), id = made(m, ids, "Finish"); return d.specOf(m.registry, m.doc, m.node(id)).help; };
+  assert.match(help(["grain"]), /^A sub-graph of one node\. /);
+  assert.match(help(["grain", "grain_2"]), /^A sub-graph of 2 nodes\. /);
+});
 test("unpacking puts back what was there; undo and redo walk over both", () => {
   const m = model(), before = m.whole, id = made(m, ["grain", "grain_2"]);
   m.change(d.setWidget(m.doc, id, "amount", 0.9));
