@@ -4,10 +4,15 @@ cache`: what step caches save; `bench prefix`, `bench batch`: what is not comput
 from __future__ import annotations
 
 import argparse
-import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from studio.cli import shared
 from studio.cli.eval import whole
+
+Rows = Sequence[Mapping[str, Any]]
+Tell = Callable[[str], None] | None
 
 
 def add_to(commands: argparse._SubParsersAction[shared.Parser]) -> None:
@@ -15,7 +20,7 @@ def add_to(commands: argparse._SubParsersAction[shared.Parser]) -> None:
     parser = commands.add_parser("bench", help="speed and memory against the stock pipeline")
     parser.add_argument(
         "what",
-        choices=["plain", "control", "cache", "prefix", "batch", "upscale", "shapes", "all"],
+        choices=list(BENCHES),
         help="plain: one picture without any control; control: what each control costs; cache: what step "
         "caches save and what the picture loses; prefix: what a late change costs that goes on from an "
         "earlier run; batch: pictures of the queue made together, beside one after the other; upscale: the "
@@ -43,106 +48,109 @@ def add_to(commands: argparse._SubParsersAction[shared.Parser]) -> None:
 
 def act(args: argparse.Namespace) -> int:
     """Measure and print `wall_ratio`, `memory_ratio`, `seconds_per_picture`."""
-    if args.what == "cache":
-        return _cache(args)
-    if args.what in ("prefix", "batch"):
-        return _together(args)
-    if args.what in ("upscale", "shapes", "all"):
-        return _tables(args)
-    args.steps = args.steps or 20
-    if args.what == "control":
-        return _control(args)
-    if args.only:
-        raise shared.BadCall("--only belongs to `bench control` and `bench cache`.")
+    if args.only and args.what in WITHOUT_ONLY:
+        raise shared.BadCall(WITHOUT_ONLY[args.what])
+    measure, told = BENCHES[args.what]
+    return shared.answer(args, measure(args, None if args.json else shared.say), told)
+
+
+def _plain(args: argparse.Namespace, tell: Tell) -> Any:
     from studio.evaluate.plain_bench import bench_plain
 
-    result = bench_plain(args.model, pairs=args.pairs, steps=args.steps)
-    if args.json:
-        shared.show(result)
-    else:
-        for name, value in result.items():
-            print(f"{name}: {value}")
-    return shared.FINISHED
+    return bench_plain(args.model, pairs=args.pairs, steps=args.steps or 20)
 
 
-def _control(args: argparse.Namespace) -> int:
+def _plain_told(result: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in result.items():
+        yield f"{name}: {value}"
+
+
+def _control(args: argparse.Namespace, tell: Tell) -> Any:
     from studio.evaluate.control_bench import bench_control
 
-    rows = bench_control(args.model, pairs=args.pairs, steps=args.steps, only=args.only)
-    if args.json:
-        shared.show(rows)
-    else:
-        for row in rows:
-            print(f"{row['name']}: wall_ratio {row['wall_ratio']}, memory_ratio {row['memory_ratio']}")
-    return shared.FINISHED
+    return bench_control(args.model, pairs=args.pairs, steps=args.steps or 20, only=args.only)
 
 
-def _together(args: argparse.Namespace) -> int:
-    if args.only and args.what == "batch":
-        raise shared.BadCall("--only belongs to the other benchmarks.")
-    tell = None if args.json else lambda line: print(line, file=sys.stderr, flush=True)
-    steps = args.steps or (28 if args.what == "prefix" else 20)
-    if args.what == "prefix":
-        from studio.evaluate.resume_bench import bench_resume
-
-        rows = bench_resume(args.model, pairs=args.pairs, steps=steps, only=args.only, progress=tell)
-    else:
-        from studio.evaluate.batch_bench import bench_batch
-
-        rows = bench_batch(args.model, pairs=args.pairs, steps=steps, progress=tell)
-    if args.json:
-        shared.show(rows)
-        return shared.FINISHED
+def _control_told(rows: Rows) -> Iterator[str]:
     for row in rows:
-        print(", ".join(f"{name} {value}" for name, value in row.items()))
-    return shared.FINISHED
+        yield f"{row['name']}: wall_ratio {row['wall_ratio']}, memory_ratio {row['memory_ratio']}"
 
 
-def _tables(args: argparse.Namespace) -> int:
-    from pathlib import Path
-
-    tell = None if args.json else shared.say
-    device = getattr(args, "device", None) or "auto"
-    if args.what == "all":
-        from studio.evaluate.bench_all import Wanted, bench_all
-        from studio.settings import ROOT
-
-        wanted = Wanted(args.model, args.cases, args.pairs, args.steps, device)
-        only = [name.strip() for name in (args.only or "").split(",") if name.strip()]
-        found = bench_all(Path(args.out or ROOT / "docs"), wanted, only=only, progress=tell)
-        if args.json:
-            shared.show(found)
-        return shared.FINISHED
-    if args.what == "shapes":
-        from studio.evaluate.shapes_bench import bench_shapes
-
-        rows = bench_shapes(device, only=args.only, steps=args.steps, progress=tell)
-    else:
-        if args.only:
-            raise shared.BadCall("--only belongs to `bench control`, `cache`, `shapes` and `all`.")
-        from studio.evaluate.upscale_bench import bench_upscale
-
-        rows = bench_upscale(args.cases, progress=tell)
-    if args.json:
-        shared.show(rows)
-        return shared.FINISHED
-    for row in rows:
-        print(", ".join(f"{name} {value}" for name, value in row.items()))
-    return shared.FINISHED
-
-
-def _cache(args: argparse.Namespace) -> int:
+def _cache(args: argparse.Namespace, tell: Tell) -> Any:
     from studio.evaluate.cache_bench import STEPS, bench_cache
 
     steps = (args.steps,) if args.steps else STEPS
-    tell = None if args.json else lambda line: print(line, file=sys.stderr, flush=True)
-    rows = bench_cache(args.model, cases=args.cases, steps=steps, only=args.only, progress=tell)
-    if args.json:
-        shared.show(rows)
-        return shared.FINISHED
+    return bench_cache(args.model, cases=args.cases, steps=steps, only=args.only, progress=tell)
+
+
+def _cache_told(rows: Rows) -> Iterator[str]:
     for row in rows:
         told = row.get("error") or (
             f"{row['speedup']}x, {row['psnr_db']} dB, judge {row['judge_before']} -> {row['judge_after']}"
         )
-        print(f"{row['steps']} steps, {row['mode']}: {told}")
-    return shared.FINISHED
+        yield f"{row['steps']} steps, {row['mode']}: {told}"
+
+
+def _prefix(args: argparse.Namespace, tell: Tell) -> Any:
+    from studio.evaluate.resume_bench import bench_resume
+
+    return bench_resume(args.model, pairs=args.pairs, steps=args.steps or 28, only=args.only, progress=tell)
+
+
+def _batch(args: argparse.Namespace, tell: Tell) -> Any:
+    from studio.evaluate.batch_bench import bench_batch
+
+    return bench_batch(args.model, pairs=args.pairs, steps=args.steps or 20, progress=tell)
+
+
+def _upscale(args: argparse.Namespace, tell: Tell) -> Any:
+    from studio.evaluate.upscale_bench import bench_upscale
+
+    return bench_upscale(args.cases, progress=tell)
+
+
+def _shapes(args: argparse.Namespace, tell: Tell) -> Any:
+    from studio.evaluate.shapes_bench import bench_shapes
+
+    return bench_shapes(_device(args), only=args.only, steps=args.steps, progress=tell)
+
+
+def _all(args: argparse.Namespace, tell: Tell) -> Any:
+    from studio.evaluate.bench_all import Wanted, bench_all
+    from studio.settings import ROOT
+
+    wanted = Wanted(args.model, args.cases, args.pairs, args.steps, _device(args))
+    only = [name.strip() for name in (args.only or "").split(",") if name.strip()]
+    return bench_all(Path(args.out or ROOT / "docs"), wanted, only=only, progress=tell)
+
+
+def _rows_told(rows: Rows) -> Iterator[str]:
+    for row in rows:
+        yield ", ".join(f"{name} {value}" for name, value in row.items())
+
+
+def _nothing_told(result: object) -> Iterator[str]:
+    """The page that was written says it."""
+    return iter(())
+
+
+def _device(args: argparse.Namespace) -> str:
+    return getattr(args, "device", None) or "auto"
+
+
+# What measures, and what says the result to a person.
+BENCHES: dict[str, tuple[Callable[[argparse.Namespace, Tell], Any], Callable[[Any], Iterator[str]]]] = {
+    "plain": (_plain, _plain_told),
+    "control": (_control, _control_told),
+    "cache": (_cache, _cache_told),
+    "prefix": (_prefix, _rows_told),
+    "batch": (_batch, _rows_told),
+    "upscale": (_upscale, _rows_told),
+    "shapes": (_shapes, _rows_told),
+    "all": (_all, _nothing_told),
+}
+WITHOUT_ONLY = {
+    "plain": "--only belongs to `bench control` and `bench cache`.",
+    "batch": "--only belongs to the other benchmarks.",
+    "upscale": "--only belongs to `bench control`, `cache`, `shapes` and `all`.",
+}

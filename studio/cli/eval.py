@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from studio.cli import shared
+
+Rows = Sequence[dict[str, Any]]
+DEFAULT = "embedded:scenes-sd3"
 
 
 def add_to(commands: argparse._SubParsersAction[shared.Parser]) -> None:
@@ -13,18 +18,7 @@ def add_to(commands: argparse._SubParsersAction[shared.Parser]) -> None:
     parser = commands.add_parser("eval", help="measure the embedded models: prompts, controls")
     parser.add_argument(
         "what",
-        choices=[
-            "prompts",
-            "control",
-            "blocks",
-            "localise",
-            "schedule",
-            "guidance",
-            "restore",
-            "start-noise",
-            "nested",
-            "diversity",
-        ],
+        choices=list(EVALUATIONS),
         help="prompts: held-out prompts; control: editing, regions, maps and the rest; blocks: which blocks "
         "of a model locate words; localise: which blocks carry colour, kind, pattern, background or place; "
         "schedule: where a few Euler steps count most; guidance: what every rule makes, and its calls; "
@@ -66,7 +60,7 @@ def add_to(commands: argparse._SubParsersAction[shared.Parser]) -> None:
         metavar="N",
         help="schedule: vary what was found so often (AutoDiffusion); without it, not at all",
     )
-    parser.add_argument("--model", default="embedded:scenes-sd3", metavar="REF", help="model to judge")
+    parser.add_argument("--model", default=DEFAULT, metavar="REF", help="model to judge")
     shared.add_json(parser)
     shared.add_home(parser)
     parser.set_defaults(act=act)
@@ -81,151 +75,117 @@ def whole(text: str) -> int:
 
 def act(args: argparse.Namespace) -> int:
     """Draw and judge; on a terminal a line of progress. Stopped and started again, it goes on."""
-    run = {
-        "prompts": _prompts,
-        "control": _control,
-        "blocks": _blocks,
-        "localise": _localise,
-        "schedule": _schedule,
-        "guidance": _guidance,
-        "restore": _restore,
-        "start-noise": _start_noise,
-        "nested": _nested,
-        "diversity": _diversity,
-    }
-    return run[args.what](args)
+    if args.only and args.what in WITHOUT_ONLY:
+        raise shared.BadCall("--only belongs to `eval control` and `eval localise`.")
+    judge, told = EVALUATIONS[args.what]
+    return shared.answer(args, judge(args), told)
 
 
-def _prompts(args: argparse.Namespace) -> int:
+def _prompts(args: argparse.Namespace) -> Any:
     from studio.evaluate.prompts import evaluate
 
-    if args.only:
-        raise shared.BadCall("--only belongs to `eval control` and `eval localise`.")
-    folder = shared.settings_of(args).home / "eval"
     with shared.progress_line("prompts") as tick:
-        own = {} if args.steps is None else {"steps": args.steps}
-        result = evaluate(args.cases or 500, ref=args.model, folder=folder, progress=tick, **own)
-    if args.json:
-        shared.show(result)
-        return shared.FINISHED
+        return evaluate(
+            args.cases or 500, ref=args.model, folder=_folder(args), progress=tick, **_own_steps(args)
+        )
+
+
+def _prompts_told(result: Mapping[str, Any]) -> Iterator[str]:
     for group, score in result.items():
         if isinstance(score, dict) and score.get("n"):
-            low, high = score["interval"]
-            share = f"{score['share']:.0%}, 95 % interval {low:.0%} to {high:.0%}"
-            print(f"{group}: {score['all_right']} all right of {score['n']} ({share})")
-    return shared.FINISHED
+            share = f"{score['share']:.0%}, 95 % interval {_interval(score)}"
+            yield f"{group}: {score['all_right']} all right of {score['n']} ({share})"
 
 
-def _control(args: argparse.Namespace) -> int:
+def _control(args: argparse.Namespace) -> Any:
     from studio.evaluate.control import evaluate
 
-    folder = shared.settings_of(args).home / "eval"
     with shared.progress_line("cases") as tick:
-        rows = evaluate(args.cases or 200, only=args.only, ref=args.model, folder=folder, progress=tick)
-    if args.json:
-        shared.show(rows)
-        return shared.FINISHED
+        return evaluate(
+            args.cases or 200, only=args.only, ref=args.model, folder=_folder(args), progress=tick
+        )
+
+
+def _control_told(rows: Rows) -> Iterator[str]:
     for row in rows:
-        print(f"{row['method']} {row['what']}: {_verdicts(row)} (n = {row['n']}, {row['unusable']} unusable)")
-    return shared.FINISHED
+        yield f"{row['method']} {row['what']}: {_verdicts(row)} (n = {row['n']}, {row['unusable']} unusable)"
 
 
-def _guidance(args: argparse.Namespace) -> int:
+def _guidance(args: argparse.Namespace) -> Any:
     from studio.evaluate.guidance import evaluate
 
     with shared.progress_line("pictures") as tick:
-        rows = evaluate(args.cases or 24, only=args.only, ref=args.model, progress=tick)
-    if args.json:
-        shared.show(rows)
-        return shared.FINISHED
+        return evaluate(args.cases or 24, only=args.only, ref=args.model, progress=tick)
+
+
+def _guidance_told(rows: Rows) -> Iterator[str]:
     for row in rows:
-        low, high = row["interval"]
         against = "" if row["psnr_db"] is None else f", {row['psnr_db']:g} dB to plain CFG"
-        print(
-            f"{row['rule']}: {row['all_right']} all right of {row['n']} ({low:.0%} to {high:.0%}), "
+        yield (
+            f"{row['rule']}: {row['all_right']} all right of {row['n']} ({_interval(row)}), "
             f"{row['found']:.0%} of the objects; {row['forwards']:g} calls, {row['rows']:g} rows, "
             f"{row['seconds']:g} s a picture{against}"
         )
-    return shared.FINISHED
 
 
-def _nested(args: argparse.Namespace) -> int:
+def _nested(args: argparse.Namespace) -> Any:
     from studio.evaluate.nested import evaluate
 
     with shared.progress_line("runs") as tick:
-        rows = evaluate(args.cases or 24, ref=args.model, progress=tick)
-    if args.json:
-        shared.show(rows)
-        return shared.FINISHED
+        return evaluate(args.cases or 24, ref=args.model, progress=tick)
+
+
+def _nested_told(rows: Rows) -> Iterator[str]:
     for row in rows:
-        low, high = row["interval"]
-        print(
+        yield (
             f"{row['sampler']}, {row['calls']} of {row['planned']} calls: {row['all_right']} all right of "
-            f"{row['n']} ({low:.0%} to {high:.0%}), {row['found']:.0%} of the objects, "
+            f"{row['n']} ({_interval(row)}), {row['found']:.0%} of the objects, "
             f"sharpness {row['sharpness']:g}"
         )
-    return shared.FINISHED
 
 
-def _diversity(args: argparse.Namespace) -> int:
+def _diversity(args: argparse.Namespace) -> Any:
     from studio.evaluate.diversity import TURBO, evaluate
 
-    folder = shared.settings_of(args).home / "eval"
-    ref = TURBO if args.model == "embedded:scenes-sd3" else args.model
-    own = {} if args.steps is None else {"steps": args.steps}
+    ref = TURBO if args.model == DEFAULT else args.model
     with shared.progress_line("sets of eight") as tick:
-        rows = evaluate(args.cases or 12, ref=ref, only=args.only, folder=folder, progress=tick, **own)
-    if args.json:
-        shared.show(rows)
-        return shared.FINISHED
+        return evaluate(
+            args.cases or 12, ref=ref, only=args.only, folder=_folder(args), progress=tick, **_own_steps(args)
+        )
+
+
+def _diversity_told(rows: Rows) -> Iterator[str]:
     for row in rows:
-        low, high = row["interval"]
-        print(
+        yield (
             f"{row['way']}: distance {row['distance']:g} (± {row['standard_error']:g}), latent "
-            f"{row['latent']:g}; {row['share']:.0%} all right ({low:.0%} to {high:.0%}); "
+            f"{row['latent']:g}; {row['share']:.0%} all right ({_interval(row)}); "
             f"{row['forwards']:g} calls and {row['seconds']:g} s a picture "
             f"(n = {row['n']} prompts of {row['seeds']} seeds)"
         )
-    return shared.FINISHED
 
 
-def _verdicts(row: dict[str, Any]) -> str:
-    """The shares that the row answers, in words."""
-    names = ("success", "preserved", "plain_success", "plain_preserved")
-    said = [f"{name.replace('_', ' ')} {row[name]:.0%}" for name in names if row[name] is not None]
-    further = [
-        f"{name} {value:g}"
-        for name, value in row.items()
-        if isinstance(value, float) and name not in names and name not in ("n", "unusable")
-    ]
-    return ", ".join([*said, *further]) or "nothing to judge"
-
-
-def _blocks(args: argparse.Namespace) -> int:
+def _blocks(args: argparse.Namespace) -> Any:
     from studio.evaluate.block_selection import KEY, KIND, rank_blocks
 
-    if args.only:
-        raise shared.BadCall("--only belongs to `eval control` and `eval localise`.")
     with shared.open_studio(args) as studio, shared.progress_line("scenes") as tick:
         folder = studio.settings.home / "eval"
         result = rank_blocks(args.cases or 100, ref=args.model, folder=folder, progress=tick)
         if result["n"]:
             studio.history.calibrations.put(result["model"]["digest"], KIND, KEY, result)
-    if args.json:
-        shared.show(result)
-        return shared.FINISHED
+    return result
+
+
+def _blocks_told(result: Mapping[str, Any]) -> Iterator[str]:
     for block in result["blocks"]:
         figures = ", ".join(f"{name} {block[name]:.3f}" for name in ("soft_iou", "bce", "mse"))
-        print(f"block {block['index']}: {figures}, mean rank {block['rank']:g}")
-    print(
-        f"{result['n']} words judged; {result['unusable']} of {result['cases']} pictures showed none rightly"
-    )
+        yield f"block {block['index']}: {figures}, mean rank {block['rank']:g}"
+    shown = f"{result['unusable']} of {result['cases']} pictures showed none rightly"
+    yield f"{result['n']} words judged; {shown}"
     if result["n"]:
-        print(f"kept for this model: {', '.join(map(str, result['chosen']))}")
-    return shared.FINISHED
+        yield f"kept for this model: {', '.join(map(str, result['chosen']))}"
 
 
-def _localise(args: argparse.Namespace) -> int:
+def _localise(args: argparse.Namespace) -> Any:
     from studio.evaluate.localiser import KIND, key_of, localise
 
     with shared.open_studio(args) as studio, shared.progress_line("cases") as tick:
@@ -239,26 +199,23 @@ def _localise(args: argparse.Namespace) -> int:
         )
         if result["n"]:
             studio.history.calibrations.put(result["model"]["digest"], KIND, key_of(result), result)
-    if args.json:
-        shared.show(result)
-        return shared.FINISHED
+    return result
+
+
+def _localise_told(result: Mapping[str, Any]) -> Iterator[str]:
     for window in result["windows"]:
-        low, high = window["interval"]
         names = ", ".join(map(str, window["sites"]))
-        print(
-            f"blocks {names}: {window['flips']:.0%} changed ({low:.0%} to {high:.0%}), "
+        yield (
+            f"blocks {names}: {window['flips']:.0%} changed ({_interval(window)}), "
             f"rest {window['psnr']:g} dB, score {window['score']:g}"
         )
     best = ", ".join(map(str, result["best"])) or "none"
-    print(f"{result['what']} lies in: {best} (n = {result['n']}, {result['unusable']} unusable)")
-    return shared.FINISHED
+    yield f"{result['what']} lies in: {best} (n = {result['n']}, {result['unusable']} unusable)"
 
 
-def _schedule(args: argparse.Namespace) -> int:
+def _schedule(args: argparse.Namespace) -> Any:
     from studio.evaluate.schedule_search import search_schedule
 
-    if args.only:
-        raise shared.BadCall("--only belongs to `eval control` and `eval localise`.")
     with shared.open_studio(args) as studio, shared.progress_line("steps") as tick:
         result = search_schedule(
             args.steps or 8,
@@ -268,40 +225,39 @@ def _schedule(args: argparse.Namespace) -> int:
             progress=tick,
         )
         studio.history.calibrations.put(result["model"]["digest"], result["kind"], result["key"], result)
-    if args.json:
-        shared.show(result)
-        return shared.FINISHED
-    print(", ".join(f"{sigma:.4g}" for sigma in result["sigmas"]))
+    return result
+
+
+def _schedule_told(result: Mapping[str, Any]) -> Iterator[str]:
+    yield ", ".join(f"{sigma:.4g}" for sigma in result["sigmas"])
     boss, plain = result["evolved_error"], result["plain_error"]
-    print(f"searched on {result['n']} pictures: error {boss:.4g}, plain schedule {plain:.4g}")
+    yield f"searched on {result['n']} pictures: error {boss:.4g}, plain schedule {plain:.4g}"
     now, before = result["held_out_error"], result["held_out_plain_error"]
-    print(f"on {result['n']} others: error {now:.4g}, plain schedule {before:.4g}")
-    print("kept for this model" if result["found"] else "no better: the plain schedule is kept")
-    return shared.FINISHED
+    yield f"on {result['n']} others: error {now:.4g}, plain schedule {before:.4g}"
+    yield "kept for this model" if result["found"] else "no better: the plain schedule is kept"
 
 
-def _restore(args: argparse.Namespace) -> int:
+def _restore(args: argparse.Namespace) -> Any:
     from studio.evaluate.restore import evaluate
 
     with shared.progress_line("pictures") as tick:
-        rows = evaluate(
+        return evaluate(
             args.cases or 8, only=args.only, ref=args.model, steps=args.steps or 20, progress=tick
         )
-    if args.json:
-        shared.show(rows)
-        return shared.FINISHED
+
+
+def _restore_told(rows: Rows) -> Iterator[str]:
     for row in rows:
-        print(
+        yield (
             f"{row['problem']}, {row['method']}: {row['psnr_db']:g} dB, SSIM {row['ssim']:g}; without the "
             f"model {row['without_psnr_db']:g} dB, {row['without_ssim']:g} (better in {row['better']} of "
             f"{row['n']}); "
             f"distance to what is known {row['data_first']:.2g} -> {row['data']:.2g}; "
             f"{row['cpu_seconds']:g} s"
         )
-    return shared.FINISHED
 
 
-def _start_noise(args: argparse.Namespace) -> int:
+def _start_noise(args: argparse.Namespace) -> Any:
     from studio.evaluate.restore import search_noise
 
     with shared.open_studio(args) as studio, shared.progress_line("steps") as tick:
@@ -314,13 +270,56 @@ def _start_noise(args: argparse.Namespace) -> int:
             progress=tick,
         )
         studio.history.calibrations.put(result["model"]["digest"], result["kind"], result["key"], result)
-    if args.json:
-        shared.show(result)
-        return shared.FINISHED
+    return result
+
+
+def _start_noise_told(result: Mapping[str, Any]) -> Iterator[str]:
     for what, name in (("searched", "distances"), ("held out", "held_out")):
         pairs = zip(result["seeds"], result[name], strict=True)
         told = ", ".join(f"{seed}: {value:.4g}" for seed, value in pairs)
-        print(f"{what} ({result['n']} pictures): {told}")
+        yield f"{what} ({result['n']} pictures): {told}"
     gain = "" if result["gain"] is None else f", {result['gain']:.1%} nearer than the mean of all seeds"
-    print(f"seed {result['seed']} is kept for this model{gain} on pictures that took no part")
-    return shared.FINISHED
+    yield f"seed {result['seed']} is kept for this model{gain} on pictures that took no part"
+
+
+def _folder(args: argparse.Namespace) -> Path:
+    """Where partial results lie."""
+    return shared.settings_of(args).home / "eval"
+
+
+def _own_steps(args: argparse.Namespace) -> dict[str, Any]:
+    """The wished steps; without them the model's own count."""
+    return {} if args.steps is None else {"steps": args.steps}
+
+
+def _interval(row: Mapping[str, Any]) -> str:
+    low, high = row["interval"]
+    return f"{low:.0%} to {high:.0%}"
+
+
+def _verdicts(row: Mapping[str, Any]) -> str:
+    """The shares that the row answers, in words."""
+    names = ("success", "preserved", "plain_success", "plain_preserved")
+    said = [f"{name.replace('_', ' ')} {row[name]:.0%}" for name in names if row[name] is not None]
+    further = [
+        f"{name} {value:g}"
+        for name, value in row.items()
+        if isinstance(value, float) and name not in names and name not in ("n", "unusable")
+    ]
+    return ", ".join([*said, *further]) or "nothing to judge"
+
+
+# What measures, and what says the result to a person.
+EVALUATIONS: dict[str, tuple[Callable[[argparse.Namespace], Any], Callable[[Any], Iterator[str]]]] = {
+    "prompts": (_prompts, _prompts_told),
+    "control": (_control, _control_told),
+    "blocks": (_blocks, _blocks_told),
+    "localise": (_localise, _localise_told),
+    "schedule": (_schedule, _schedule_told),
+    "guidance": (_guidance, _guidance_told),
+    "restore": (_restore, _restore_told),
+    "start-noise": (_start_noise, _start_noise_told),
+    "nested": (_nested, _nested_told),
+    "diversity": (_diversity, _diversity_told),
+}
+WITHOUT_ONLY = ("prompts", "blocks", "schedule")

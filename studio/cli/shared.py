@@ -10,7 +10,7 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
@@ -97,6 +97,16 @@ def say(text: str) -> None:
 def show(result: object) -> None:
     """One JSON object on standard output; no NaN, keys in the order given."""
     print(json.dumps(result, ensure_ascii=False, allow_nan=False, indent=1))
+
+
+def answer(args: argparse.Namespace, result: Any, told: Callable[[Any], Iterable[str]]) -> int:
+    """The result on standard output, as one object or in the lines that `told` makes of it; exit code 0."""
+    if args.json:
+        show(result)
+    else:
+        for line in told(result):
+            print(line)
+    return FINISHED
 
 
 def error_json(error: StudioError) -> dict[str, str]:
