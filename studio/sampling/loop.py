@@ -14,14 +14,14 @@ from studio.controls.control import AttentionControl
 from studio.errors import StudioError
 from studio.models.device import start_noise
 from studio.models.family import Parts, check_size
-from studio.sampling.controlled import acting, attached_controls, check_sampler, plain
-from studio.sampling.denoiser import Calls, make_predict
-from studio.sampling.guidance.inside import inside
+from studio.sampling.controlled import acting, check_sampler, plain
+from studio.sampling.denoiser import Calls
+from studio.sampling.leg import Course
 from studio.sampling.prefix import Prefix, recorder, restore
-from studio.sampling.relay import Legs, check_changed, relays_of
+from studio.sampling.relay import Legs, relays_of
 from studio.sampling.samplers import run_sampler, steps_of
 from studio.sampling.strict import one_by_one
-from studio.sampling.tiled import by_tiles, check_canvas, tiles_of, tiling_of
+from studio.sampling.tiled import check_canvas, tiles_of, tiling_of
 from studio.sampling.trajectories import TARGET
 from studio.values import (
     Attachment,
@@ -138,23 +138,14 @@ def sample_run(
         own = start_latent(parts, latent, sigmas)
         steps = tuple(steps_of(sigmas))
         tiles = tiles_of(parts, latent.width, latent.height, tiling)
-        whole: Sequence[Attachment | AttentionControl] = () if tiles else attachments
+        course = Course(steps, latent.batch, sampler.name, wraps, tiles, calls)
         first = stack.enter_context(ExitStack())
-        controlled = first.enter_context(
-            attached_controls(parts, whole, steps, latent.batch, sampler=sampler.name)
-        )
+        leg = first.enter_context(course.leg(parts, positive, negative, guidance, attachments))
+        guided, controlled = leg.guided, leg.controlled
         beside = controlled.trajectories
-        check_changed(guidance, controlled, tiles and attachments)
-        for wrap in wraps:
-            guidance = inside(guidance, wrap.guided, latent.batch)
-        if tiles is None:
-            predict = make_predict(parts, controlled.around, beside, calls)
-        else:
-            predict = by_tiles(parts, tiles, attachments, steps, latent.batch, sampler.name, calls)
-        guided = guidance.guide(predict, beside.rows(positive, negative))
         legs = Legs(
-            relays_of(wraps), parts, latent, positive, negative, guidance, wraps, attachments, steps,
-            sampler.name, tiles, calls, guided, controlled, first.close,
+            relays_of(wraps), parts, latent, positive, negative, guidance, attachments, course, leg,
+            first.close,
         )  # fmt: skip
         whole_run = stack.enter_context(legs) if legs.relays else controlled
         run = recorder(

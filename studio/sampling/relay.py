@@ -20,10 +20,8 @@ import torch
 from studio.controls.control import AttentionControl
 from studio.errors import StudioError
 from studio.models.family import Parts, parts_of
-from studio.sampling.controlled import Controlled, attached_controls, check_sampler
-from studio.sampling.denoiser import Calls, make_predict
-from studio.sampling.guidance.inside import inside
-from studio.sampling.tiled import Tiles, by_tiles
+from studio.sampling.controlled import Controlled, check_sampler
+from studio.sampling.leg import Course, Leg
 from studio.values import (
     Attachment,
     Conditioning,
@@ -159,23 +157,11 @@ def apart(one: str, other: str, why: str) -> StudioError:
     )
 
 
-def check_changed(guidance: Guidance, controlled: Controlled, more: object = None) -> None:
-    """StudioError where guidance changes the network's blocks that something else acts in; `more`: whether
-    there is anything else, such as controls in tiles."""
-    if guidance.perturbs and (controlled.around is not None or more):
-        raise StudioError(
-            f"{guidance.name!r} changes the network's blocks itself, so that no control or cache can act in "
-            "them.",
-            hint="Disconnect the controls, or choose another guidance.",
-            socket="attachments",
-        )
-
-
 @dataclass(eq=False)
 class Legs:
     """The parts of one run, one at a time on its network; a context manager that ends the last one.
 
-    `steps`: of the whole run; `guided`, `controlled`: the first part, which `release` takes off its network.
+    `leg`: the first part, which `release` takes off its network.
     """
 
     relays: tuple[Relay, ...]
@@ -184,14 +170,9 @@ class Legs:
     positive: Conditioning
     negative: Conditioning
     guidance: Guidance
-    wraps: Sequence[Wrap]
     attachments: Sequence[Attachment | AttentionControl]
-    steps: tuple[Step, ...]
-    sampler: str
-    tiles: Tiles | None
-    calls: Calls
-    guided: Denoise
-    controlled: Controlled
+    course: Course
+    leg: Leg
     release: Callable[[], None]
     _from: list[int] = field(default_factory=list)
     _at: int = 0
@@ -199,13 +180,13 @@ class Legs:
     _stack: ExitStack = field(default_factory=ExitStack)
 
     def __enter__(self) -> Legs:
-        self._from = [0, *(boundary(self.steps, relay.level) for relay in self.relays)]
+        self._from = [0, *(boundary(self.course.steps, relay.level) for relay in self.relays)]
         for relay in self.relays:
             if relay.guidance is not None:
-                check_sampler(relay.guidance.name, relay.guidance.only_sampler, self.sampler)
+                check_sampler(relay.guidance.name, relay.guidance.only_sampler, self.course.sampler)
             if relay.model is not None:
                 check_latents(self.parts, parts_of(relay.model), self.canvas)
-        if self.controlled.trajectories.branches:
+        if self.leg.controlled.trajectories.branches:
             raise branched()
         return self
 
@@ -217,15 +198,16 @@ class Legs:
         wanted = max(number for number, first in enumerate(self._from) if first <= step.index)
         if wanted != self._at:
             self._change_to(wanted)
-        return self.guided(latent, step)
+        return self.leg.guided(latent, step)
 
     def change(self, result: StepResult) -> StepResult | None:
         """What the controls of the current part make of a step."""
-        return self.controlled.change(result) if self.controlled.controls else None
+        controlled = self.leg.controlled
+        return controlled.change(result) if controlled.controls else None
 
     def seen(self) -> Seen:
         """What all parts saw."""
-        found = [one.seen() for one in (*self._told, self.controlled)]
+        found = [one.seen() for one in (*self._told, self.leg.controlled)]
         return Seen(
             tuple(map for one in found for map in one.maps),
             tuple(estimate for one in found for estimate in one.estimates),
@@ -235,7 +217,7 @@ class Legs:
         """JSON values: what the controls of every part did; a cache of a later part has its number."""
         whole: dict[str, Any] = {}
         followers: list[dict[str, object]] = []
-        for one in (*self._told, self.controlled):
+        for one in (*self._told, self.leg.controlled):
             own: dict[str, Any] = dict(one.report())
             for told in own.pop("followers", ()):
                 count = sum(str(had["name"]).startswith(told["name"]) for had in followers)
@@ -244,38 +226,22 @@ class Legs:
         return whole | ({"followers": followers} if followers else {})
 
     def _change_to(self, number: int) -> None:
-        self._told.append(self.controlled)
+        self._told.append(self.leg.controlled)
         if self._at == 0:
             self.release()
         self._stack.close()
         relay = self.relays[number - 1]
-        parts = self.parts if relay.model is None else parts_of(relay.model)
-        attachments = (*(self.attachments if relay.keep else ()), *relay.attachments)
-        self.controlled = self._stack.enter_context(
-            attached_controls(
-                parts,
-                () if self.tiles else attachments,
-                self.steps,
-                self.canvas.batch,
-                sampler=self.sampler,
+        self.leg = self._stack.enter_context(
+            self.course.leg(
+                self.parts if relay.model is None else parts_of(relay.model),
+                relay.positive or self.positive,
+                relay.negative or self.negative,
+                relay.guidance or self.guidance,
+                (*(self.attachments if relay.keep else ()), *relay.attachments),
             )
         )
-        if self.controlled.trajectories.branches:
+        if self.leg.controlled.trajectories.branches:
             raise branched()
-        guidance = relay.guidance or self.guidance
-        check_changed(guidance, self.controlled, self.tiles and attachments)
-        if relay.guidance is not None:
-            for wrap in self.wraps:
-                guidance = inside(guidance, wrap.guided, self.canvas.batch)
-        beside = self.controlled.trajectories
-        if self.tiles is None:
-            predict = make_predict(parts, self.controlled.around, beside, self.calls)
-        else:
-            predict = by_tiles(
-                parts, self.tiles, attachments, self.steps, self.canvas.batch, self.sampler, self.calls
-            )
-        rows = beside.rows(relay.positive or self.positive, relay.negative or self.negative)
-        self.guided = guidance.guide(predict, rows)
         self._at = number
 
 
