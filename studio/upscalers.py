@@ -34,7 +34,7 @@ def folder_of(studio: Studio) -> Path | None:
 
 
 def found_upscalers(studio: Studio) -> list[FoundUpscaler]:
-    """The one that ships first, then resizing, then files; reads headers and hashes only."""
+    """The one that ships first, then resizing, then files; a file is looked into once."""
     from studio.upscaling.engines import PREFIX, WEIGHTS
     from studio.upscaling.files import read_design
 
@@ -55,10 +55,10 @@ def found_upscalers(studio: Studio) -> list[FoundUpscaler]:
 
 
 def _told(studio: Studio, path: Path) -> FoundUpscaler:
-    from studio.upscaling.engines import upscaler_of
+    from studio.upscaling.engines import seen_upscaler
 
     try:
-        upscaler = upscaler_of(str(path), studio.policy)
+        upscaler = seen_upscaler(str(path), studio.policy)
     except (OSError, StudioError) as error:
         return FoundUpscaler(str(path), path.name, (), str(error))
     return FoundUpscaler(str(path), path.stem, upscaler.scales)
@@ -77,8 +77,8 @@ def passes_of(scales: tuple[int, ...], factor: int) -> tuple[int, ...]:
 
 def tiles_of(studio: Studio, ref: str, width: int, height: int, tile: int) -> int:
     """How many tiles a picture is worked on in. width, height, tile: pixels; tile 0 = the upscaler's own."""
-    from studio.upscaling.engines import upscaler_of
+    from studio.upscaling.engines import seen_upscaler
     from studio.upscaling.run import plan
 
-    rows, columns = plan(upscaler_of(ref, studio.policy), height, width, tile, -1)
+    rows, columns = plan(seen_upscaler(ref, studio.policy), height, width, tile, -1)
     return len(rows.starts) * len(columns.starts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import nn
 
 from studio.errors import BadModel, StudioError, did_you_mean
 from studio.models.embedded import FOLDER, PREFIX
+from studio.models.weight_files import stamp
 from studio.policy import Policy
 from studio.upscaling.files import blank, read_design, read_network
 from studio.values import Image, Upscale, Upscaler
@@ -46,6 +48,20 @@ def upscaler_of(ref: str, policy: Policy, device: str = "cpu") -> Upscaler:
         title = f"{path.name} ({type(network).__name__})"
         return _of_file(path, title, network, digest, device)
     return _of_file(path, design.title, blank(design, "meta"), digest, device)
+
+
+def seen_upscaler(ref: str, policy: Policy) -> Upscaler:
+    """The same for who asks again and again: a file is hashed anew only when its stamp is another one."""
+    name = ref.strip()
+    if name in FILTERS:
+        return filter_upscaler(name)
+    path = upscaler_file(name, policy)
+    return _seen(name, policy, stamp([path] if path.is_file() else []))
+
+
+@lru_cache(maxsize=128)
+def _seen(ref: str, policy: Policy, mark: object) -> Upscaler:
+    return upscaler_of(ref, policy)
 
 
 def upscaler_file(ref: str, policy: Policy) -> Path:
