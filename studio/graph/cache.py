@@ -223,18 +223,12 @@ class Cache:
                 self.memory.put(digests[name], value, self.codecs.nbytes(value), entry.seconds)
         if self.disk is None:
             return
-        memory_only = False
-        for name, value in values.items():
-            if not self.disk.holds(digests[name]):
-                dumped = self.codecs.dump(value)
-                if dumped is not None:
-                    self.disk.write_value(digests[name], *dumped)
-                memory_only |= dumped is None
+        written = [self._write(self.disk, digests[name], value) for name, value in values.items()]
         data = {
             "outputs": [list(pair) for pair in entry.outputs],
             "seconds": entry.seconds,
             "notes": dict(entry.notes),
-            **({"memory_only": True} if memory_only else {}),
+            **({} if all(written) else {"memory_only": True}),
         }
         for key in keys:
             self.disk.write_entry(key, data)
@@ -245,10 +239,17 @@ class Cache:
             return
         with self._lock:
             self.memory.put(place, value, self.codecs.nbytes(value), seconds)
-        if disk and self.disk is not None and not self.disk.holds(place):
-            dumped = self.codecs.dump(value)
-            if dumped is not None:
-                self.disk.write_value(place, *dumped)
+        if disk and self.disk is not None:
+            self._write(self.disk, place, value)
+
+    def _write(self, disk: DiskCache, digest: str, value: object) -> bool:
+        """Put a value on the disk, unless it lies there; False for one that only the memory can hold."""
+        if disk.holds(digest):
+            return True
+        dumped = self.codecs.dump(value)
+        if dumped is not None:
+            disk.write_value(digest, *dumped)
+        return dumped is not None
 
     def recall(self, place: str) -> Any:
         """What `keep` kept; None if it is gone."""

@@ -37,10 +37,8 @@ def arguments(task: Task, given: Mapping[str, Any], codecs: Codecs) -> dict[str,
             if problem is not None:
                 raise StudioError(f"{socket.label}: {problem[0]}", hint=problem[1], node=task.id, socket=name)
         elif isinstance(socket, Socket):
-            if socket.many and not isinstance(handed, (list, tuple)):
-                handed = [handed]
-            if isinstance(socket, Socket) and socket.many:
-                handed = _without_blocked(handed)
+            if socket.many:
+                handed = _without_blocked(handed if isinstance(handed, (list, tuple)) else [handed])
             if not _fits(socket, handed):
                 raise StudioError(
                     f"{socket.label}: got {codecs.describe(handed)}; it takes {_wanted(socket)}.",
