@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -27,3 +29,21 @@ def text(event: gr.EventData, name: str, longest: int) -> str:
     if not isinstance(value, str) or len(value) > longest:
         raise BadDocument(f"The page sent no usable {name}.", hint="Reload the page.")
     return value
+
+
+def upload(event: gr.EventData, most: int) -> bytes:
+    """The bytes of a file of at most `most` bytes, sent in base64 as `data`. Raises BadDocument, and
+    binascii.Error where it did not arrive whole."""
+    return base64.b64decode(text(event, "data", most // 3 * 4 + 4), validate=True)
+
+
+def point(event: gr.EventData) -> tuple[float, float] | None:
+    """`x` and `y` of an event, cut to 0..1; None where they are missing. Raises BadDocument."""
+    place = [given(event, name) for name in ("x", "y")]
+    return None if None in place else (_share(place[0]), _share(place[1]))
+
+
+def _share(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise BadDocument("The page sent no usable place.", hint="Reload the page.")
+    return min(max(float(value), 0.0), 1.0)

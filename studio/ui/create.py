@@ -6,7 +6,6 @@ with a whole message. A run is a job of the Studio: closing the page ends a subs
 
 from __future__ import annotations
 
-import base64
 import binascii
 import json
 import logging
@@ -19,9 +18,8 @@ import gradio as gr
 from studio import early
 from studio.errors import BadDocument, StudioError
 from studio.graph.document import Graph, to_json
-from studio.graph.inline import inline
 from studio.ui import asked, bus
-from studio.ui.forms import panel
+from studio.ui.forms import missing_kinds, panel
 from studio.ui.owners import Owners
 from studio.ui.pictures import Pictures
 from studio.ui.templates import Templates
@@ -239,8 +237,7 @@ class CreateTab:
         place = {"node": asked.given(event, "node"), "widget": asked.given(event, "widget")}
         try:
             self._owners.owner(token)
-            most = self._studio.policy.max_upload_bytes
-            data = base64.b64decode(asked.text(event, "data", most // 3 * 4 + 4), validate=True)
+            data = asked.upload(event, self._studio.policy.max_upload_bytes)
             brought = self._uploads.store(data, asked.text(event, "name", 1000))
         except binascii.Error:
             return bus.dump({"brought": {**place, "fault": "The picture did not arrive whole. Try again."}})
@@ -275,8 +272,7 @@ class CreateTab:
             )
         if not name:  # the page's own memory
             return self.message(document)
-        flat = inline(document, self._studio.registry).graph
-        missing = sorted({n.kind for n in flat.nodes if self._studio.registry.find(n.kind) is None})
+        missing = missing_kinds(document, self._studio.registry)
         says = f"Settings restored from {name}."
         if missing:
             says += f" Not installed here: {', '.join(missing)}. These nodes are kept as they are."

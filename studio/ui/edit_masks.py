@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import base64
 import binascii
-import math
 from typing import TYPE_CHECKING
 
 import gradio as gr
 
-from studio.errors import BadDocument, StudioError
+from studio.errors import StudioError
 from studio.graph.document import Graph
 from studio.ui import asked, bus
 from studio.ui.owners import Owners
@@ -37,8 +36,7 @@ class EditMasks:
             return bus.dump({"says": "The page sent no usable mask. Reload it."})
         try:
             self._owners.owner(token)
-            most = self._studio.policy.max_upload_bytes
-            data = base64.b64decode(asked.text(event, "data", most // 3 * 4 + 4), validate=True)
+            data = asked.upload(event, self._studio.policy.max_upload_bytes)
             stored = self._uploads.store(data, "painted mask")
         except binascii.Error:
             return bus.dump({"mask": {"turn": turn, "fault": "The mask did not arrive whole. Try again."}})
@@ -65,7 +63,7 @@ class EditMasks:
         try:
             owner, document = self._asked(token, event)
             word = asked.text(event, "word", 100)
-            at = point(event)
+            at = asked.point(event)
             data = mask_of_word(self._studio, document, owner, word, _size(document), at, GROWN)
         except StudioError as error:
             return bus.dump({"says": str(error)})
@@ -75,18 +73,6 @@ class EditMasks:
     def _asked(self, token: object, event: gr.EventData) -> tuple[str, Graph]:
         owner = self._owners.owner(token)
         return owner, self._studio.read_document(asked.text(event, "document", LONGEST_DOCUMENT))
-
-
-def point(event: gr.EventData) -> tuple[float, float] | None:
-    """`x` and `y` of an event, cut to 0..1; None where they are missing. Raises BadDocument."""
-    place = [asked.given(event, name) for name in ("x", "y")]
-    return None if None in place else (_share(place[0]), _share(place[1]))
-
-
-def _share(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise BadDocument("The page sent no usable place.", hint="Reload the page.")
-    return min(max(float(value), 0.0), 1.0)
 
 
 def _size(document: Graph) -> tuple[int, int]:

@@ -77,8 +77,7 @@ class EditTab:
         """An upload as a source: {"source"}. Event data: `name`, `data` (its base64)."""
         try:
             self._owners.owner(token)
-            most = self._studio.policy.max_upload_bytes
-            data = base64.b64decode(asked.text(event, "data", most // 3 * 4 + 4), validate=True)
+            data = asked.upload(event, self._studio.policy.max_upload_bytes)
             stored = self._uploads.store(data, asked.text(event, "name", 1000))
             file = self._studio.history.upload(str(stored["value"]["file"])).read_bytes()  # type: ignore[index]
             image = read_picture(file)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from studio.graph.definitions import local
 from studio.graph.document import Graph
+from studio.graph.inline import inline
 
 if TYPE_CHECKING:
     from studio.graph.registry import Registry
@@ -32,6 +33,12 @@ AVOID = ("avoid", "negative")
 # settings that nearly every workflow has: from the first of them on, a form is folded ("More settings")
 COMMON = frozenset(("width", "height", "steps", "cfg_scale", "sampler", "shift", "spacing", "model", "name"))
 RATIOS = ((1, 1), (3, 2), (2, 3), (4, 3), (3, 4))
+
+
+def missing_kinds(document: Graph, registry: Registry) -> list[str]:
+    """The kinds of node that are not installed here, also inside of sub-graphs."""
+    flat = inline(document, registry).graph
+    return sorted({node.kind for node in flat.nodes if registry.find(node.kind) is None})
 
 
 def panel(document: Graph, registry: Registry) -> list[Field]:

@@ -16,14 +16,13 @@ import gradio as gr
 
 from studio.errors import BadDocument, StudioError
 from studio.graph.document import to_json
-from studio.graph.inline import inline
 from studio.graph.widgets import RegionsWidget
 from studio.layout.data import layout_json
 from studio.layout.lint import lint
 from studio.layout.plan import plan_sentence
 from studio.pixels import encode, read_picture, shrink, to_array, to_mask
 from studio.ui import asked, bus
-from studio.ui.forms import panel
+from studio.ui.forms import missing_kinds, panel
 from studio.ui.owners import Owners
 from studio.ui.uploads import Uploads
 from studio.values import Layout, Mask, Region
@@ -43,8 +42,7 @@ def start_of(studio: Studio, name: str) -> dict[str, object] | None:
         document = studio.workflow(name)
     except StudioError:
         return None
-    flat = inline(document, studio.registry).graph
-    if any(studio.registry.find(node.kind) is None for node in flat.nodes):
+    if missing_kinds(document, studio.registry):
         return None
     return {"document": to_json(document), "panel": panel(document, studio.registry), "template": name}
 

@@ -9,7 +9,6 @@ import gradio as gr
 from studio.errors import StudioError
 from studio.graph.document import Graph
 from studio.ui import asked, bus
-from studio.ui.edit_masks import point
 from studio.ui.owners import Owners
 from studio.ui.uploads import Uploads
 
@@ -44,7 +43,7 @@ class SeeTab:
             document, owner, generation = self._made(token, event)
             item = self._studio.history.show(owner, generation)
             word, to = asked.text(event, "word", 100), asked.text(event, "to", 20)
-            at = point(event)
+            at = asked.point(event)
             picture = mask_of_word(self._studio, document, owner, word, (item.width, item.height), at)
             stored = self._uploads.store(picture, f"mask of {word}")
         except StudioError as error:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from studio.errors import StudioError, did_you_mean
 from studio.graph.document import Graph
 from studio.graph.inline import inline
-from studio.ui.forms import Field, panel
+from studio.ui.forms import Field, missing_kinds, panel
 
 if TYPE_CHECKING:
     from studio.studio import Studio
@@ -71,15 +71,15 @@ class Templates:
         self._studio = studio
         self._start: dict[str, Graph] = {}
         self.cards: list[Card] = []
+        here = self._here()
         found = {path.stem for path in studio.settings.workflows_folder.glob("*.json")}
         for name in sorted(found, key=_place):
             try:
                 document = studio.workflow(name)
             except StudioError:
                 continue
-            flat = inline(document, studio.registry).graph
-            whole = all(studio.registry.find(node.kind) is not None for node in flat.nodes)
-            whole = whole and _named(flat) <= self._here()
+            whole = not missing_kinds(document, studio.registry)
+            whole = whole and _named(inline(document, studio.registry).graph) <= here
             if whole and panel(document, studio.registry):
                 self._start[name] = document
                 self.cards.append(_card(name, document))

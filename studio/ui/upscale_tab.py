@@ -64,7 +64,7 @@ class UpscaleTab:
             owner = self._owners.owner(token)
             item = self._studio.history.show(owner, asked.text(event, "generation", 64))
             data = self._studio.history.handed_out(owner, item.id, strip=True)
-            source = self._stored(data, "picture.png")
+            source, _ = self._stored(data, "picture.png")
         except (OSError, StudioError) as error:
             return bus.dump({"says": str(error)})
         return bus.dump({"source": {**source, "id": item.id, "prompt": item.prompt}})
@@ -73,10 +73,8 @@ class UpscaleTab:
         """An upload to enlarge: {"source"}. Event data: `name`, `data` (its base64)."""
         try:
             self._owners.owner(token)
-            most = self._studio.policy.max_upload_bytes
-            data = base64.b64decode(asked.text(event, "data", most // 3 * 4 + 4), validate=True)
-            source = self._stored(data, asked.text(event, "name", 1000))
-            file = self._studio.history.upload(source["value"]["file"]).read_bytes()
+            data = asked.upload(event, self._studio.policy.max_upload_bytes)
+            source, file = self._stored(data, asked.text(event, "name", 1000))
         except binascii.Error:
             return bus.dump({"says": "The picture did not arrive whole. Try again."})
         except (OSError, StudioError) as error:
@@ -214,11 +212,13 @@ class UpscaleTab:
             return None
         return next((n.widgets.get("upscaler") for n in made.nodes if n.kind == "load_upscaler"), None)
 
-    def _stored(self, data: bytes, name: str) -> dict[str, Any]:
+    def _stored(self, data: bytes, name: str) -> tuple[dict[str, Any], bytes]:
+        """The facts of a picture that is stored, and its file."""
         stored = self._uploads.store(data, name)
         value: Any = stored["value"]
-        image = read_picture(self._studio.history.upload(value["file"]).read_bytes())
-        return {"value": value, "width": image.width, "height": image.height}
+        file = self._studio.history.upload(value["file"]).read_bytes()
+        image = read_picture(file)
+        return {"value": value, "width": image.width, "height": image.height}, file
 
 
 def _passes(engine: FoundUpscaler, factor: int) -> tuple[int, ...]:

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image as Pillow
 
 from studio.pixels import read_picture
-from studio.ui.edit_masks import EditMasks, _size, point
+from studio.ui.asked import point
+from studio.ui.edit_masks import EditMasks, _size
 from studio.ui.owners import Owners
 
 
