@@ -302,7 +302,7 @@ class OutputKeeper:
         engine_seconds = max(0.0, made.engine_seconds - self.seconds)
         warnings = tuple(dict.fromkeys([*self._warnings, *made.warnings]))
         notes = {name: node.notes for name, node in made.nodes.items() if node.notes}
-        told = (made.seconds, engine_seconds, warnings, notes, error)
+        told = (made.seconds, engine_seconds, warnings, notes, error, made.plan.problems)
         return Report(made.run, made.status, nodes, tuple(self.outputs), *told)
 
     def _record(self, node: str, facts: About) -> dict[str, Any]:

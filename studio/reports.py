@@ -65,7 +65,8 @@ class OutputReport:
 
 @dataclass(frozen=True)
 class Report:
-    """A finished run. `engine_seconds` is wall time less the time inside nodes and spent storing pictures."""
+    """A finished run. `engine_seconds` is wall time less the time inside nodes and spent storing pictures;
+    `problems` is what the check of the document found."""
 
     run: str
     status: str
@@ -76,6 +77,7 @@ class Report:
     warnings: tuple[str, ...] = ()
     notes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     error: Mapping[str, Any] | None = None
+    problems: tuple[Problem, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """What `--json` prints."""

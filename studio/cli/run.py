@@ -203,7 +203,7 @@ def run_document(
             should_stop=interrupt.is_set,
         )
     result = report.as_json()
-    told = [problem for problem in studio.check(document, targets) if problem.level == "warning"]
+    told = [problem for problem in report.problems if problem.level == "warning"]
     result["warnings"] = [f"{problem.message} {problem.hint}".rstrip() for problem in told] + list(
         result["warnings"]
     )
