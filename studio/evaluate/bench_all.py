@@ -229,19 +229,17 @@ def draw_charts(data: Mapping[str, Any], folder: Path) -> dict[str, list[str]]:
             title = f"{model}, {steps} steps: what step caches save and cost"
             curve(folder / chart, title, "times as fast", "PSNR to the uncached picture, dB", groups)
             made.setdefault("cache", []).append(chart)
-    for part, name in (("upscale", "bench-upscale.png"), ("restore", "bench-restore.png")):
+    beside = {
+        "upscale": ("{input} x{scale}", "Lanczos", "lanczos_psnr_db"),
+        "restore": ("{problem}, {method}", "without model", "without_psnr_db"),
+    }
+    for part, (named, other, key) in beside.items():
         both = []
         for row in rows(part):
-            what = (
-                f"{row['input']} x{row['scale']}"
-                if part == "upscale"
-                else f"{row['problem']}, {row['method']}"
-            )
-            other = (
-                ("lanczos_psnr_db", "Lanczos") if part == "upscale" else ("without_psnr_db", "without model")
-            )
-            both += [Bar(what, row["psnr_db"]), Bar(f"{what}: {other[1]}", row[other[0]])]
+            what = named.format_map(row)
+            both += [Bar(what, row["psnr_db"]), Bar(f"{what}: {other}", row[key])]
         if both:
+            name = f"bench-{part}.png"
             bars(folder / name, f"{PARTS[part][0]}: PSNR", "dB", both)
             made[part] = [name]
     seconds = [Bar(f"{r['shape']}, {r['mode']}", r["seconds"], r["limit_seconds"]) for r in rows("shapes")]

@@ -120,9 +120,8 @@ def _ticks(values: Sequence[float]) -> list[float]:
 
 
 def _grid(
-    pen: ImageDraw.ImageDraw, xs: Sequence[float], ys: Sequence[float], place: object, across: str, up: str
+    pen: ImageDraw.ImageDraw, xs: Sequence[float], ys: Sequence[float], place: Place, across: str, up: str
 ) -> None:
-    assert callable(place)
     for x in xs:
         at = place(x, ys[0])
         pen.line((at, place(x, ys[-1])), fill=GRID)

@@ -10,16 +10,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 SIDE = {"cpu": 1024, "cuda": 8192}
 LEAST_SECONDS = 0.3
-
-
 Shape = tuple[int, ...]
+Made = TypeVar("Made")
 
 
 def _attention(query: Shape, key: Shape, value: Shape, *_: Any, **__: Any) -> int:
@@ -61,9 +60,14 @@ def limit_of(work: Callable[[], object], device: torch.device, dtype: torch.dtyp
 
 def flops_of(work: Callable[[], object]) -> float:
     """Floating-point operations of a call; it is done once."""
+    return counted(work)[1]
+
+
+def counted(work: Callable[[], Made]) -> tuple[Made, float]:
+    """What a call gives, and its floating-point operations."""
     with FlopCounterMode(display=False, custom_mapping=KERNELS) as counter:
-        work()
-    return float(counter.get_total_flops())
+        made = work()
+    return made, float(counter.get_total_flops())
 
 
 @cache

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from studio.errors import StudioError, did_you_mean
-from studio.evaluate.limit import Limit, flops_of, gemm_speed
+from studio.evaluate.limit import Limit, counted, gemm_speed
 from studio.evaluate.pictures import psnr, ssim
 from studio.evaluate.prompts import settings_of
 from studio.models.embedded import DEFAULT
@@ -79,13 +79,12 @@ def evaluate(
         work: float | None = None
         for index in range(cases):
             case = case_of(parts, problem, seed * 10_000 + index, settings["size"])
-            told: dict[str, float] = {}
-            run = partial(_try_into, told, parts, case, name, method, red, SEED + index)
+            run = partial(_tried, parts, case, name, method, red, SEED + index)
             # every picture costs the same operations: those of the first one are counted
             if work is None:
-                work = flops_of(run)
+                told, work = counted(run)
             else:
-                run()
+                told = run()
             for key, value in told.items():
                 found.setdefault(key, []).append(value)
             done += 1
@@ -159,10 +158,6 @@ def _problem(name: str, rng: np.random.Generator, side: int) -> tuple[Kernel, in
     known = np.ones((side, side), np.float32)
     known[y : y + high, x : x + wide] = 0
     return (), 1, Mask(known)
-
-
-def _try_into(told: dict[str, float], *given: Any) -> None:
-    told |= _tried(*given)
 
 
 def _tried(

@@ -19,7 +19,7 @@ import torch
 from studio.blocks.gates import Limits
 from studio.blocks.step_cache import attachment, delta_dit, taylor
 from studio.errors import StudioError, did_you_mean
-from studio.evaluate.limit import Limit, flops_of, gemm_speed
+from studio.evaluate.limit import limit_of
 from studio.models.device import place
 from studio.models.family import Parts, parts_of
 from studio.models.loading import ModelStore
@@ -159,11 +159,8 @@ def measure(
     sides: dict[str, Callable[[], None]] = {"bare calls": bare_calls(parts, lambda: run(()), count)}
     for name, given in modes(count).items():
         sides[name] = partial(run, given)
-    speed = gemm_speed(str(device), dtype)
-    limits: dict[str, Limit] = {}
+    limits = {name: limit_of(work, device, dtype) for name, work in sides.items()}
     seconds: dict[str, list[float]] = {name: [] for name in sides}
-    for name, work in sides.items():
-        limits[name] = Limit(flops_of(work), speed)
     peaks: dict[str, int | None] = {}
     for index in range(repeats):
         # turns: nothing is always the one right after the bare calls
