@@ -11,7 +11,7 @@ import torch
 
 from studio.models.embedded import vocabulary
 from studio.models.family import Parts
-from studio.models.text_cache import encoded
+from studio.models.text_cache import encoded, plain
 from studio.values import Conditioning, Store
 
 SHOWN_WORDS = 8
@@ -118,12 +118,6 @@ def encode_prompt(
     known = () if vocabulary(parts.card) or not report.unknown else tuple(tokenizer.get_vocab())
     words = vocabulary(parts.card) or known
     said = warnings_for(title, parts.card, known, report.unknown, report.cut, report.limit)
-    pooled = None if made.pooled is None else _plain(made.pooled)
-    conditioning = Conditioning(made.text, made.family, _plain(made.embeds), pooled)
+    pooled = None if made.pooled is None else plain(made.pooled)
+    conditioning = Conditioning(made.text, made.family, plain(made.embeds), pooled)
     return conditioning, said, {word: list(suggestions(word, words)) for word in report.unknown[:SHOWN_WORDS]}
-
-
-def _plain(tensor: torch.Tensor) -> torch.Tensor:
-    """A copy on CPU that is an ordinary tensor, so that a value outlives inference mode."""
-    with torch.inference_mode(False):
-        return torch.empty(tensor.shape, dtype=tensor.dtype).copy_(tensor)

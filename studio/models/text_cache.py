@@ -42,20 +42,19 @@ def tell_files(parts: Parts, folder: Folder, file_digest: Callable[[Path], str])
 
 
 def encoded(parts: Parts, text: str, store: Store | None) -> tuple[Conditioning, TextReport]:
-    """`Family.encode_text` through a store; bit-equal to encoding afresh."""
+    """`Family.encode_text` through a store; bit-equal to encoding afresh. What is found is the store's own:
+    its tensors are never written to."""
     key = None if store is None else key_of(parts, text)
     if store is None or key is None:
         return parts.family.encode_text(parts, text)
     found = store.get(key)
     if found is None:
         made, report = parts.family.encode_text(parts, text)
-        pooled = None if made.pooled is None else _plain(made.pooled)
-        found = [_plain(made.embeds), pooled, list(report.unknown), report.cut, report.limit]
+        pooled = None if made.pooled is None else plain(made.pooled)
+        found = [plain(made.embeds), pooled, list(report.unknown), report.cut, report.limit]
         store.put(key, found, 1.0, disk=True)
     embeds, pooled, unknown, cut, limit = found
-    pooled = None if pooled is None else pooled.clone()
-    conditioning = Conditioning(text, parts.family.name, embeds.clone(), pooled)
-    return conditioning, TextReport(tuple(unknown), cut, limit)
+    return Conditioning(text, parts.family.name, embeds, pooled), TextReport(tuple(unknown), cut, limit)
 
 
 def key_of(parts: Parts, text: str) -> str | None:
@@ -85,6 +84,7 @@ def _code(module: str) -> str:
     return hashlib.sha256(Path(file).read_bytes() if file else b"").hexdigest()
 
 
-def _plain(tensor: torch.Tensor) -> torch.Tensor:
+def plain(tensor: torch.Tensor) -> torch.Tensor:
+    """A copy on CPU that is an ordinary tensor, so that a value outlives inference mode."""
     with torch.inference_mode(False):
         return torch.empty(tensor.shape, dtype=tensor.dtype).copy_(tensor)

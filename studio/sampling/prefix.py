@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from studio.controls.control import AttentionControl, Need
-from studio.models.family import Parts, adapter_for
+from studio.models.family import Parts, Site, adapter_for
 from studio.sampling.controlled import Controlled
 from studio.values import (
     Attachment,
@@ -143,16 +143,16 @@ def recorder(
     that act; `controlled`: the attachments on the network.
     """
     plain = [one for one in attachments if not isinstance(one, AttentionControl)]
+    sites = adapter_for(parts.transformer).sites(parts.transformer) if controls else ()
     if (
         prefix is None
         or (guidance.remembers and not isinstance(guided, Keeping))
         or any(wrap.at is None and wrap.tiles is None for wrap in wraps)
         or any(one.at is None for one in plain)
         or not all(isinstance(follower, Keeping) for follower in controlled.followers)
-        or not all(resumable(control, parts, steps) for control in controls)
+        or not all(resumable(control, sites, steps) for control in controls)
     ):
         return None
-    sites = adapter_for(parts.transformer).sites(parts.transformer) if controls else ()
     own = {id(control): content(control) for control in controls}
     begun = (prefix.base, content(start), canvas.seed, canvas.batch, len(steps), str(start.device))
     machine = (str(parts.dtype), torch.__version__, torch.get_num_threads())
@@ -198,12 +198,11 @@ def restore(found: Found, guided: Denoise, controlled: Controlled) -> None:
         follower.restore(state)
 
 
-def resumable(control: AttentionControl, parts: Parts, steps: Sequence[Step]) -> bool:
+def resumable(control: AttentionControl, sites: Sequence[Site], steps: Sequence[Step]) -> bool:
     """Whether all that a control does at a step follows from its terms (`steady`): it reads nothing, injects
     nothing, changes no latent, and is no trajectory of its own."""
     if control.branches() or type(control).step_end is not AttentionControl.step_end:
         return False
-    sites = adapter_for(parts.transformer).sites(parts.transformer)
     for step in steps:
         if control.wants_estimate(step):
             return False
@@ -229,9 +228,10 @@ def _feed(whole: Any, value: object) -> None:
         flat = value.detach().to("cpu").contiguous()
         whole.update(f"{flat.dtype}{tuple(flat.shape)}".encode())
         if flat.numel():
-            whole.update(flat.reshape(-1).view(torch.uint8).numpy().tobytes())
+            whole.update(flat.reshape(-1).view(torch.uint8).numpy())
     elif isinstance(value, np.ndarray):
-        whole.update(f"{value.dtype}{value.shape}".encode() + np.ascontiguousarray(value).tobytes())
+        whole.update(f"{value.dtype}{value.shape}".encode())
+        whole.update(np.ascontiguousarray(value).data)
     elif isinstance(value, (tuple, list)):
         whole.update(struct.pack(">Q", len(value)))
         for item in value:

@@ -130,7 +130,8 @@ def red_diff_known(
     and a gradient of the decoder.
     """
     check_rates(weight, rate)
-    picture = encode_picture(parts, known.guess(), seed=seed)
+    guess = known.guess()
+    picture = encode_picture(parts, guess, seed=seed)
     if (picture.width, picture.height) != (known.width, known.height):
         step = parts.family.size_step(parts)
         raise StudioError(
@@ -140,9 +141,7 @@ def red_diff_known(
             socket="known",
         )
     if weight == 0 or rate == 0 or sigmas.steps == 0:
-        return Run(
-            {TARGET: picture}, report={"red_diff": {"data": [round(known.difference(known.guess()), 6)]}}
-        )
+        return Run({TARGET: picture}, report={"red_diff": {"data": [round(known.difference(guess), 6)]}})
     assert picture.tensor is not None
     wanted = known.wanted().to(parts.device)
 

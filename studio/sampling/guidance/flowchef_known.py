@@ -47,13 +47,13 @@ def flowchef_known(
     def wrap(denoise: Denoise) -> Denoise:
         if neutral:
             return denoise
+        wanted = measurement.wanted().to(parts.device)
 
         def steered(latent: torch.Tensor, step: Step) -> torch.Tensor:
             denoised = denoise(latent, step)
             if not in_range(step, start, end):
                 return denoised
             check_fits(parts, measurement, latent)
-            wanted = measurement.wanted().to(denoised.device)
             moved = torch.zeros(denoised.shape, device=denoised.device)
             for _ in range(repeats):
                 moved = moved + kappa * downhill(parts, measurement, wanted, denoised.float() + moved)[0]
