@@ -8,10 +8,9 @@ from typing import Any
 
 from studio.api import Context, Sampler, Sigmas
 from studio.models.family import parts_of
+from studio.nodes.progress import telling
 from studio.sampling.batch import MOST, Item, key_of, sample_batch
 from studio.sampling.loop import Run
-from studio.sampling.previews import preview
-from studio.values import StepResult
 
 NAMES = ("positive", "negative", "sigmas", "sampler", "guidance", "wraps", "attachments")
 
@@ -41,13 +40,7 @@ class Batched:
         parts = parts_of(one["model"])
 
         def item(own: Mapping[str, Any]) -> Item:
-            ctx: Context = own["ctx"]
-
-            def report(result: StepResult) -> None:
-                step = result.step
-                ctx.step(step.index + 1, step.total, lambda: preview(parts, result.denoised))
-
-            return Item(own["positive"], own["negative"], own["latent"], report)
+            return Item(own["positive"], own["negative"], own["latent"], telling(parts, own["ctx"]))
 
         made = sample_batch(
             parts,

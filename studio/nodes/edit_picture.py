@@ -29,6 +29,7 @@ from studio.controls.force_source import ForceSource
 from studio.controls.inject_v import InjectValues
 from studio.models.family import parts_of
 from studio.nodes.guidance_checks import review_guidance
+from studio.nodes.progress import telling
 from studio.nodes.sample import Sampled, sampled
 from studio.nodes.together import review_attachments
 from studio.sampling.flow_edit import MOST_AVERAGED, flow_edit
@@ -106,9 +107,6 @@ def edit_picture(
     if strength and not steps[0]:
         ctx.warn(f"A strength of {strength:g} is less than one of {sigmas.steps} steps: nothing changes.")
 
-    def report(result: StepResult) -> None:
-        ctx.step(result.step.index + 1, result.step.total, lambda: preview(parts, result.denoised))
-
     run = flow_edit(
         parts,
         source,
@@ -123,7 +121,7 @@ def edit_picture(
         target_scale=target_scale,
         mask=mask,
         attachments=attachments,
-        on_step=report,
+        on_step=telling(parts, ctx),
     )
     return sampled(run, ctx)
 
@@ -154,10 +152,6 @@ def invert_picture(
     keep_from: from where in the network on; 0.5 = its second half
     """
     parts = parts_of(model)
-
-    def report(result: StepResult) -> None:
-        ctx.step(result.step.index + 1, result.step.total, lambda: preview(parts, result.latent))
-
     inversion = invert(
         parts,
         positive,
@@ -168,7 +162,7 @@ def invert_picture(
         scale=scale,
         keep_values=keep_values,
         keep_from=keep_from,
-        on_step=report,
+        on_step=telling(parts, ctx, latents=True),
     )
     return Inverted(inverted(inversion), inversion)
 

@@ -22,6 +22,7 @@ from studio.api import (
     node,
 )
 from studio.models.family import parts_of
+from studio.nodes.progress import telling
 from studio.nodes.sample import Sampled, sampled
 from studio.sampling.guidance.flowchef_known import flowchef_known
 from studio.sampling.measurement import (
@@ -34,9 +35,7 @@ from studio.sampling.measurement import (
     degraded,
     kernel_of,
 )
-from studio.sampling.previews import preview
 from studio.sampling.red_diff import red_diff_known
-from studio.values import StepResult
 
 
 class Degraded(NamedTuple):
@@ -170,9 +169,6 @@ def restore_known(
     parts = parts_of(model)
     ctx.policy.check_steps(sigmas.steps, socket="sigmas")
 
-    def report(result: StepResult) -> None:
-        ctx.step(result.step.index + 1, result.step.total, lambda: preview(parts, result.latent))
-
     run = red_diff_known(
         parts,
         positive,
@@ -183,7 +179,7 @@ def restore_known(
         seed=seed,
         weight=weight,
         rate=rate,
-        on_step=report,
+        on_step=telling(parts, ctx, latents=True),
     )
     return sampled(run, ctx)
 

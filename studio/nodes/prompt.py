@@ -33,6 +33,20 @@ def outline(view: View, socket: str = "model") -> Outline | None:
     return with_card(base, composed_card(base.card, lora_card(base.card, lora, base.title)))
 
 
+def strange_prompts(view: View, model: Outline | None, other: str, hint: str) -> Iterator[Refusal]:
+    """The prompts at a node that were encoded for another family than this model's; `other` leads over to
+    it."""
+    for socket in ("positive", "negative"):
+        own = next((outline(source) for source in view.feeding(socket)), None)
+        if model is not None and own is not None and own.family != model.family:
+            yield Refusal(
+                f"The {socket} prompt was encoded for {own.title} ({own.family}){other} "
+                f"{model.title} ({model.family}).",
+                hint,
+                socket,
+            )
+
+
 def prompt_of(view: View, socket: str) -> str | None:
     """The text behind a conditioning that feeds a node; None if only the run can tell."""
     fed = view.feeding(socket)

@@ -21,7 +21,7 @@ from studio.api import (
 from studio.models.outline import Outline
 from studio.nodes.guidance_checks import review_guidance
 from studio.nodes.preset_checks import review_preset
-from studio.nodes.prompt import outline, refused
+from studio.nodes.prompt import outline, refused, strange_prompts
 from studio.sampling.relay import Relay, apart, joined, relay_wrap
 
 
@@ -34,16 +34,7 @@ class Handed(NamedTuple):
 
 def review_relay(view: View) -> Iterator[Refusal]:
     """Prompts that were encoded for another family than the model that takes over."""
-    model = outline(view)
-    for socket in ("positive", "negative"):
-        own = next((outline(source) for source in view.feeding(socket)), None)
-        if model is not None and own is not None and own.family != model.family:
-            yield Refusal(
-                f"The {socket} prompt was encoded for {own.title} ({own.family}); who takes over is "
-                f"{model.title} ({model.family}).",
-                "Encode it with that model.",
-                socket,
-            )
+    yield from strange_prompts(view, outline(view), "; who takes over is", "Encode it with that model.")
 
 
 def review_relays(view: View, model: Outline | None, sampler: str = "") -> Iterator[Refusal]:
@@ -75,8 +66,7 @@ def _takes_over(view: View, one: View, model: Outline | None) -> Iterator[Refusa
     if model is not None and other is not None:
         why = other_space(model, other)
         if why:
-            found = refused(apart(model.title, other.title, why), "wraps")
-            yield found
+            yield refused(apart(model.title, other.title, why), "wraps")
         for socket in ("positive", "negative"):
             if other.family != model.family and not one.feeding(socket):
                 yield Refusal(

@@ -20,11 +20,10 @@ from studio.api import (
     node,
 )
 from studio.models.family import parts_of
+from studio.nodes.progress import telling
 from studio.nodes.sample import Sampled, sampled
 from studio.sampling.lead import latent_mask
-from studio.sampling.previews import preview
 from studio.sampling.red_diff import Measured, red_diff
-from studio.values import StepResult
 
 
 def review_restore(view: View) -> Iterator[Refusal]:
@@ -73,9 +72,6 @@ def restore_picture(
         )
     missing = latent_mask(mask, picture, picture.tensor)
 
-    def report(result: StepResult) -> None:
-        ctx.step(result.step.index + 1, result.step.total, lambda: preview(parts, result.latent))
-
     run = red_diff(
         parts,
         positive,
@@ -86,6 +82,6 @@ def restore_picture(
         Measured(None if missing is None else 1 - missing, block),
         weight=weight,
         rate=rate,
-        on_step=report,
+        on_step=telling(parts, ctx, latents=True),
     )
     return sampled(run, ctx)

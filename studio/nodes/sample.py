@@ -29,15 +29,15 @@ from studio.nodes.anytime import review_nested
 from studio.nodes.batched import Batched, note_stop
 from studio.nodes.guidance_checks import other_sampler, review_guidance, sampler_name
 from studio.nodes.preset_checks import review_preset
-from studio.nodes.prompt import outline
+from studio.nodes.progress import telling
+from studio.nodes.prompt import outline, strange_prompts
 from studio.nodes.relay import review_relays
 from studio.nodes.together import review_attachments, run_steps
 from studio.nodes.upscale import review_tiles
 from studio.sampling import samplers, schedules
 from studio.sampling.loop import Run, sample_run
 from studio.sampling.prefix import Prefix
-from studio.sampling.previews import preview
-from studio.values import Seen, StepResult
+from studio.values import Seen
 
 
 class Sampled(NamedTuple):
@@ -151,15 +151,7 @@ def review_sample(view: View) -> Iterator[Refusal]:
     yield from review_guidance(view, sampler, run_steps(view))
     yield from review_relays(view, model, sampler)
     yield from review_preset(view, model)
-    for socket in ("positive", "negative"):
-        own = next((outline(source) for source in view.feeding(socket)), None)
-        if model is not None and own is not None and own.family != model.family:
-            yield Refusal(
-                f"The {socket} prompt was encoded for {own.title} ({own.family}), and the run has "
-                f"{model.title} ({model.family}).",
-                "Connect one Load model to both.",
-                socket,
-            )
+    yield from strange_prompts(view, model, ", and the run has", "Connect one Load model to both.")
     starts = {source.kind for source in view.feeding("latent")}
     for control in view.feeding("attachments"):
         cleaner = control.widgets.get("cleaner", 1)
@@ -206,10 +198,6 @@ def sample(
     attachments: controls that steer this picture or look into the model while it paints
     """
     parts = parts_of(model)
-
-    def report(result: StepResult) -> None:
-        ctx.step(result.step.index + 1, result.step.total, lambda: preview(parts, result.denoised))
-
     run = sample_run(
         parts,
         positive,
@@ -220,7 +208,7 @@ def sample(
         guidance,
         wraps=wraps,
         attachments=attachments,
-        on_step=report,
+        on_step=telling(parts, ctx),
         prefix=Prefix(ctx.kept, f"{model.digest} {ctx.code}"),
         strict=ctx.numerics == "strict",
     )

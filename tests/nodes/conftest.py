@@ -8,11 +8,13 @@ from collections.abc import Iterator
 import pytest
 
 from studio.graph.cache import Cache
+from studio.graph.context import Context
 from studio.graph.engine import Engine
 from studio.graph.registry import Registry
 from studio.models.codec import TensorCodec
 from studio.models.device import guard
 from studio.models.loading import ModelStore
+from studio.policy import Policy
 from studio.settings import ROOT
 
 MODULES = [f"studio.nodes.{m.name}" for m in pkgutil.iter_modules([str(ROOT / "studio" / "nodes")])]
@@ -46,3 +48,9 @@ def caching_engine(registry: Registry, store: ModelStore) -> Iterator[Engine]:
     made = Engine(registry, cache=Cache(), codecs=[TensorCodec()], guard=guard, models=store)
     yield made
     made.close()
+
+
+@pytest.fixture
+def ctx(store: ModelStore) -> Context:
+    """Of a node that is called by itself, on one's own computer."""
+    return Context(models=store, policy=Policy.local(), path="n")

@@ -18,7 +18,7 @@ from studio.nodes.known import degrade_picture, known_picture, put_back_known
 from studio.policy import Policy
 from studio.sampling.data_term import downhill
 from studio.values import Image, Mask
-from tests.nodes.ready import ready_workflow
+from tests.nodes.ready import noise_picture, ready_workflow
 
 
 @pytest.fixture(scope="module")
@@ -26,14 +26,8 @@ def engine(caching_engine: Engine) -> Engine:
     return caching_engine
 
 
-@pytest.fixture
-def ctx() -> Context:
-    return Context(models=ModelStore(device="cpu"), policy=Policy.local(), path="n")
-
-
 def picture(height: int = 64, width: int = 64, channels: int = 3) -> Image:
-    values = np.random.default_rng(0).integers(0, 256, (height, width, channels), dtype=np.uint8)
-    return Image(values)
+    return noise_picture(height, width, channels)
 
 
 def ready(**more: Any) -> Graph:

@@ -20,16 +20,10 @@ from studio.models.loading import ModelStore
 from studio.nodes.known import degrade_picture, known_picture, put_back_known
 from studio.nodes.upscale import encode_by_tiles, load_upscaler, resize_picture, upscale_picture
 from studio.pixels import read_picture
-from studio.policy import Policy
 from studio.values import Image
 from tests.nodes.ready import ready_workflow
 
 SHAPES = [(1, 1, 3), (1, 1, 4), (1, 90, 3), (70, 50, 4), (1, 20_000, 3)]
-
-
-@pytest.fixture
-def ctx(store: ModelStore) -> Context:
-    return Context(models=store, policy=Policy.local(), path="n")
 
 
 def picture(*shape: int) -> Image:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -13,13 +12,9 @@ import pytest
 import torch
 
 from studio.errors import StudioError
-from studio.graph.cache import Cache
 from studio.graph.context import Context
 from studio.graph.document import Graph, loads
 from studio.graph.engine import Engine
-from studio.graph.registry import Registry
-from studio.models.codec import TensorCodec
-from studio.models.device import guard
 from studio.models.family import parts_of
 from studio.models.loading import ModelStore
 from studio.models.text import encode_prompt
@@ -40,7 +35,6 @@ from studio.settings import ROOT
 from studio.values import Conditioning, Image, Latent, Mask, Model, Seen, SeenMap
 
 FOLDER = ROOT / "assets" / "workflows"
-MODULES = [f"studio.nodes.{p.stem}" for p in sorted((ROOT / "studio/nodes").glob("*.py")) if p.stem[0] != "_"]
 PROMPT = "a red star and a blue house at night"
 MODELS = ("tiny:sd3", "tiny:flux")
 FLOWS = {
@@ -55,19 +49,8 @@ every_model = pytest.mark.parametrize("ref", MODELS)
 
 
 @pytest.fixture(scope="module")
-def store() -> Iterator[ModelStore]:
-    made = ModelStore(device="cpu")
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope="module")
-def engine(store: ModelStore) -> Iterator[Engine]:
-    registry = Registry(MODULES)
-    assert not registry.broken
-    made = Engine(registry, cache=Cache(), codecs=[TensorCodec()], guard=guard, models=store)
-    yield made
-    made.close()
+def engine(caching_engine: Engine) -> Engine:
+    return caching_engine
 
 
 @cache

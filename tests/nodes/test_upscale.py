@@ -21,7 +21,7 @@ from studio.policy import Policy
 from studio.upscaling.engines import filter_upscaler
 from studio.upscaling.networks import SRVGGNetCompact
 from studio.values import Image
-from tests.nodes.ready import ready_workflow
+from tests.nodes.ready import noise_picture, ready_workflow
 
 
 @pytest.fixture(scope="module")
@@ -29,14 +29,8 @@ def engine(caching_engine: Engine) -> Engine:
     return caching_engine
 
 
-@pytest.fixture
-def ctx() -> Context:
-    return Context(models=ModelStore(device="cpu"), policy=Policy.local(), path="n")
-
-
 def picture(height: int = 40, width: int = 60, channels: int = 3) -> Image:
-    values = np.random.default_rng(0).integers(0, 256, (height, width, channels), dtype=np.uint8)
-    return Image(values)
+    return noise_picture(height, width, channels)
 
 
 def network_file(tmp_path: Path, seed: int = 0) -> Path:
