@@ -243,13 +243,8 @@
       if (event.dataTransfer.files[0]) openFile(event.dataTransfer.files[0]);
     });
 
-    weft.bring = (spec, file) => {
-      if (file.size > weft.facts.maxUpload * 0.7) return brought({ ...spec, fault: `${file.name} is larger than this studio takes.` });
-      const reader = new FileReader();
-      reader.onload = () => trigger("bring", { node: spec.node, widget: spec.widget, name: file.name, data: String(reader.result).split(",")[1] || "" });
-      reader.onerror = () => brought({ ...spec, fault: `${file.name} cannot be read.` });
-      reader.readAsDataURL(file);
-    };
+    weft.bring = (spec, file) => weft.readFile(file, { fault: (fault) => brought({ ...spec, fault }),
+      then: (data) => trigger("bring", { node: spec.node, widget: spec.widget, name: file.name, data }) });
     function brought({ node, widget, value, thumb, fault }) {
       const found = shown.find(([spec]) => spec.node === node && spec.widget === widget);
       if (!found) return void weft.emit("brought", { node, widget, value, thumb, fault });

@@ -47,6 +47,15 @@
     return desk;
   };
 
+  /** The bytes of a file in base64, for `then`; `fault(text)` says why not. */
+  weft.readFile = (file, { then, fault }) => {
+    if (file.size > weft.facts.maxUpload * 0.7) return fault(`${file.name} is larger than this studio takes.`);
+    const reader = new FileReader();
+    reader.onload = () => then(String(reader.result).split(",")[1] || "");
+    reader.onerror = () => fault(`${file.name} cannot be read.`);
+    reader.readAsDataURL(file);
+  };
+
   /** Registers a tab: `show()` when it comes into view or the document changes there, `run()` for Ctrl+Enter. */
   weft.onDesk = (root, { show, run: act }) => {
     const tab = { root, show, run: act, seen: false };

@@ -105,12 +105,7 @@
     root.append(el("div", { class: "weft w-create w-regions-tab w-edit-tab" }, el("section", { class: "w-stage", "aria-label": "Picture" }, bar, mat, variants, caption, el("div", { class: "w-source-row" }, el("button", { type: "button", class: "w-square", "aria-label": "Bring a picture", title: "Bring a picture", onclick: () => pick.click() }, icon("open")), strip, pick)), form));
 
     const say = (text) => { said.textContent = text; said.hidden = !text; };
-    function bring(file) {
-      if (file.size > weft.facts.maxUpload * 0.7) return say(`${file.name} is larger than this studio takes.`);
-      const reader = new FileReader();
-      reader.onload = () => { say("Bringing it in …"); trigger("bring", { name: file.name, data: String(reader.result).split(",")[1] || "" }); };
-      reader.readAsDataURL(file);
-    }
+    const bring = (file) => weft.readFile(file, { fault: say, then: (data) => { say("Bringing it in …"); trigger("bring", { name: file.name, data }); } });
     function choose(p) {
       waiting = p;
       trigger("source", { generation: p.id });
@@ -222,9 +217,10 @@
       bar.hidden = !source;
       beside.hidden = results.length < 2;
       beside.setAttribute("aria-pressed", String(tiled));
-      if (tiled) for (const button of painter.buttons) button.setAttribute("aria-pressed", "false");
-      else for (const button of painter.buttons) button.setAttribute("aria-pressed", String(button.dataset.tool === painter.tool));
-      for (const button of painter.buttons) button.hidden = button.dataset.tool === "pick" && !source?.painted;
+      for (const button of painter.buttons) {
+        button.setAttribute("aria-pressed", String(!tiled && button.dataset.tool === painter.tool));
+        button.hidden = button.dataset.tool === "pick" && !source?.painted;
+      }
       pair.box.dataset.shown = shown && painter.tool === "look" ? "after" : "";
       form.classList.toggle("w-idle", !source);
       if (source) {

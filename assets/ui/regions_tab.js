@@ -19,8 +19,9 @@
     const tools = [["box", "box", "Boxes"], ["paint", "brush", "Paint"], ["erase", "eraser", "Erase"]].map(([name, glyph, label]) =>
       el("button", { type: "button", class: "w-tool", "data-tool": name, "aria-pressed": String(name === "box"), onclick: () => use(name) }, icon(glyph), label));
     const wide = el("input", { type: "range", min: 2, max: 40, step: 1, value: 12, "aria-label": "Width of the brush", oninput: () => { tool.size = wide.valueAsNumber / 100; } });
+    tool.onsize = () => { wide.value = Math.round(100 * tool.size); };
     const widths = el("label", { class: "w-tool-width", hidden: true }, el("span", {}, "Width"), wide);
-    const undo = el("button", { type: "button", class: "w-tool", id: "weft-regions-undo", "aria-label": "Undo", title: "Undo", onclick: () => store.undo() }, icon("undo"), "");
+    const undo = el("button", { type: "button", class: "w-tool", id: "weft-regions-undo", "aria-label": "Undo", title: "Undo", onclick: () => store.undo() }, icon("undo"));
     const redo = el("button", { type: "button", class: "w-tool", id: "weft-regions-redo", "aria-label": "Redo", title: "Redo", onclick: () => store.redo() }, icon("redo"));
     const wholes = el("div", { class: "w-tool-group", role: "group", "aria-label": "The whole mask", hidden: true }, ...[["fill", "fill", "Fill"], ["invert", "invert", "Invert"], ["clear", "bin", "Clear"]].map(([name, glyph, word]) =>
       el("button", { type: "button", class: "w-tool", "data-act": name, "aria-label": word, title: word, onclick: () => store.chosen && store.whole(store.chosen, name) }, icon(glyph))));
@@ -56,7 +57,6 @@
       for (const button of tools) button.setAttribute("aria-pressed", String(button.dataset.tool === name));
       widths.hidden = name === "box";
       wholes.hidden = name === "box";
-      tool.onsize = () => { wide.value = Math.round(100 * tool.size); };
       sketch();
     }
     function say(text) { said.textContent = text; said.hidden = !text; }

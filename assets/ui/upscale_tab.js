@@ -44,12 +44,7 @@
 
     const say = (text) => { said.textContent = text; said.hidden = !text; };
     const last = () => weft.pictures.list.find((p) => !weft.titled(p) && !p.missing);
-    function bring(file) {
-      if (file.size > weft.facts.maxUpload * 0.7) return say(`${file.name} is larger than this studio takes.`);
-      const reader = new FileReader();
-      reader.onload = () => { say("Bringing it in …"); waiting = null; trigger("bring", { name: file.name, data: String(reader.result).split(",")[1] || "" }); };
-      reader.readAsDataURL(file);
-    }
+    const bring = (file) => weft.readFile(file, { fault: say, then: (data) => { say("Bringing it in …"); waiting = null; trigger("bring", { name: file.name, data }); } });
     function choose(p) { if (!p) return; waiting = p; trigger("source", { generation: p.id }); }
     weft.upscaleThis = (p) => { weft.openTab("Upscale"); choose(p); };
 

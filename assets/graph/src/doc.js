@@ -1,5 +1,5 @@
 // The graph document as a value: every function gives a new document and leaves the old one as it is.
-import { isObject, specOf, words } from "./rules.js";
+import { isEnd, isObject, list, specOf, words } from "./rules.js";
 import { adopt, needed, outdated } from "./sub.js";
 export * from "./rules.js";
 export * from "./arrange.js";
@@ -11,10 +11,8 @@ export const emptyDocument = () => ({ format: FORMAT, version: 1, nodes: [], edg
 /** A document that this page can draw, whatever came: lists are lists, nodes have ids; what we do not know stays. */
 export function readable(given) {
   const doc = { ...emptyDocument(), ...(isObject(given) ? given : {}) };
-  const list = (value, fine) => (Array.isArray(value) ? value.filter(fine) : []);
   doc.nodes = list(doc.nodes, (n) => isObject(n) && typeof n.id === "string" && typeof n.kind === "string").map((n) => ({ ...n, widgets: isObject(n.widgets) ? n.widgets : {} }));
-  const end = (e) => Array.isArray(e) && e.length === 2 && e.every((part) => typeof part === "string");
-  doc.edges = list(doc.edges, (e) => isObject(e) && end(e.from) && end(e.to));
+  doc.edges = list(doc.edges, (e) => isObject(e) && isEnd(e.from) && isEnd(e.to));
   doc.exposed = list(doc.exposed, isObject);
   doc.groups = list(doc.groups, () => true);
   doc.notes = list(doc.notes, () => true);

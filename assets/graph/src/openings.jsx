@@ -30,7 +30,7 @@ export function OpenSwitch({ node, side, name, label }) {
 }
 
 /** What a sub-graph is called and what it shows outside: names, order, and away with it. */
-export function Openings({ onClose }) {
+export function Openings() {
   const doc = useDoc(), { model, actions } = app;
   const where = (side, o) => { const [id, name] = side === "inputs" ? o.to[0] || [] : o.from || [], node = model.node(id); return node ? `${actions.title(id)} · ${(side === "inputs" ? inputOf : outputOf)(specOf(model.registry, doc, node), name)?.label || words(name)}` : "nothing"; };
   const set = (next, key) => model.change(next, { key });
@@ -51,7 +51,6 @@ export function Openings({ onClose }) {
           ))}</ol>
         </section>
       ))}
-      {onClose && <Button onClick={onClose}>Done</Button>}
     </div>
   );
 }

@@ -19,6 +19,9 @@ export function specOf(registry, doc, node) {
 }
 const socket = ({ name, type }) => ({ name, type, many: false, required: false, label: words(name), help: "" });
 export const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
+export const isEnd = (value) => Array.isArray(value) && value.length === 2 && value.every((part) => typeof part === "string");
+/** The items of a list that are fine; none of anything else. */
+export const list = (value, fine = isObject) => (Array.isArray(value) ? value.filter(fine) : []);
 export const words = (name) => { const plain = String(name).replaceAll("_", " "); return plain.charAt(0).toUpperCase() + plain.slice(1); };
 export const titleOf = (spec, node) => node.title || spec.title || node.kind;
 

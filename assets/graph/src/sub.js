@@ -1,12 +1,10 @@
 // Sub-graphs: what they look like from outside, going in, making and unpacking. Pure functions over documents.
 // Inside of one, the editor works on a view: a document of its nodes with `inside` (its name), `inputs` and `outputs`.
 import { changedNodes, emptyDocument, freeId, posOf, readable } from "./doc.js";
-import { downstream, inputOf, isObject, outputOf, specOf, titleOf, words } from "./rules.js";
+import { downstream, inputOf, isEnd, isObject, list, outputOf, specOf, titleOf, words } from "./rules.js";
 
 export const SUBS = "Sub-graphs", SUB_COLOUR = "#5d7186", BETWEEN = "/";
 export const isSub = (doc, kind) => isObject(doc.definitions) && Object.hasOwn(doc.definitions, kind) && isObject(doc.definitions[kind]);
-const list = (value, fine = isObject) => (Array.isArray(value) ? value.filter(fine) : []);
-const isEnd = (e) => Array.isArray(e) && e.length === 2 && e.every((part) => typeof part === "string");
 const same = (a, b) => a[0] === b[0] && a[1] === b[1];
 /** The openings of a definition that can be read: `{name, label, ends}`. */
 const inputsOf = (given) => list(given.inputs).filter((o) => typeof o.name === "string").map((o) => ({ name: o.name, label: String(o.label || ""), ends: list(o.to, isEnd) }));
@@ -234,10 +232,9 @@ export function unpack(registry, view, id) {
 export function adopt(view, piece) {
   const brought = needed(piece.definitions, piece.nodes.map((n) => n.kind)), definitions = { ...view.definitions }, names = new Map();
   if (!brought.size) return { piece, definitions: view.definitions };
-  const plain = (given) => JSON.stringify(given);
   for (const name of brought) {
-    if (Object.hasOwn(definitions, name) && plain(definitions[name]) === plain(piece.definitions[name])) names.set(name, name);
-    else names.set(name, Object.hasOwn(definitions, name) ? freeName([...Object.keys(definitions), ...names.values()], name) : name);
+    const other = Object.hasOwn(definitions, name) && JSON.stringify(definitions[name]) !== JSON.stringify(piece.definitions[name]);
+    names.set(name, other ? freeName([...Object.keys(definitions), ...names.values()], name) : name);
   }
   const renamed = (n) => (names.has(n.kind) ? { ...n, kind: names.get(n.kind) } : n);
   for (const name of brought) {
