@@ -2,10 +2,11 @@
 import { useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { applyEdgeChanges, applyNodeChanges, Background, ConnectionLineType, Controls, MiniMap, ReactFlow, useReactFlow } from "@xyflow/react";
 import { app, useDoc } from "./app.js";
-import { arrange, connect, edgeId, inputOf, isObject, misfit, outputOf, overlapping, place, posOf, refusal, specOf } from "./doc.js";
+import { arrange, connect, edgeId, inputOf, isObject, misfit, outputOf, overlapping, place, posOf, refusal, specOf, stillChosen } from "./doc.js";
 import { GroupNode, NoteNode, WeftNode } from "./node.jsx";
 
 const NODE_TYPES = { weft: WeftNode, note: NoteNode, frame: GroupNode };
+const ADD_KEYS = ["Shift", "Control", "Meta"]; // with one of these a click adds to what is chosen, or takes away from it
 const MANY = 80, FAR = 0.42, PAD = 18, HEAD = 34;
 const sizes = (nodes) => Object.fromEntries(nodes.filter((n) => n.measured?.width).map((n) => [n.id, [n.measured.width, n.measured.height]]));
 
@@ -40,7 +41,7 @@ function drawnEdges(registry, doc, before) {
     if (old.has(id)) return old.get(id);
     const type = outputOf(specOf(registry, doc, ids.get(e.from[0])), e.from[1])?.type;
     const label = `Connection from ${e.from.join(" ")} to ${e.to.join(" ")}`;
-    return { id, source: e.from[0], sourceHandle: e.from[1], target: e.to[0], targetHandle: e.to[1], interactionWidth: 20, style: { stroke: registry.types[type]?.color || "#7d7d7d" }, ariaLabel: label };
+    return { id, source: e.from[0], sourceHandle: e.from[1], target: e.to[0], targetHandle: e.to[1], interactionWidth: 20, className: "nokey", style: { stroke: registry.types[type]?.color || "#7d7d7d" }, ariaLabel: label };
   });
 }
 
@@ -48,7 +49,7 @@ export function Canvas({ onSelection, onAsk, dark, api }) {
   const doc = useDoc(), { model } = app, flow = useReactFlow();
   const [nodes, setNodes] = useState(() => drawn(doc, [])), [edges, setEdges] = useState(() => drawnEdges(model.registry, doc, []));
   const [far, setFar] = useState(false), fresh = useRef(true), start = useRef(null), joined = useRef(false);
-  const wiring = useRef(null);
+  const wiring = useRef(null), kept = useRef(null);
 
   useEffect(() => { setNodes((before) => drawn(doc, before)); setEdges((before) => drawnEdges(model.registry, doc, before)); }, [doc, model]);
   const chosen = useMemo(() => nodes.filter((n) => n.selected && n.type === "weft").map((n) => n.id), [nodes]);
@@ -64,7 +65,8 @@ export function Canvas({ onSelection, onAsk, dark, api }) {
     requestAnimationFrame(() => flow.fitView({ padding: 0.12, maxZoom: 1 }));
   }, [measured, nodes]);
 
-  const onNodesChange = useCallback((changes) => {
+  const onNodesChange = useCallback((told) => {
+    const changes = stillChosen(told, kept.current);
     const groups = changes.filter((c) => c.type === "position" && model.doc.groups.some((g) => g?.id === c.id));
     setNodes((before) => {
       let all = changes;
@@ -84,7 +86,10 @@ export function Canvas({ onSelection, onAsk, dark, api }) {
     const moved = [...model.doc.nodes, ...model.doc.notes].filter((n) => isObject(n) && at[n.id] && JSON.stringify(posOf(n)) !== JSON.stringify(at[n.id].map((v) => Math.round(v))));
     if (moved.length) model.change(place(model.doc, Object.fromEntries(moved.map((n) => [n.id, at[n.id]]))), { key: "move" });
   };
-  const onEdgesChange = useCallback((changes) => setEdges((before) => applyEdgeChanges(changes.filter((c) => c.type !== "remove"), before)), []);
+  const onEdgesChange = useCallback((told) => { const changes = stillChosen(told, kept.current); setEdges((before) => applyEdgeChanges(changes.filter((c) => c.type !== "remove"), before)); }, []);
+  // A box that is drawn with Shift adds to what was chosen when it began.
+  const boxBegins = (e) => { kept.current = e.shiftKey && !e.target.closest(".nokey") ? new Set([...nodes, ...edges].filter((one) => one.selected).map((one) => one.id)) : null; };
+  const boxEnds = () => setTimeout(() => { kept.current = null; });
 
   const ends = (c) => [[c.source, c.sourceHandle], [c.target, c.targetHandle]];
   const isValid = useCallback((c) => !refusal(model.registry, model.doc, ...ends(c)), [model]);
@@ -143,11 +148,11 @@ export function Canvas({ onSelection, onAsk, dark, api }) {
     app.actions.add(kind, { x: e.clientX, y: e.clientY });
   };
   return (
-    <div className={`g-canvas ${far ? "g-far" : ""}`} onDoubleClick={(e) => { if (e.target.classList?.contains("react-flow__pane")) onAsk({ x: e.clientX, y: e.clientY }); }} onDragOver={(e) => { if ([...e.dataTransfer.types].includes("application/x-weft-kind")) e.preventDefault(); }} onDrop={drop}>
+    <div className={`g-canvas ${far ? "g-far" : ""}`} onPointerDownCapture={boxBegins} onPointerUp={boxEnds} onPointerCancel={boxEnds} onDoubleClick={(e) => { if (e.target.classList?.contains("react-flow__pane")) onAsk({ x: e.clientX, y: e.clientY }); }} onDragOver={(e) => { if ([...e.dataTransfer.types].includes("application/x-weft-kind")) e.preventDefault(); }} onDrop={drop}>
       <style ref={wiring} />
       <ReactFlow aria-label="Canvas of the graph" nodes={nodes} edges={edges} nodeTypes={NODE_TYPES} onNodesChange={onNodesChange} onEdgesChange={onEdgesChange} onConnect={onConnect} onConnectStart={onConnectStart} onConnectEnd={onConnectEnd}
         isValidConnection={isValid} onMove={(_, view) => setFar(view.zoom < FAR)} colorMode={dark ? "dark" : "light"} connectionRadius={30} connectionLineType={ConnectionLineType.Bezier} minZoom={0.1} maxZoom={2} snapToGrid snapGrid={[8, 8]}
-        deleteKeyCode={null} zoomOnDoubleClick={false} onlyRenderVisibleElements={doc.nodes.length > MANY} elevateNodesOnSelect fitView fitViewOptions={{ padding: 0.12, maxZoom: 1 }} proOptions={{ hideAttribution: false }}
+        deleteKeyCode={null} multiSelectionKeyCode={ADD_KEYS} zoomOnDoubleClick={false} onlyRenderVisibleElements={doc.nodes.length > MANY} elevateNodesOnSelect fitView fitViewOptions={{ padding: 0.12, maxZoom: 1 }} proOptions={{ hideAttribution: false }}
         ariaLabelConfig={{ "node.a11yDescription.default": "Press Enter or Space to choose this node, arrows to move it, Delete to remove it." }}>
         <Background gap={24} size={1.4} />
         <Controls showInteractive={false} position="bottom-left" />

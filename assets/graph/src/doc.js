@@ -162,3 +162,6 @@ export function changedNodes(before, after) {
   }
   return found;
 }
+
+/** Changes that the canvas tells, without those that would give up what is `kept` (ids; null: nothing is kept). */
+export const stillChosen = (changes, kept) => (kept?.size ? changes.filter((c) => c.type !== "select" || c.selected || !kept.has(c.id)) : changes);

@@ -222,3 +222,8 @@ test("what was changed between the run and the first look at the graph is told a
   told.heard();
   assert.deepEqual([cells.get("state:load").state, cells.get("state:sample"), cells.get("image:sample").old], ["done", undefined, true]);
 });
+test("a box that adds keeps what was chosen, and only that", () => {
+  const changes = [{ type: "select", id: "a", selected: false }, { type: "select", id: "b", selected: true }, { type: "select", id: "c", selected: false }, { type: "position", id: "a" }];
+  assert.equal(d.stillChosen(changes, null), changes);
+  assert.deepEqual(d.stillChosen(changes, new Set(["a", "b"])), changes.slice(1));
+});

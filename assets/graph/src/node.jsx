@@ -6,6 +6,7 @@ import { changeGroup, changeNote, setTitle, titleOf } from "./doc.js";
 import { Icon } from "./icons.jsx";
 import { Widget } from "./widgets.jsx";
 
+// `nokey`: pressing with Shift here adds to what is chosen; React Flow would begin a box, as it does on the ground.
 const SHOWN = 7; // widgets on a node before the rest is folded
 
 export function Socket({ side, socket }) {
@@ -82,7 +83,7 @@ export const WeftNode = memo(function WeftNode({ id, selected }) {
   const told = problems.filter((p) => !spec.widgets.some((w) => w.name === p.socket));
   const word = problems.some((p) => p.level === "error") ? "error" : state?.state || "idle";
   return (
-    <article className={`g-node ${spec.missing ? "g-missing" : ""} ${spec.sub ? "g-sub-node" : ""} ${selected ? "g-selected" : ""}`} style={{ "--g-category": colour }} data-mode={node.mode} data-state={word} data-plan={plan?.action} aria-label={titleOf(spec, node)}>
+    <article className={`g-node nokey ${spec.missing ? "g-missing" : ""} ${spec.sub ? "g-sub-node" : ""} ${selected ? "g-selected" : ""}`} style={{ "--g-category": colour }} data-mode={node.mode} data-state={word} data-plan={plan?.action} aria-label={titleOf(spec, node)}>
       <Header node={node} spec={spec} state={state} />
       <div className="g-progress" aria-hidden="true"><i style={{ transform: `scaleX(${state?.state === "running" ? state.progress || 0.02 : 0})` }} /></div>
       <Body node={node} spec={spec} />
@@ -101,7 +102,7 @@ export const WeftNode = memo(function WeftNode({ id, selected }) {
 
 export const NoteNode = memo(function NoteNode({ id, data, selected }) {
   return (
-    <article className={`g-note ${selected ? "g-selected" : ""}`} aria-label="Note">
+    <article className={`g-note nokey ${selected ? "g-selected" : ""}`} aria-label="Note">
       <header className="g-head"><Icon name="note" /><strong>Note</strong></header>
       <textarea className="nodrag nowheel" aria-label="Text of the note" value={data.text} rows={4} placeholder="Write something down" onChange={(e) => { app.model.change(changeNote(app.model.doc, id, { text: e.target.value }), { key: `note ${id}` }); }} />
     </article>
@@ -110,7 +111,7 @@ export const NoteNode = memo(function NoteNode({ id, data, selected }) {
 export const GroupNode = memo(function GroupNode({ id, data, selected }) {
   return (
     <div className={`g-group ${selected ? "g-selected" : ""}`} style={{ width: data.width, height: data.height }}>
-      <div className="g-group-head"><input className="nodrag" aria-label="Title of the group" value={data.title} onChange={(e) => app.model.change(changeGroup(app.model.doc, id, { title: e.target.value }), { key: `group ${id}` })} /></div>
+      <div className="g-group-head nokey"><input className="nodrag" aria-label="Title of the group" value={data.title} onChange={(e) => app.model.change(changeGroup(app.model.doc, id, { title: e.target.value }), { key: `group ${id}` })} /></div>
     </div>
   );
 });
