@@ -30,9 +30,10 @@ TITLES = {
     "concepts": "watch concepts",
     "four_block": "watch blocks",
     "word_maps": "watch words",
+    "region_maps": "watch regions",
     "estimates": "watch estimates",
 }
-FREE = frozenset({"weight", "word_maps", "four_block", "estimates"})
+FREE = frozenset({"weight", "word_maps", "region_maps", "four_block", "estimates"})
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,14 @@ from studio.controls.attention_cut import SPREAD, cut, to_pixels
 from studio.controls.concepts import Concepts
 from studio.controls.drawing import Panel, Section, heat_figure
 from studio.controls.reading import by_block, by_step, check_picture, maps_of, mean_map, word_columns
+from studio.controls.region_maps import RegionMaps
 from studio.controls.word_looks import LOOKS, both_ways
 from studio.controls.word_maps import OTHER, REST, WordMaps, min_max, over_words
 from studio.errors import StudioError
 from studio.pixels import to_mask
 from studio.values import Image, Mask, Seen, SeenMap
 
-WORDS, CONCEPTS = "words", "concepts"
+WORDS, CONCEPTS, REGIONS = "words", "concepts", "regions"
 # any pixel set among these neighbours: a sum of at least 255 is cut to 255
 _SQUARE = ImageFilter.Kernel((3, 3), (1,) * 9, scale=1)
 _CROSS = ImageFilter.Kernel((3, 3), (0, 1, 0, 1, 1, 1, 0, 1, 0), scale=1)
@@ -49,9 +50,9 @@ def heat_maps(
     smooth: bool = True,
     picture: int = 0,
 ) -> Image:
-    """The figure of a run's maps. `of`: words or concepts; `grid`: mean, blocks or steps; `range`: own (each
-    map from its least to its most), between words (the share of each word at a place) or plain (all maps on
-    one scale from 0)."""
+    """The figure of a run's maps. `of`: words, concepts or regions; `grid`: mean, blocks or steps; `range`:
+    own (each map from its least to its most), between words (the share of each word at a place) or plain (all
+    maps on one scale from 0)."""
     shown = _maps(seen, of, picture)
     columns = word_columns(shown.labels, word, shown.words)
     if grid == "mean":
@@ -75,7 +76,7 @@ def heat_maps(
         sections = [
             Section(shown.labels[c], tuple(panel(c, i) for i, _ in enumerate(named))) for c in columns
         ]
-    what = "Word maps" if of == WORDS else "Concept maps"
+    what = {WORDS: "Word maps", CONCEPTS: "Concept maps"}.get(of, "Region maps")
     title = {"mean": what, "blocks": f"{what}, block by block", "steps": f"{what}, step by step"}[grid]
     height, width = named[0][2].shape[:2]
     legend = _legend(of, range, most)
@@ -132,23 +133,25 @@ def _shares(seen: Seen, shown: _Shown, of: str, picture: int) -> torch.Tensor:
 def _maps(seen: Seen, of: str, picture: int) -> _Shown:
     if of == CONCEPTS:
         maps = maps_of(seen, Concepts.technique, "'Watch concepts'")
+    elif of == REGIONS:
+        maps = maps_of(seen, RegionMaps.technique, "'Watch regions'")
     elif of == WORDS:
         maps = maps_of(seen, WordMaps.technique, "'Watch words'")
     else:
-        raise StudioError(f"No maps of {of!r}.", socket="of", hint="Possible: words, concepts.")
+        raise StudioError(f"No maps of {of!r}.", socket="of", hint="Possible: words, concepts, regions.")
     check_picture(maps, picture)
     labels = maps[0].labels
     words = len([label for label in labels if label not in (OTHER, REST)]) if of == WORDS else len(labels)
-    return _Shown(maps, labels, words, of == CONCEPTS)
+    return _Shown(maps, labels, words, of != WORDS)
 
 
 def _legend(of: str, range: str, most: float) -> tuple[str, str, str]:
     if range == "own":
-        what = "attention to the word" if of == WORDS else "likeness to the concept"
+        what = "likeness to the concept" if of == CONCEPTS else "attention to the word"
         return "least", f"{what}, each map from its own least to its own most", "most"
     if of == CONCEPTS:
         return "0 %", "share of the concept among all of them", _percent(most)
-    if range == "between words":
+    if range == "between words" and of == WORDS:
         return "0 %", "share of the word at this place, against all other text", _percent(most)
     return "0 %", "share of a place's attention that goes to the word", _percent(most)
 

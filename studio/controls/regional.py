@@ -188,6 +188,11 @@ class Regional(AttentionControl):
                 made[key] = tuple(self._joint_sets(call, active, ratio))
         return made[key]
 
+    def weights(self, step: Step, passes: int) -> tuple[float, ...]:
+        """What each pass of a set counts for the picture, in the order of `passes`; they sum to 1."""
+        ratio = self._ratio(step)
+        return (1.0,) if passes == 1 else (ratio, 1.0 - ratio)
+
     def _joint_sets(self, call: Call, active: Sequence[int], ratio: float) -> Iterator[PassSet]:
         layout = call.layout
         for names, rows in self._readers(layout, active):

@@ -174,16 +174,30 @@ def segment_conditioning(
     for word in words:
         if not _reached(text, tokens, word.start, word.stop):
             raise _unread(text, tokens, word.start, word.stop)
-    own = sorted({token.index for token in tokens})
+    own = {token.index for token in tokens}
     if limit is not None and len(own) > limit:
         raise StudioError(
             f"{_short(text)!r} has {len(own)} tokens; {limit} are possible here.",
             hint="Say it in fewer words.",
         )
-    if end_mark:
-        after = {index + 1 for index in own} - set(own)
-        own = sorted({*own, *(index for index in after if index < conditioning.embeds.shape[1])})
-    return Conditioning(text, conditioning.family, conditioning.embeds[:, own].clone(), conditioning.pooled)
+    length = conditioning.embeds.shape[1]
+    taken = [index for index in _with_marks(own) if index < length] if end_mark else sorted(own)
+    return Conditioning(text, conditioning.family, conditioning.embeds[:, taken].clone(), conditioning.pooled)
+
+
+def segment_words(parts: Parts, text: str) -> list[TokenSpan]:
+    """The words of a segment made with its end marks that can stand for something to see, each once, with the
+    places of their tokens in the segment."""
+    own = {token.index for token in parts.family.tokens(parts, text)}
+    place = {index: i for i, index in enumerate(_with_marks(own))}
+    every = dict.fromkeys(word.text.casefold() for word in words_of(text))
+    found = (find_words(parts, text, word) for word in every if word not in FILLERS)
+    return [TokenSpan(span.text, tuple(place[token] for token in span.tokens)) for span in found]
+
+
+def _with_marks(own: set[int]) -> list[int]:
+    """The tokens of a text's own words and those after each run of them."""
+    return sorted(own | {index + 1 for index in own})
 
 
 def _phrases(prompt: str, words: str | Sequence[str]) -> list[str]:

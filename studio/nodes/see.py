@@ -30,6 +30,8 @@ from studio.controls.estimates import Estimates
 from studio.controls.four_block import FourBlock, block_table
 from studio.controls.heat_maps import heat_maps, outlined, word_mask
 from studio.controls.reading import check_picture, maps_of
+from studio.controls.region_maps import RegionMaps, RegionWord
+from studio.controls.regional import Regional
 from studio.controls.sites import best_map_sites
 from studio.controls.where import Where, parse_blocks
 from studio.controls.word_looks import WordLooks
@@ -37,12 +39,13 @@ from studio.models.embedded import map_blocks
 from studio.models.family import Parts, parts_of
 from studio.models.pictures import decode_latent
 from studio.models.text import encode_prompt
-from studio.models.words import FILLERS, find_words, segment_conditioning, words_of
+from studio.models.words import FILLERS, find_words, segment_conditioning, segment_words, words_of
 from studio.nodes.edit import sites_of
 from studio.nodes.prompt import outline, prompt_of, refused, review_carried, review_cut, review_there
 from studio.values import Latent, Seen, TokenSpan
 
 MOST_WORDS = 32
+MOST_COLUMNS = 128
 # a mask of more of the picture than this is hardly a thing in it
 TOO_MUCH = 0.75
 
@@ -126,6 +129,36 @@ def watch_words(
     return AttentionCut(found, others, where, every, spread)  # type: ignore[return-value]
 
 
+@node(group="See", title="Watch regions", technique="region_maps", review=review_where)
+def watch_regions(
+    model: Model,
+    regions: Attachment,
+    blocks: Text = "",
+    start: Annotated[float, Slider(0, 1, 0.05)] = 0.0,
+    end: Annotated[float, Slider(0, 1, 0.05)] = 1.0,
+    every: bool = False,
+) -> Attachment:
+    """Look where in the picture each region and each word of its own prompt is at work. The picture stays the
+    same, bit for bit.
+
+    regions: the attachment of "Regions", which also goes to Sample
+    blocks: numbers such as "0-3, 8"; empty = the blocks in which words are clearest; "all" takes more time
+    start: from which part of the run on
+    end: up to which part of the run
+    every: keep the map of each block and each step, for the grids of "Show maps"; takes more memory
+    """
+    if not isinstance(regions, Regional):
+        raise StudioError(
+            "These are no regions.", socket="regions", hint="Connect the attachment of a 'Regions' node."
+        )
+    parts = parts_of(model)
+    chosen = parse_blocks(blocks)
+    if chosen is None:
+        chosen = best_map_sites(map_blocks(model.card), sites_of(parts))
+    words = region_words(parts, regions)[:MOST_COLUMNS]
+    return RegionMaps(regions, tuple(words), Where(chosen, start, end), every)  # type: ignore[return-value]
+
+
 @node(group="See", title="Watch blocks", technique="four_block", review=review_where)
 def watch_blocks(
     blocks: Text = "all",
@@ -189,7 +222,7 @@ def watch_estimates(count: Annotated[int, Slider(2, 16, 1)] = 8) -> Attachment:
 def show_maps(
     seen: Seen,
     image: Image | None = None,
-    of: Annotated[str, Choice("words", "concepts")] = "words",
+    of: Annotated[str, Choice("words", "concepts", "regions")] = "words",
     word: Text = "",
     grid: Annotated[str, Choice("mean", "blocks", "steps")] = "mean",
     range: Annotated[str, Choice("own", "between words", "plain")] = "own",
@@ -197,11 +230,11 @@ def show_maps(
     smooth: bool = True,
     picture: Annotated[int, Number(0, 63)] = 0,
 ) -> Image:
-    """A heat map for each word or concept that was watched, laid over the picture.
+    """A heat map for each word, concept or region that was watched, laid over the picture.
 
     seen: the second output of Sample
     image: the finished picture; its outlines show through the heat
-    of: what to show: words of the prompt or concepts
+    of: what to show: words of the prompt, concepts, or regions with the words of their own prompts
     word: such as "star, house"; empty = all that were watched
     grid: one map for the whole run, or one for each block or each step (needs "every" at Watch)
     range: own = each map from its least to its most; between words = who wins at each place; plain = one
@@ -339,3 +372,19 @@ def word_spans(parts: Parts, prompt: str, words: str) -> tuple[TokenSpan, ...]:
                 "The prompt has no word to watch.", socket="words", hint="Write a prompt, or name a word."
             )
     return tuple(find_words(parts, prompt, word) for word in named)
+
+
+def region_words(parts: Parts, regions: Regional) -> list[RegionWord]:
+    """The columns of regions that change anything: each as a whole ("1 star"), then its words ("1: red"); the
+    numbers are those of the list, from 1."""
+    found: list[RegionWord] = []
+    for place, text in regions.kept().items():
+        read = text.edited or text.prompt
+        if read is None:
+            continue
+        span = f"text/seg:{regions.name}.{place}" + (".edited" if text.edited else "")
+        every = tuple(range(read.embeds.shape[1]))
+        found.append(RegionWord(f"{place + 1} {text.region.name or text.region.id}", place, span, every))
+        for word in segment_words(parts, read.text):
+            found.append(RegionWord(f"{place + 1}: {word.text}", place, span, word.tokens))
+    return found

@@ -57,6 +57,15 @@ def review_attachments(view: View) -> Iterator[Refusal]:
         yield from _strange(source, model)
         for error in _idle(source, steps):
             yield Refusal(error.message, error.hint, error.socket, at=source)
+        if source.kind == "watch_regions":
+            for watched in source.feeding("regions"):
+                if watched.technique != "regions" or watched not in steering:
+                    yield Refusal(
+                        f"{watched.title!r} does not lead this run.",
+                        "Connect the Regions node that also goes to the attachments of Sample.",
+                        "regions",
+                        at=source,
+                    )
     if model is not None and model.sites and steps:
         for first, second in combinations(steering, 2):
             if rule(first.technique, second.technique).verdict == APART and _clash(first, second):
@@ -143,6 +152,7 @@ _SAID = {
     "nag": "What you avoid",
     "nasa": "What you avoid",
     "watch_words": "Watching words",
+    "watch_regions": "Watching regions",
     "watch_blocks": "Watching blocks",
     "watch_concepts": "Watching concepts",
 }

@@ -41,6 +41,7 @@ CARDS: dict[str, tuple[str, str, str]] = {
     "paint-around-picture": ("Change", "Paint around", "A picture pasted in, the scene around it new."),
     "upscale": ("Change", "Make it larger", "Twice the size; its detail can be painted anew, by tiles."),
     "see-words": ("See", "See words", "Where in the picture each word acts."),
+    "see-regions": ("See", "See regions", "Where in the picture each region's words act."),
     "see-concepts": ("See", "See concepts", "Where things are that the prompt does not name."),
     "see-blocks": ("See", "See blocks", "What each block of the model does."),
     "estimates": ("See", "See it grow", "What the model expects at each step."),

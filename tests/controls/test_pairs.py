@@ -19,6 +19,7 @@ from studio.controls.inject_v import InjectValues
 from studio.controls.keep_subject import KeepSubject
 from studio.controls.nasa import Nasa
 from studio.controls.negative import Nag
+from studio.controls.region_maps import RegionMaps, RegionWord
 from studio.controls.regional import Regional, RegionText
 from studio.controls.reweight import WordWeight
 from studio.controls.share_kv import KeepLook
@@ -95,6 +96,9 @@ MAKERS: dict[str, Make] = {
     "concepts": lambda parts: make_concepts([segment_conditioning(parts, w) for w in ("star", "house")]),
     "four_block": lambda parts: FourBlock(),
     "word_maps": lambda parts: WordMaps((find_words(parts, TARGET, "star"),)),
+    "region_maps": lambda parts: RegionMaps(
+        regional(parts), (RegionWord("1: star", 0, "text/seg:regions.0", (1,)),)
+    ),
     "estimates": lambda parts: Estimates(2),
 }
 WORKING = [

@@ -122,6 +122,8 @@ def refused(engine: Engine, graph: Graph) -> list[Problem]:
         ("see-words", {"watch.blocks": "7"}, "watch.blocks", "block 7, which", "0 to 1"),
         ("see-words", {"watch.end": 0.1}, "watch.end", "Watching words from 0 to 0.1", "0.2"),
         ("see-blocks", {"watch.blocks": "7"}, "watch.blocks", "block 7, which", "0 to 1"),
+        ("see-regions", {"watch.blocks": "7"}, "watch.blocks", "block 7, which", "0 to 1"),
+        ("see-regions", {"watch.end": 0.01}, "watch.end", "Watching regions from 0 to 0.01", "0."),
         ("see-concepts", {"watch.concepts": "star"}, "watch.concepts", "one alone", "two or more"),
         ("see-concepts", {"watch.blocks": "1"}, "watch.blocks", "text stream of their own", "blocks 0"),
         ("see-concepts", {"watch.concepts": f"star, {LONG}"}, "watch.concepts", "Left out", "fewer"),

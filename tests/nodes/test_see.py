@@ -105,6 +105,36 @@ def test_the_ready_workflow_makes_its_pictures_and_leaves_the_plain_one_as_it_wa
 
 
 @every_model
+def test_regions_are_watched_and_their_picture_is_as_it_was(engine: Engine, ref: str) -> None:
+    def ready(name: str) -> Graph:
+        graph = loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+        for node, widget, value in (
+            ("model", "model", ref),
+            ("canvas", "width", 96),
+            ("schedule", "steps", 3),
+        ):
+            graph = graph.set(node, widget, value)
+        return graph
+
+    outputs = run(engine, ready("see-regions"))
+    assert outputs["save"]["image"] == run(engine, ready("regions"))["save"]["image"]
+    assert outputs["save_maps"]["image"].pixels.std() > 1
+    seen = engine.run(ready("see-regions"), ["sample"]).outputs["sample"]["seen"]
+    (map,) = seen.maps
+    assert map.labels[:4] == ("1 moon", "1: yellow", "1: moon", "1: night") and len(map.labels) == 16
+    for range in ("own", "between words", "plain"):
+        assert show_maps(seen, of="regions", word="1: moon", range=range).pixels.std() > 1
+    with pytest.raises(StudioError, match="'1: hose' was not watched"):
+        show_maps(seen, of="regions", word="1: hose")
+    graph = ready("see-regions")
+    without = [e for e in graph.edges if e.target[0] != "both"]
+    first = next(replace(e, target=("both", "first")) for e in graph.edges if e.target == ("both", "second"))
+    alone = replace(graph, edges=(*without, first))
+    told = [p for p in engine.check(alone) if p.node == "watch"]
+    assert [p.socket for p in told] == ["regions"] and "does not lead this run" in told[0].message
+
+
+@every_model
 def test_the_last_estimate_is_the_final_picture_and_the_strip_ends_with_it(engine: Engine, ref: str) -> None:
     graph = workflow("estimates", ref)
     for sampler in ("euler", "heun"):
