@@ -177,6 +177,11 @@ def test_part_loads_without_torch(part: str) -> None:
     assert loaded_by([part], ("torch", "diffusers", "transformers")) == ""
 
 
+def test_nodes_are_known_without_diffusers() -> None:
+    """It takes seconds to load: commands that run nothing, and the start of the page, do without."""
+    assert loaded_by(["nodes"], ("diffusers", "transformers")) == ""
+
+
 def test_everything_but_the_page_loads_without_gradio() -> None:
     assert loaded_by(WITHOUT_GRADIO, ("gradio",)) == ""
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-from studio.controls.attach import attach
 from studio.controls.composition import compose
 from studio.controls.control import AttentionControl, Branch, Maps
 from studio.controls.maps import MapStore
@@ -126,6 +125,8 @@ def attached_controls(
                 control.check(sites, steps)
             yield Controlled(controls, trajectories, followers=followers)
             return
+        from studio.controls.attach import attach  # brings diffusers, which takes seconds to load
+
         attached = stack.enter_context(
             attach(
                 parts.transformer,

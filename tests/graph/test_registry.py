@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import sys
 from pathlib import Path
@@ -11,8 +12,9 @@ import pytest
 from studio.errors import StudioError
 from studio.graph.document import Edge, Graph, Node
 from studio.graph.engine import Engine
-from studio.graph.peek import code_digest, peek
+from studio.graph.peek import code_digest, imported, peek
 from studio.graph.registry import Registry
+from studio.settings import ROOT
 
 GOOD = '''
 from studio.api import node
@@ -236,6 +238,38 @@ def test_code_digest_follows_modules_that_are_imported_indirectly(tmp_path: Path
     other = write(tmp_path, "other.py", "from studio.pixels import to_array\n")
     without = write(tmp_path, "without.py", "import json\n")
     assert len({code_digest(other), code_digest(without), first}) == 3
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("import studio.a", {"studio.a"}),
+        ("import os, studio.a as b; import studio.c", {"studio.a", "studio.c"}),
+        ("from studio import a, b as c  # x", {"studio", "studio.a", "studio.b"}),
+        (
+            "if x: from studio.a import (\n  b,  # why, so\n  c,\n)\n",
+            {"studio.a", "studio.a.b", "studio.a.c"},
+        ),
+        ("def f():\n\tfrom studio.a import b, \\\n        c\n", {"studio.a", "studio.a.b", "studio.a.c"}),
+        ("from studious import a\nfrom . import b\nimport_studio = 1\n", set()),
+    ],
+)
+def test_imports_are_read_without_parsing(source: str, found: set[str]) -> None:
+    assert imported(source, "studio") == found
+
+
+def test_no_import_of_ours_is_missed() -> None:
+    """Against the parsed source of every file; what stands in strings may come on top."""
+    for file in (ROOT / "studio").rglob("*.py"):
+        source = file.read_text("utf-8")
+        parsed: set[str] = set()
+        for item in ast.walk(ast.parse(source)):
+            if isinstance(item, ast.Import):
+                parsed |= {alias.name for alias in item.names}
+            elif isinstance(item, ast.ImportFrom) and item.module:
+                parsed |= {item.module, *(f"{item.module}.{alias.name}" for alias in item.names)}
+        ours = {name for name in parsed if name.split(".")[0] == "studio"}
+        assert ours <= imported(source, "studio"), file
 
 
 def test_unknown_kind_suggests_the_nearest(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from diffusers.hooks.smoothed_energy_guidance_utils import (
 from studio.blocks.gates import Limits
 from studio.blocks.step_cache import attachment as step_cache
 from studio.blocks.step_cache import taylor
+from studio.controls.left_out import without_blocks
 from studio.controls.where import Where
 from studio.controls.word_maps import WordMaps
 from studio.errors import StudioError
@@ -28,7 +29,7 @@ from studio.sampling.guidance.cfg import cfg
 from studio.sampling.guidance.cfgpp import cfgpp
 from studio.sampling.guidance.embedded import embedded_guidance
 from studio.sampling.guidance.perturbed import SeeItself, perturbed_attention
-from studio.sampling.guidance.skip_layers import skip_layers, without_blocks
+from studio.sampling.guidance.skip_layers import skip_layers
 from studio.sampling.guidance.smoothed import BlurQueries, blurred, smoothed_energy
 from studio.sampling.guidance.w2sd import w2sd
 from studio.sampling.guidance.weak import attention_changed, chosen_blocks

@@ -13,7 +13,6 @@ from dataclasses import replace
 
 import torch
 
-from studio.controls.attach import attach
 from studio.controls.bounds import window, within
 from studio.controls.control import AttentionControl, in_range
 from studio.errors import StudioError
@@ -128,6 +127,8 @@ def attention_changed(
 
     @contextmanager
     def around(network: object, step: Step, roles: tuple[str, ...]) -> Iterator[None]:
+        from studio.controls.attach import attach  # brings diffusers, which takes seconds to load
+
         assert isinstance(network, torch.nn.Module)
         adapter = adapter_for(network)
         sites = tuple(site.index for site in chosen_blocks(name, blocks, adapter.sites(network)))
