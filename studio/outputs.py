@@ -112,7 +112,7 @@ def _places(graph: Graph, registry: Registry, within: Collection[str] | None) ->
 
 def _nearest_prompt(graph: Graph, target: str, prompts: Sequence[Place]) -> Place:
     """The prompt that tells what a picture shows: the one fewest edges away from its output, of equal ones
-    the last. That of an edit is nearer than that of the picture it began with."""
+    the last, of one node the first. That of an edit is nearer than that of the picture it began with."""
     needs = _needs(graph)
     far, queue = {target: 0}, [target]
     for node in queue:  # it grows while it is walked
@@ -120,7 +120,8 @@ def _nearest_prompt(graph: Graph, target: str, prompts: Sequence[Place]) -> Plac
             if source not in far:
                 far[source] = far[node] + 1
                 queue.append(source)
-    return min(reversed(prompts), key=lambda place: far.get(place[0], len(far)))
+    first = {node: (node, widget) for node, widget in reversed(prompts)}
+    return min(first.values(), key=lambda place: far.get(place[0], len(far)))
 
 
 def about(graph: Graph, registry: Registry, target: str) -> About:

@@ -6,6 +6,7 @@ The maps come out of the cache, where the run left them; nothing is computed aga
 from __future__ import annotations
 
 import base64
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -34,13 +35,7 @@ def maps_of_run(studio: Studio, document: Graph, owner: str) -> dict[str, Any]:
 
     def told(values: Any) -> list[str]:
         shares = over_words(values)[..., : len(words)]
-        found = []
-        for column in range(len(words)):
-            one = shares[..., column].float().cpu()
-            low, high = float(one.min()), float(one.max())
-            scaled = ((one - low) / ((high - low) or 1.0) * 255).round().clamp(0, 255).byte()
-            found.append(base64.b64encode(scaled.numpy().tobytes()).decode())
-        return found
+        return [_bytes(shares[..., column]) for column in range(len(words))]
 
     mean = mean_map(_clear(seen), 0)
     kinds = {"mean": [("", "", mean)], "blocks": by_block(maps, 0), "steps": by_step(maps, 0)}
@@ -51,6 +46,42 @@ def maps_of_run(studio: Studio, document: Graph, owner: str) -> dict[str, Any]:
         "columns": int(columns),
         **{kind: [(label, note, told(values)) for label, note, values in of] for kind, of in kinds.items()},
     }
+
+
+def maps_of_regions(studio: Studio, document: Graph, owner: str, sampler: str) -> dict[str, Any]:
+    """What the words of a prompt and of its regions did in a run that watched them: `rows`, `columns`, and
+    `words`, each with its `region` (its place in the list from 0, None = the prompt of the whole picture),
+    its `word` (empty = the region as a whole) and its `map`, one byte per place as base64. Raises StudioError
+    if the run's maps are not kept any more."""
+    from studio.controls.reading import maps_of, mean_map
+    from studio.controls.word_maps import OTHER, REST, over_words
+
+    seen = _seen(studio, document, owner, sampler)
+    names = {map.name for map in seen.maps}
+    found: list[dict[str, Any]] = []
+    if "word_maps" in names:
+        maps = maps_of(seen, "word_maps", "'Watch words'")
+        words = [label for label in maps[0].labels if label not in (OTHER, REST)][:MOST_WORDS]
+        shares = over_words(mean_map(maps))
+        for i, word in enumerate(words):
+            found.append({"region": None, "word": word, "map": _bytes(shares[..., i])})
+    if "region_maps" in names:
+        maps = maps_of(seen, "region_maps", "'Watch regions'")
+        masses = mean_map(maps)
+        for i, label in enumerate(maps[0].labels):
+            place, colon, word = re.match(r"(\d+)(:?) (.*)", label).groups()  # type: ignore[union-attr]
+            of = {"region": int(place) - 1, "word": word if colon else ""}
+            found.append({**of, "map": _bytes(masses[..., i])})
+    rows, columns = seen.maps[0].values.shape[1:3]
+    return {"rows": int(rows), "columns": int(columns), "words": found}
+
+
+def _bytes(values: Any) -> str:
+    """A map from its least to its most, one byte per place, as base64."""
+    one = values.float().cpu()
+    low, high = float(one.min()), float(one.max())
+    scaled = ((one - low) / ((high - low) or 1.0) * 255).round().clamp(0, 255).byte()
+    return base64.b64encode(scaled.numpy().tobytes()).decode()
 
 
 def mask_of_word(
@@ -92,10 +123,11 @@ def _clear(seen: Seen) -> tuple[SeenMap, ...]:
     return tuple(map for map in maps if map.step >= 0 and map.index in chosen) or maps
 
 
-def _seen(studio: Studio, document: Graph, owner: str) -> Seen:
-    """What the sampler of a document saw, as the cache keeps it."""
-    flat = inline(document, studio.registry).graph
-    sampler = next((n.id for n in flat.nodes if n.kind == "sample"), None)
+def _seen(studio: Studio, document: Graph, owner: str, sampler: str | None = None) -> Seen:
+    """What a sampler of a document (None = its first) saw, as the cache keeps it."""
+    if sampler is None:
+        flat = inline(document, studio.registry).graph
+        sampler = next((n.id for n in flat.nodes if n.kind == "sample"), None)
     if sampler is not None:
         key = studio.plan(document, [sampler], owner=owner)[sampler].key
         entry = studio.engine.cache.entry(key)

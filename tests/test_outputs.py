@@ -34,6 +34,8 @@ def registry() -> Registry:
         ("restyle-picture", "save", "after"),
         ("steer-to-picture", "save", "after"),
         ("paint-around-picture", "save", "after"),
+        ("regions", "save", "layout"),
+        ("see-regions", "save", "layout"),
     ],
 )
 def test_a_picture_is_told_by_the_prompt_that_made_it(
@@ -43,6 +45,8 @@ def test_a_picture_is_told_by_the_prompt_that_made_it(
     for node in graph.nodes:
         if node.kind == "encode_prompt" and node.id != "avoid":
             graph = graph.set(node.id, "text", f"words of {node.id}")
+        elif node.kind == "layout":
+            graph = graph.set(node.id, "prompt", f"words of {node.id}")
     graph = graph.set("avoid", "text", "what to avoid")
     facts = about(graph, registry, output)
     assert (facts.prompt, facts.negative) == (f"words of {shows}", "what to avoid")

@@ -184,9 +184,14 @@
       doc.flush();
     };
     new IntersectionObserver((entries) => { if (entries.some((e) => e.isIntersecting) && shown.length) show(); }).observe(form);
-    // `seeds`: the Graph tab draws none; `parents`: the pictures that this one comes from, as [id, role]
-    weft.generate = ({ targets = null, seeds = true, parents = weft.origin ? [weft.origin] : [] } = {}) => {
+    // `seeds`: the Graph tab draws none; `parents`: the pictures that this one comes from, as [id, role];
+    // `document`: made in place of the page's own, which stays as it is
+    weft.generate = ({ targets = null, seeds = true, parents = weft.origin ? [weft.origin] : [], document = null } = {}) => {
       if (run.live || !doc.current) return;
+      if (document) {
+        run.begin({ document, source: {} });
+        return trigger("run", { targets, parents, document: JSON.stringify({ document }) });
+      }
       if (seeds && seed && remember.get("seed-lock") !== "on") seed.put(draw());
       failed = null;
       faults();

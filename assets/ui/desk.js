@@ -114,6 +114,20 @@
       }, 50);
     };
   }
+  /** A map of the studio as numbers 0..255, row by row. */
+  weft.mapBytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+  /** Lays a map on a canvas that lies over a picture: the more, the lighter and the denser. */
+  weft.heatOver = (canvas, values, { rows, columns }) => {
+    const tile = document.createElement("canvas");
+    Object.assign(tile, { width: columns, height: rows });
+    const pen = tile.getContext("2d"), data = pen.createImageData(columns, rows);
+    values.forEach((v, i) => { const [r, g, b] = weft.heat(v / 255); data.data.set([r, g, b, 60 + Math.round(195 * Math.min(1, v / 150))], 4 * i); });
+    pen.putImageData(data, 0, 0);
+    const into = canvas.getContext("2d");
+    into.clearRect(0, 0, canvas.width, canvas.height);
+    into.imageSmoothingQuality = "high";
+    into.drawImage(tile, 0, 0, canvas.width, canvas.height);
+  };
   /** Fits an element with an aspect into its mat. */
   weft.fitInto = (mat, element, ratio) => {
     const fit = () => {

@@ -3,7 +3,6 @@
   "use strict";
   const weft = window.weft;
   const { el, on, run } = weft;
-  const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
   const LOOK = new Set(["watch", "mask", "outside"]);
 
   const edge = (from, to) => ({ from: from.split("."), to: to.split(".") });
@@ -57,7 +56,7 @@
     });
     function wordAt(x, y) {
       const column = Math.min(maps.columns - 1, Math.floor(x * maps.columns)), row = Math.min(maps.rows - 1, Math.floor(y * maps.rows));
-      const values = maps.mean[0][2].map((text) => bytes(text)[row * maps.columns + column]);
+      const values = maps.mean[0][2].map((text) => weft.mapBytes(text)[row * maps.columns + column]);
       return maps.labels[values.indexOf(Math.max(...values))];
     }
     /** A thing by its word or by a point in the picture becomes part of the place. */

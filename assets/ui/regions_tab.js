@@ -34,6 +34,7 @@
     const mat = el("div", { class: "w-mat w-region-mat" }, stage);
     const fit = weft.fitInto(mat, stage, ratio);
     const caption = el("div", { class: "w-caption" });
+    const looks = weft.regionLooks({ stage, trigger, picture: () => shown, regions: () => store.list(), say: (text) => say(text) });
 
     // the list
     const words = weft.promptBox({ label: "The whole picture", placeholder: "A red star on the left and a blue house on the right, at night", oninput: (text) => { desk.set(prompt(), text); lint(); },
@@ -49,9 +50,9 @@
     const form = el("section", { class: "w-form", "aria-label": "Regions" }, words.box,
       el("div", { class: "w-field" }, el("div", { class: "w-label" }, el("span", {}, "Regions"), el("span", { class: "w-help" }, "later ones lie on top")), none, rows, el("div", { class: "w-row" }, add)),
       el("div", { class: "w-run" }, said, found, go), more);
-    root.append(el("div", { class: "weft w-create w-regions-tab" }, el("section", { class: "w-stage", "aria-label": "Canvas" }, bar, mat, caption), form));
+    root.append(el("div", { class: "weft w-create w-regions-tab" }, el("section", { class: "w-stage", "aria-label": "Canvas" }, bar, mat, looks.panel, caption), form));
 
-    let settings = [], settingsOf = null, wait = 0, lastPicture = null;
+    let settings = [], settingsOf = null, wait = 0, lastPicture = null, shown = null;
     function use(name) {
       tool.name = name;
       for (const button of tools) button.setAttribute("aria-pressed", String(button.dataset.tool === name));
@@ -169,12 +170,14 @@
     const fits = (p) => Math.abs(p.width / p.height - ratio()) < 0.02;
     function under() {
       const p = lastPicture && fits(lastPicture) ? lastPicture : weft.pictures.list.find((q) => !weft.titled(q) && fits(q));
-      if (!run.live) picture(p?.url || null);
+      if (!run.live || looks.painting) picture(p?.url || null);
+      shown = p || null;
+      looks.changed();
       caption.replaceChildren(...(p ? [el("div", { class: "w-caption-text" }, el("p", { translate: "no" }, weft.named(p)), el("p", { class: "w-facts" }, weft.facts_of(p))),
-        el("div", { class: "w-actions" }, weft.editThis ? el("button", { type: "button", class: "w-btn", onclick: () => weft.editThis(p) }, "Edit this") : null, ...weft.saveLinks(p))] : [el("p", { class: "w-help" }, "Your picture will lie under the boxes.")]));
+        el("div", { class: "w-actions" }, looks.button, weft.editThis ? el("button", { type: "button", class: "w-btn", onclick: () => weft.editThis(p) }, "Edit this") : null, ...weft.saveLinks(p))] : [el("p", { class: "w-help" }, "Your picture will lie under the boxes.")]));
     }
     on("run", (snapshot) => {
-      if (!run.live || !desk.own) return void (root.offsetParent && under());
+      if (!run.live || !desk.own || looks.painting) return void (root.offsetParent && under());
       const image = Object.values(snapshot.nodes).map((n) => n.image).filter(Boolean).pop();
       if (image) picture(image, true);
     });
@@ -204,6 +207,7 @@
     watch("value", () => {
       const message = parse(props.value);
       if (message.says) say(message.says);
+      looks.heard(message);
       if (message.findings) findings(message.findings);
       if (message.planned) planned(message.planned);
       if (message.masks) take(message.masks);

@@ -35,19 +35,9 @@
     root.append(el("div", { class: "weft w-create w-regions-tab w-see-tab" }, el("section", { class: "w-stage", "aria-label": "Picture" }, bar, mat, legend, small, caption), form));
 
     const say = (text) => { said.textContent = text; said.hidden = !text; };
-    const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+    const bytes = weft.mapBytes;
     const entry = () => maps?.[view]?.[Math.min(at, maps[view].length - 1)];
-    function draw(canvas, values) {
-      const { rows, columns } = maps, tile = document.createElement("canvas");
-      Object.assign(tile, { width: columns, height: rows });
-      const pen = tile.getContext("2d"), data = pen.createImageData(columns, rows);
-      values.forEach((v, i) => { const [r, g, b] = weft.heat(v / 255); data.data.set([r, g, b, 60 + Math.round(195 * Math.min(1, v / 150))], 4 * i); });
-      pen.putImageData(data, 0, 0);
-      const into = canvas.getContext("2d");
-      into.clearRect(0, 0, canvas.width, canvas.height);
-      into.imageSmoothingQuality = "high";
-      into.drawImage(tile, 0, 0, canvas.width, canvas.height);
-    }
+    const draw = (canvas, values) => weft.heatOver(canvas, values, maps);
     const pressWord = (name) => { spot = null; word = name === word ? "" : name; mask = null; paint(); };
 
     function paint() {

@@ -83,7 +83,7 @@ def build(studio: Studio) -> gr.Blocks:
                     js_on_load=OPEN + "window.weft.create(at, {props, trigger, watch}); "
                     "// its events: 'run' 'stop' 'keep' 'reuse' 'open' 'parked' 'choose' 'examine' 'bring'",
                 )
-            regions = _desk_tab(view, "Regions", start_of(studio, "regions"), "lint plan mask masks")
+            regions = _desk_tab(view, "Regions", start_of(studio, "regions"), "lint plan mask masks look")
             edit = _desk_tab(view, "Edit", start_of(studio, "edit-picture"), "source bring mask look thing")
             with gr.Tab("Graph", id="graph"):
                 graph = view(
@@ -133,8 +133,8 @@ def build(studio: Studio) -> gr.Blocks:
         )
 
         async def run(value: str, token: str, event: gr.EventData) -> AsyncIterator[str]:
-            parents = asked.given(event, "parents")
-            async for message in create_tab.run(value, token, targets_of(event), parents):
+            parents, other = asked.given(event, "parents"), asked.given(event, "document")
+            async for message in create_tab.run(other or value, token, targets_of(event), parents):
                 yield message
 
         async def attach(token: str) -> AsyncIterator[str]:
@@ -177,6 +177,7 @@ def build(studio: Studio) -> gr.Blocks:
             regions.plan(regions_tab.plan, None, [regions], **PRIVATE)
             regions.mask(regions_tab.mask, [visitor], [regions], **each)
             regions.masks(regions_tab.masks, None, [regions], **each)
+            regions.look(regions_tab.look, [visitor], [regions], **each)
         if edit is not None:
             edit.source(edit_tab.source, [visitor], [edit], **each)
             edit.bring(edit_tab.bring, [visitor], [edit], **PRIVATE)

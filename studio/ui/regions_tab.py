@@ -26,6 +26,7 @@ from studio.ui.forms import missing_kinds, panel
 from studio.ui.owners import Owners
 from studio.ui.uploads import Uploads
 from studio.values import Layout, Mask, Region
+from studio.watching import watched
 
 if TYPE_CHECKING:
     from studio.studio import Studio
@@ -110,6 +111,32 @@ class RegionsTab:
                 continue
             found[str(file)] = "data:image/png;base64," + base64.b64encode(picture).decode()
         return bus.dump({"masks": found})
+
+    def look(self, token: object, event: gr.EventData) -> str:
+        """Where the words of a picture act: {"looked"}, or, where that is not kept, the run that shows it:
+        {"paint": {"document", "targets"}}. Event data: `generation`, `painted` (that run was made), `turn`
+        (told back)."""
+        turn = asked.given(event, "turn")
+        return bus.dump({**self._look(token, event), "turn": turn if isinstance(turn, int) else 0})
+
+    def _look(self, token: object, event: gr.EventData) -> dict[str, object]:
+        from studio.wordmaps import maps_of_regions  # loads torch, as a run has done already
+
+        try:
+            owner = self._owners.owner(token)
+            generation = asked.text(event, "generation", 64)
+            item = self._studio.history.show(owner, generation)
+            made = self._studio.document_of(generation, owner)
+            document, sampler = watched(made, item.node, item.prompt)
+        except StudioError as error:
+            return {"says": str(error)}
+        try:
+            found = maps_of_regions(self._studio, document, owner, sampler)
+        except StudioError as error:
+            if asked.given(event, "painted") is True:
+                return {"says": str(error)}
+            return {"paint": {"document": to_json(document), "targets": [sampler], "of": generation}}
+        return {"looked": {**found, "of": generation}}
 
     def _bytes(self, data: object) -> bytes:
         most = self._studio.policy.max_upload_bytes

@@ -15,6 +15,17 @@ PROMPT = "a red star on the left and a blue house on the right, at night"
 HOSTILE = "<img src=x onerror=alert(1)> ${alert(2)} {{alert(3)}} </script><script>alert(4)</script>"
 PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
 LONG = 120_000  # ms; a first run loads the weights
+# where a map that lies over a picture is strongest, from the left, 0..1
+PEAK = """(selector) => {
+  const canvas = document.querySelector(selector), pen = canvas.getContext('2d');
+  const data = pen.getImageData(0, 0, canvas.width, canvas.height).data;
+  let best = -1, at = 0;
+  for (let i = 0; i < data.length; i += 4) {
+    const light = (data[i] + data[i + 1] + data[i + 2]) * data[i + 3];
+    if (light > best) { best = light; at = (i / 4) % canvas.width; }
+  }
+  return at / canvas.width;
+}"""
 
 
 def write(page: Any, text: str) -> None:

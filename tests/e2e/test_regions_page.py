@@ -8,7 +8,7 @@ from typing import Any
 from urllib.request import urlopen
 
 import numpy as np
-from e2e_hands import HOSTILE, MARKS, PHONE, PROMPT, lock_seed, reload, state, write
+from e2e_hands import HOSTILE, MARKS, PEAK, PHONE, PROMPT, lock_seed, reload, state, write
 
 pytestmark = MARKS
 STAGE = "#weft-regions .w-region-map"
@@ -66,13 +66,26 @@ def test_two_drawn_regions_come_out_where_they_were_drawn(weft, open_page):
     state(page, "done")
     under = page.locator(f"{STAGE} .w-under:not(.w-forming)")
     under.wait_for()
-    with urlopen(weft.url + under.get_attribute("src")) as answer:
+    shown = under.get_attribute("src")
+    with urlopen(weft.url + shown) as answer:
         picture = np.asarray(Image.open(BytesIO(answer.read())).convert("RGB"))
     if weft.trained:
         seen = [(o["colour"], o["kind"], o["place"]) for o in report(picture)["objects"]]
         right = [("red", "star", "left") in seen, ("blue", "house", "right") in seen]
         colours = {(colour, place) for colour, _, place in seen}
         assert any(right) and {("red", "left"), ("blue", "right")} <= colours, seen
+
+    page.locator("#weft-regions-look").click()  # where the words of each region acted, over the result
+    star = page.locator("#weft-regions .w-look-row[aria-label='Region 1'] [data-word=star]")
+    star.click(timeout=120_000)
+    if weft.trained:
+        assert page.evaluate(PEAK, "#weft-regions .w-heat") < 0.5
+        page.locator("#weft-regions .w-look-row[aria-label='Region 2'] [data-word=house]").click()
+        assert page.evaluate(PEAK, "#weft-regions .w-heat") > 0.5
+    assert under.get_attribute("src") == shown and page.evaluate("window.weft.doc.template") == "regions"
+    assert regions(page) == drawn, "looking changes nothing"
+    page.locator("#weft-regions-look").click()
+    page.locator("#weft-regions .w-look").wait_for(state="hidden")
 
     page.get_by_role("tab", name="Create").click()  # the same layout of the same document
     assert page.locator("#weft-create .w-regions > li").count() == 2

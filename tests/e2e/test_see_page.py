@@ -4,20 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from e2e_hands import HOSTILE, MARKS, PHONE, PROMPT, lock_seed, state, write
+from e2e_hands import HOSTILE, MARKS, PEAK, PHONE, PROMPT, lock_seed, state, write
 
 pytestmark = MARKS
-# where the map of the chosen word is strongest, from the left, 0..1
-PEAK = """() => {
-  const canvas = document.querySelector('#weft-see .w-heat'), pen = canvas.getContext('2d');
-  const data = pen.getImageData(0, 0, canvas.width, canvas.height).data;
-  let best = -1, at = 0;
-  for (let i = 0; i < data.length; i += 4) {
-    const light = (data[i] + data[i + 1] + data[i + 2]) * data[i + 3];
-    if (light > best) { best = light; at = (i / 4) % canvas.width; }
-  }
-  return at / canvas.width;
-}"""
 
 
 def enter(page: Any, text: str = PROMPT) -> None:
@@ -38,9 +27,9 @@ def test_a_clicked_word_shows_where_it_acts_and_its_mask_becomes_a_region(weft, 
     star.click()
     page.locator("#weft-see .w-heat").wait_for()
     if weft.trained:
-        assert page.evaluate(PEAK) < 0.5
+        assert page.evaluate(PEAK, "#weft-see .w-heat") < 0.5
         page.locator("#weft-see-words [data-word=house]").click()
-        assert page.evaluate(PEAK) > 0.5
+        assert page.evaluate(PEAK, "#weft-see .w-heat") > 0.5
     page.locator("#weft-see [data-view=steps]").click()
     assert page.locator("#weft-see .w-small-map").count() == 20
     page.locator("#weft-see .w-small-map").first.click()
