@@ -1,4 +1,4 @@
-"""Where the words of a picture act, told for a page; the run that watches makes the same picture to the bit."""
+"""Where the words of a picture act, for a page; the run that watches makes the same picture, bit for bit."""
 
 from __future__ import annotations
 
