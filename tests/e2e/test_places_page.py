@@ -231,37 +231,6 @@ def test_german_leaves_no_text_of_the_page_in_english(open_page):
     assert not lacking, sorted(lacking)
 
 
-# Facts behind the rules 1.1.1, 1.3.1, 2.4.6, 3.1.1 and 4.1.2 of WCAG 2.2, asked of all that can be seen.
-FAULTS = (HERE / "faults.js").read_text("utf-8")
-
-
-@pytest.mark.parametrize("view", ["desk", "phone"])
-def test_every_control_has_a_name(open_page, view):
-    phone = view == "phone"
-    page = open_page("?__theme=dark" if phone else "?__theme=light", **(PHONE if phone else {}))
-    page.locator("#weft-more summary").click()
-    faults = {}
-    for tab in TABS:
-        show(page, tab)
-        page.wait_for_timeout(500)
-        found = page.evaluate(FAULTS)
-        if found:
-            faults[tab] = found
-        assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"], tab
-    show(page, "History")
-    page.locator("#weft-filters summary").click()
-    page.locator("#weft-grid button").first.click()
-    page.locator("dialog .w-times").wait_for(state="attached")
-    if found := page.evaluate(FAULTS):
-        faults["detail"] = found
-    page.keyboard.press("Escape")
-    page.keyboard.press("?")
-    page.locator("dialog .w-sheet").wait_for()
-    if found := page.evaluate(FAULTS):
-        faults["sheet"] = found
-    assert not faults, json.dumps(faults, indent=1)
-
-
 def test_the_page_can_be_installed_and_opens_at_a_tab(weft, open_page):
     page = open_page("?tab=history")
     page.locator("#weft-tabs [data-tab-id=history][aria-selected=true]").wait_for()
