@@ -57,7 +57,7 @@
       doc.flush();
       sweeping = true;
       live = null;
-      run.begin();
+      run.begin({ document: { nodes: [], edges: [] }, source: {} }); // none of them is the page's document
       trigger("sweep", payload());
       if (matchMedia("(max-width: 900px)").matches) view.tools.scrollIntoView({ block: "start", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
       paint();

@@ -26,8 +26,8 @@
   };
 
   /** `draft()`: the way that changes the picture itself, {document, panel, template}; `words()`: those that may be looked for;
-   *  `adopt(document, draft)`: makes it the page's; `say(text)`. Gives what the tab needs of the mask. */
-  weft.editPlace = ({ trigger, ratio, draft, words, adopt, say, onchange, ontool }) => {
+   *  `say(text)`. Gives what the tab needs of the mask. */
+  weft.editPlace = ({ trigger, ratio, draft, words, say, onchange, ontool }) => {
     let maps = null, looking = "", asked = "", wish = null, kept = { of: "", value: null }, waiting = null, turn = 0;
     const painter = weft.maskPainter({ label: "Where it may change", ratio, onchange, ontool,
       tools: [["look", "halves", "Compare", "Before and after"], ["pick", "pick", "Pick a thing", "Click a thing in the picture: it becomes the place"]],
@@ -45,8 +45,7 @@
       const document = watched();
       looking = asked = JSON.stringify(document);
       say("The picture is painted once more, to see where its words act …");
-      adopt(document, draft());
-      weft.generate({ targets: ["paint"], seeds: false, parents: [] });
+      weft.generate({ document, targets: ["paint"], seeds: false, parents: [] });
     }
     on("run", ({ job }) => {
       if (!looking || run.live) return;
@@ -74,6 +73,8 @@
 
     return {
       painter, pick,
+      /** Whether the run at work is only made to look. */
+      get looking() { return Boolean(looking); },
       /** What the studio answered; whether it was for the mask. */
       async heard(message) {
         if (message.maps) {

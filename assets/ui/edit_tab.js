@@ -64,7 +64,6 @@
     const fit = weft.fitInto(mat, pair.box, ratio);
     const place = weft.editPlace({ trigger, ratio, say: (text) => say(text),
       draft: () => ways().picture || null, words: () => [...new Set(split(old.input.value.toLowerCase()).filter((w) => isWord(w) && !FILL.has(w) && !SIDES.has(w)))],
-      adopt: (document, { panel, template }) => { source.taken = ""; weft.adopt(document, panel, template); },
       onchange: () => painted(), ontool: (name) => { side = false; if (source) { bound(name); show(); } } });
     const { painter } = place;
     pair.box.append(painter.layer);
@@ -265,7 +264,7 @@
     }
     on("run", (snapshot) => {
       if (run.live && source && doc.current?.nodes.some((n) => n.id === "before") && root.offsetParent) {
-        if (!source.taken) return; // its words are looked for, which changes nothing
+        if (place.looking || !source.taken) return; // its words are looked for, which changes nothing
         const image = Object.values(snapshot.nodes).map((n) => n.image).filter(Boolean).pop();
         if (image) pair.show(source.url, image, true);
       } else if (["error", "stopped"].includes(snapshot.job.state)) { queue = []; if (source) pair.show(source.url, shown?.url || null); }

@@ -110,7 +110,7 @@
   // Run status: full snapshots only. A smaller `seq` of the same run and anything of a run left behind is ignored.
   const run = {
     snapshot: { run: null, seq: -1, job: { state: "idle" }, nodes: {} }, left: new Set(), pending: false, unwanted: false,
-    of: null, // what the run was made of, {document, source}; null for one that this page did not begin
+    of: null, // what the run is made of, {document, source}; null where nobody has said
     get live() { return run.pending || run.moves(run.snapshot); },
     moves: ({ job }) => ["queued", "running"].includes(job.state),
     receive: (text) => run.accept(parse(text)),
@@ -119,7 +119,7 @@
       if (message.run === run.snapshot.run && message.seq < run.snapshot.seq) return;
       if (message.run && message.run === run.settled && run.moves(message)) return; // sent before the studio heard of Stop
       run.heard = Date.now();
-      if (!run.pending && !run.unwanted && message.run !== run.snapshot.run) run.of = null;
+      if (!run.pending && !run.unwanted && message.run !== run.snapshot.run) run.of = message.of ? { document: message.of, source: {} } : null;
       run.pending = false;
       if (run.unwanted) { // Stop was pressed before the studio had given the run a name
         run.unwanted = false;

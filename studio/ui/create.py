@@ -110,8 +110,15 @@ class CreateTab:
         if offer is not None:
             yield offer
         if run is not None:
-            async for message in self._follow(run, owner):
+            async for message in self._follow(run, owner, self._made_of(run, owner)):
                 yield message
+
+    def _made_of(self, run: str, owner: str) -> object:
+        """What a run is made of, for a page that did not begin it; None where that is not known."""
+        job = self._studio.jobs.get(run, owner)
+        with suppress(StudioError):
+            return None if job is None else to_json(self._studio.read_document(job.document))
+        return None
 
     async def parked(self, token: object, event: gr.EventData) -> AsyncIterator[str]:
         """Resumes a run that a crash broke off and follows it, or discards it and offers the next one.
@@ -131,7 +138,7 @@ class CreateTab:
         except StudioError as error:
             yield bus.failure(error)
             return
-        async for message in self._follow(run, owner):
+        async for message in self._follow(run, owner, self._made_of(run, owner)):
             yield message
 
     def _offer(self, owner: str) -> str | None:
@@ -163,7 +170,8 @@ class CreateTab:
         async for message in self._follow(run, owner):
             yield message
 
-    async def _follow(self, run: str, owner: str) -> AsyncIterator[str]:
+    async def _follow(self, run: str, owner: str, of: object = None) -> AsyncIterator[str]:
+        """`of`: the document that the run is made of, told with the first message."""
         seq = 0
         try:
             known = early.painters(self._studio, run, owner)
@@ -171,6 +179,8 @@ class CreateTab:
                 seq = int(snapshot.get("seq") or 0)  # type: ignore[call-overload]
                 painting = known.at_work(snapshot)
                 told = snapshot if painting is None else {**snapshot, "keep": painting[1]}
+                if of is not None:
+                    told, of = {**told, "of": of}, None
                 yield bus.status(told, self._made(snapshot, owner))
         except StudioError as error:
             yield bus.failure(error, run=run, seq=seq + 1)
