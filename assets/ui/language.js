@@ -7,17 +7,38 @@
   const languages = { en: "English", de: "Deutsch" };
   const kept = remember.get("language");
   const weft = Object.assign(window.weft, { languages, language: languages[kept] ? kept : navigator.language?.startsWith("de") ? "de" : "en" });
-  let texts = new Map(), patterns = [], observer = null;
+  const EDITOR = ".g-root"; // where the patterns of "graph" hold, too: they are too wide for the rest of the page
+  let texts = new Map(), patterns = [], graph = [], seen = new Map(), observer = null;
   const put = new WeakMap(); // text node or element -> what stood there and what was put, by attribute
 
-  function translated(text) {
+  /** A pattern's `$1` is what was found there, `{1}` the same in the other language where it has a word for it. */
+  const fill = (by, got, inEditor) => by.replace(/\$(\d)|\{(\d)\}/g, (_, kept, said) => (kept ? got[kept] ?? "" : got[said] === undefined ? "" : one(got[said], inEditor) ?? got[said]));
+  function one(plain, inEditor) {
+    const known = texts.get(plain);
+    if (known !== undefined) return known;
+    for (const [pattern, by] of inEditor ? [...graph, ...patterns] : patterns) {
+      const got = pattern.exec(plain);
+      if (got) return fill(by, got, inEditor);
+    }
+    return null;
+  }
+  /** Parts with a dot between them; or several sentences, each known, the first perhaps behind a name ("Sampler: It …"). */
+  function sentences(plain, inEditor) {
+    const dotted = plain.split(" · "), found = dotted.map((part) => one(part, inEditor));
+    if (dotted.length > 1) return found.some((part) => part !== null) ? found.map((part, i) => part ?? dotted[i]).join(" · ") : null;
+    const [, name, rest] = /^([^.:]{1,80}: )?(.+)$/su.exec(plain) || [], parts = (rest || "").split(/(?<=[.!?]) (?=[\p{Lu}“'"])/u);
+    if (!name && parts.length < 2) return null;
+    const said = parts.map((part) => one(part, inEditor));
+    return said.every((part) => part !== null) ? (name ? `${one(name.slice(0, -2), inEditor) ?? name.slice(0, -2)}: ` : "") + said.join(" ") : null;
+  }
+  function translated(text, inEditor = false) {
     const plain = text.trim();
     if (!plain || plain.length > 400) return null;
-    let found = texts.get(plain);
+    const key = inEditor ? `\n${plain}` : plain;
+    let found = seen.get(key);
     if (found === undefined) {
-      found = null;
-      for (const [pattern, by] of patterns) if (pattern.test(plain)) { found = plain.replace(pattern, by); break; }
-      if (texts.size < 5000) texts.set(plain, found);
+      found = one(plain, inEditor) ?? sentences(plain, inEditor);
+      if (seen.size < 5000) seen.set(key, found);
     }
     return found === null ? null : text.replace(plain, () => found);
   }
@@ -25,7 +46,7 @@
   function change(node, name, value, write) {
     const known = put.get(node) || {};
     if (known[name]?.to === value) return;
-    const to = translated(value);
+    const to = translated(value, Boolean((name ? node : node.parentElement)?.closest(EDITOR)));
     if (to === null || to === value || spared(name ? node : node.parentElement, name)) return;
     known[name] = { from: value, to };
     put.set(node, known);
@@ -57,7 +78,8 @@
     const table = await fetch(`weft/ui/lang/${weft.language}.json`).then((got) => got.json()).catch(() => null);
     if (!table) return;
     texts = new Map(Object.entries(table.texts));
-    patterns = table.patterns.map(([pattern, by]) => [new RegExp(`^${pattern}$`, "u"), by]);
+    [patterns, graph] = [table.patterns, table.graph].map((list) => list.map(([pattern, by]) => [new RegExp(`^${pattern}$`, "u"), by]));
+    seen = new Map();
     observer = new MutationObserver((records) => {
       for (const { type, target, addedNodes, attributeName } of records) {
         if (type === "childList") addedNodes.forEach((node) => walk(node));
@@ -68,6 +90,8 @@
     observer.observe(document.body, { subtree: true, childList: true, characterData: true, attributes: true, attributeFilter: ATTRIBUTES });
     walk(document.body);
   }
+  /** A text in the language of the page; as it is where that has no word for it. */
+  weft.said = (text) => (weft.language === "en" ? text : translated(text, true) ?? text);
   weft.setLanguage = (name) => {
     if (!languages[name]) return;
     weft.language = name;

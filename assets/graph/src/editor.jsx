@@ -90,7 +90,7 @@ export function Editor({ page }) {
       let next = d.removeEdges(d.removeNodes(model.doc, ids), wires);
       for (const id of ids) if (model.doc.groups.some((g) => g?.id === id)) next = d.removeGroup(next, id);
       model.change(next);
-      say(ids.length ? `${ids.length === 1 ? "One node" : `${ids.length} nodes`} removed. Undo brings ${ids.length === 1 ? "it" : "them"} back.` : "Connection removed.");
+      say(!ids.length ? "Connection removed." : ids.length === 1 ? "One node removed. Undo brings it back." : `${ids.length} nodes removed. Undo brings them back.`);
       setTimeout(() => root.current?.focus({ preventScroll: true }));
     },
     duplicate: (ids = targets()) => { if (!ids.length) return; const made = d.duplicate(model.doc, ids); model.change(made.doc); select(made.ids); },

@@ -101,7 +101,7 @@ weft.graph = async (at, { props, trigger, watch }) => {
     if (what === "json") return save();
     const copy = weft.el("button", { type: "button", class: "w-btn", onclick: async () => { await navigator.clipboard?.writeText(text).then(() => { copy.textContent = "Copied"; }, () => { copy.textContent = "Select and copy by hand"; }); } }, "Copy");
     const box = weft.dialog(what === "python" ? "This graph as Python" : "This graph as an API call",
-      weft.el("pre", { class: "g-source", tabindex: 0 }, text), weft.el("div", { class: "w-row" }, copy, weft.el("button", { type: "button", class: "w-btn", onclick: save }, `Save ${name}`)));
+      weft.el("pre", { class: "g-source", tabindex: 0 }, text), weft.el("div", { class: "w-row" }, copy, weft.el("button", { type: "button", class: "w-btn", onclick: save }, `Save as ${name}`)));
     box.classList.add("w-large");
     return box;
   }

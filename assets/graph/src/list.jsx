@@ -64,7 +64,7 @@ function Picked({ ids, onDone }) {
 
 /** Search and add without a canvas: one field, one menu of what was found. */
 function AddField({ onAdded }) {
-  const [text, setText] = useState(""), found = search(app.model.registry, text).slice(0, text ? 24 : 200);
+  const [text, setText] = useState(""), found = search(app.model.registry, text, null, app.weft.said).slice(0, text ? 24 : 200);
   const groups = Object.keys(app.model.registry.categories).filter((g) => found.some((f) => f.spec.category === g));
   const first = text ? found[0] : null;
   const [kind, setKind] = useState(""), chosen = found.some((f) => f.kind === kind) ? kind : first?.kind || "";

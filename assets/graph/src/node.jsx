@@ -61,7 +61,7 @@ const Body = memo(function Body({ node, spec }) {
     <>
       {(spec.inputs.length > 0 || spec.outputs.length > 0) && (
         <div className="g-sockets">
-          <ul>{spec.inputs.map((s) => <li key={s.name} data-open={open("inputs", s.name)} className={from.has(s.name) || open("inputs", s.name) === "" ? "g-fed" : s.required ? "g-needed" : ""}><Socket side="in" socket={s} />{s.label || s.name}</li>)}</ul>
+          <ul>{spec.inputs.map((s) => <li key={s.name} data-open={open("inputs", s.name)} className={from.has(s.name) || open("inputs", s.name) === "" ? "g-fed" : s.required ? "g-needed" : ""}><Socket side="in" socket={s} />{s.label || s.name}{s.required && !from.has(s.name) && open("inputs", s.name) !== "" && <em>needed</em>}</li>)}</ul>
           <ul>{spec.outputs.map((s) => <li key={s.name} data-open={open("outputs", s.name)}><Socket side="out" socket={s} />{s.label || s.name}</li>)}</ul>
         </div>
       )}

@@ -36,7 +36,7 @@ export function Openings() {
   const set = (next, key) => model.change(next, { key });
   return (
     <div className="g-openings">
-      <label className="g-open-title"><span>Name of the sub-graph</span><input className="g-in" value={doc.title} onChange={(e) => set({ ...doc, title: e.target.value }, "sub title")} /></label>
+      <label className="g-open-title"><span>Name of the sub-graph</span><input className="g-in" value={doc.title} onChange={(e) => set({ ...doc, title: e.target.value }, "sub-title")} /></label>
       {[["inputs", "Inputs and settings"], ["outputs", "Outputs"]].map(([side, word]) => (
         <section key={side}><h3>{word}</h3>
           {doc[side].length === 0 && <p className="g-help">{side === "inputs" ? "None yet. Choose a node in here, and show one of its inputs or settings outside." : "None yet. Choose a node in here, and show one of its outputs outside."}</p>}

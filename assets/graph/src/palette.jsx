@@ -11,7 +11,7 @@ export function Palette({ at, wire, onChoose, onClose }) {
   const [text, setText] = useState(""), [chosen, setChosen] = useState(0);
   const root = useRef(null), list = useRef(null), id = useId();
   const among = wire ? fitting(app.model.registry, wire) : null;
-  const found = search(app.model.registry, text, among).slice(0, 80);
+  const found = search(app.model.registry, text, among, app.weft.said).slice(0, 80);
   const sign = wire && app.model.registry.types[wire.socket.type];
   useEffect(() => {
     const away = (e) => { if (!root.current?.contains(e.target)) onClose(); };
@@ -41,7 +41,7 @@ export function Palette({ at, wire, onChoose, onClose }) {
           </li>
         ))}
       </ul>
-      {found.length === 0 && <p className="g-none">Nothing here is called that{wire ? " and fits" : ""}.</p>}
+      {found.length === 0 && <p className="g-none">{wire ? "Nothing here is called that and fits." : "Nothing here is called that."}</p>}
       {found[chosen] && <p className="g-about">{firstLine(found[chosen].spec.help)}</p>}
     </div>
   );
@@ -50,7 +50,7 @@ export function Palette({ at, wire, onChoose, onClose }) {
 /** All nodes by group, to press or to drag onto the ground. */
 export function Shelf({ onAdd, onClose }) {
   const [text, setText] = useState("");
-  const found = search(app.model.registry, text);
+  const found = search(app.model.registry, text, null, app.weft.said);
   const groups = Object.keys(app.model.registry.categories).map((name) => [name, found.filter((f) => f.spec.category === name)]).filter(([, list]) => list.length);
   return (
     <aside className="g-shelf" aria-label="Nodes">

@@ -94,16 +94,17 @@ export function fitting(registry, wire) {
   return found.sort((a, b) => b.exact - a.exact);
 }
 
-/** Kinds for words: title first, then kind, group and help. Without words all of them in the registry's order. */
-export function search(registry, text, among = null) {
+/** Kinds for words: title first, then kind, group and help. Without words all of them in the registry's order.
+ *  `said` puts a title or a group into the language of the page; both languages are searched. */
+export function search(registry, text, among = null, said = (word) => word) {
   const asked = text.toLowerCase().split(/\s+/).filter(Boolean);
   const list = among || Object.entries(registry.nodes).filter(([, spec]) => !spec.hidden).map(([kind, spec]) => ({ kind, spec }));
   if (!asked.length) return list;
   const score = ({ kind, spec }) => {
     let total = 0;
+    const both = (word) => [word, said(word)].map((one) => one.toLowerCase()), titles = both(spec.title), groups = both(spec.category);
     for (const word of asked) {
-      const title = spec.title.toLowerCase();
-      const points = title.startsWith(word) ? 8 : title.includes(word) ? 5 : kind.includes(word) ? 4 : spec.category.toLowerCase().includes(word) ? 2 : (spec.help || "").toLowerCase().includes(word) ? 1 : 0;
+      const points = titles.some((t) => t.startsWith(word)) ? 8 : titles.some((t) => t.includes(word)) ? 5 : kind.includes(word) ? 4 : groups.some((g) => g.includes(word)) ? 2 : (spec.help || "").toLowerCase().includes(word) ? 1 : 0;
       if (!points) return 0;
       total += points;
     }

@@ -49,7 +49,7 @@ export function Toolbar({ view, onView, planning, shelf, onShelf }) {
       ]} />
       <span className="g-push" />
       <div className="g-views" role="radiogroup" aria-label="View">
-        {[["canvas", "Canvas"], ["list", "List"]].map(([name, word]) => <button key={name} type="button" role="radio" aria-checked={view === name} onClick={() => onView(name)}><Icon name={name} /><span>{word}</span></button>)}
+        {[["canvas", "Canvas"], ["list", "List"]].map(([name, word]) => <button key={name} type="button" role="radio" aria-checked={view === name} aria-label={word} onClick={() => onView(name)}><Icon name={name} /><span>{word}</span></button>)}
       </div>
       <Button icon="plan" aria-pressed={planning} onClick={actions.plan} title="Show what a run would do, and why (P)">{planning && total ? total : "Plan"}</Button>
       <button type="button" className={`g-btn g-run ${live ? "g-stop" : ""}`} data-state={job?.state} id="weft-graph-run" onClick={() => (live ? actions.stop() : actions.run())}><Icon name={live ? "stop" : "run"} /><span>{live ? "Stop" : "Run"}</span></button>
@@ -68,7 +68,7 @@ export function Problems() {
   if (!told || !nodes.length) return null; // an empty graph has its own words
   const errors = told.filter((p) => p.level === "error"), hints = told.length - errors.length;
   if (!told.length) return null;
-  const words = [errors.length && `${errors.length} problem${errors.length > 1 ? "s" : ""}`, hints && `${hints} hint${hints > 1 ? "s" : ""}`].filter(Boolean).join(", ");
+  const words = [errors.length && (errors.length > 1 ? `${errors.length} problems` : "1 problem"), hints && (hints > 1 ? `${hints} hints` : "1 hint")].filter(Boolean).join(", ");
   return (
     <section className={`g-problems ${errors.length ? "g-bad" : ""}`} aria-label="Problems">
       <button type="button" className="g-problem-head" aria-expanded={open} onClick={() => setOpen(!open)}><Icon name="error" /><b>{words}</b>{!open && <span>{[told[0].title, app.weft.errorText(told[0])].filter(Boolean).join(": ")}</span>}<Icon name="chevron" /></button>

@@ -110,7 +110,7 @@ const CONTROLS = {
             <i key={i} style={{ left: `${100 * r.box[0]}%`, top: `${100 * r.box[1]}%`, width: `${100 * (r.box[2] - r.box[0])}%`, height: `${100 * (r.box[3] - r.box[1])}%`, "--g-hue": `hsl(${(i * 67) % 360} 55% 50%)` }}>{i + 1}</i>
           ))}
         </span>
-        <button type="button" id={id} className="g-in g-file" onClick={() => app.actions.editRegions(node.id, w)}>{`Edit ${list.length} region${list.length === 1 ? "" : "s"}`}</button>
+        <button type="button" id={id} className="g-in g-file" onClick={() => app.actions.editRegions(node.id, w)}>{list.length === 1 ? "Edit 1 region" : `Edit ${list.length} regions`}</button>
       </span>
     );
   },
