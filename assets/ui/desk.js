@@ -11,6 +11,11 @@
   /** `start`: {document, panel, template} from Python; `fits(doc)`: whether the page's document is meant already. */
   weft.desk = (start, fits) => {
     const draft = { document: copy(start.document), panel: start.panel };
+    /** The settings that a model asks for, as when it is chosen on Create. */
+    function suit(model) {
+      const settings = weft.presets.settings(model);
+      for (const f of draft.panel) if (f.widget in settings) draft.document.nodes.find((n) => n.id === f.node).widgets[f.widget] = settings[f.widget];
+    }
     const desk = {
       start, touched: false,
       get own() { return Boolean(doc.current) && fits(doc); },
@@ -36,6 +41,7 @@
           const from = doc.field(role), to = draft.panel.find((f) => f.role === role), value = from && doc.widget(from);
           if (!from || !to || (role === "prompt" && !String(value).trim())) continue;
           const node = draft.document.nodes.find((n) => n.id === to.node);
+          if (role === "model" && node.widgets[to.widget] !== value) suit(value);
           fresh ||= role === "prompt" && node.widgets[to.widget] !== value;
           node.widgets[to.widget] = value;
         }

@@ -24,7 +24,7 @@
   const makers = {
     number(spec) {
       const input = el("input", { class: "w-text w-number", type: "number", min: spec.min, max: spec.max, step: spec.step ?? "any", inputmode: spec.whole ? "numeric" : "decimal" });
-      input.addEventListener("change", () => { if (input.value !== "" && Number.isFinite(input.valueAsNumber)) doc.set(spec, input.valueAsNumber); else input.value = doc.widget(spec); });
+      input.addEventListener("change", () => { if (input.value !== "" && Number.isFinite(input.valueAsNumber)) doc.set(spec, input.valueAsNumber); input.value = doc.widget(spec); });
       return { input, box: field(spec, input), show: (value) => { input.value = value; } };
     },
     slider(spec) {
@@ -32,7 +32,7 @@
       const exact = el("input", { class: "w-text w-number", type: "number", inputmode: "decimal", ...attributes });
       const range = el("input", { type: "range", "aria-label": spec.label, tabindex: -1, ...attributes });
       el("div", { class: "w-slider" }, range, exact);
-      const take = (value) => { if (Number.isFinite(value)) { doc.set(spec, value); range.value = value; exact.value = value; } };
+      const take = (value) => { if (Number.isFinite(value)) doc.set(spec, value); range.value = exact.value = doc.widget(spec); }; // it may be held
       range.addEventListener("input", () => take(range.valueAsNumber));
       exact.addEventListener("change", () => take(exact.valueAsNumber));
       return { input: exact, box: field(spec, exact, { wide: true }), show: (value) => { range.value = value; exact.value = value; } };

@@ -15,24 +15,36 @@
   const place = (f) => `${f.node}.${f.widget}`;
   const touched = new Set((remember.get("touched") || "").split("\n").filter(Boolean));
   const before = new Map(); // what stood in a setting that is locked now
-  let filling = false, last = null, form = null;
+  const forms = new Map(); // box of fields -> the document that they show, which is the page's or a tab's
+  let filling = false, last = null;
 
   function put(field, value) {
     filling = true;
     doc.set(field, value);
     filling = false;
   }
-  on("widget", ({ field }) => {
+  const turns = () => Boolean(doc.current?.nodes?.some((n) => n.kind === "relay")); // models take turns: settings are for both
+  /** What a person sets past the most that does any good is set back to that; the reason stands beside it. */
+  function hold(field, value) {
+    const preset = presetOf(doc);
+    if (turns() || field.widget !== "steps" || !preset?.locks?.steps || !(value > preset.most)) return;
+    put(field, preset.most);
+    for (const [form] of forms) {
+      const line = form.querySelector(`.w-field[data-node="${CSS.escape(field.node)}"][data-widget=steps] .w-lock`);
+      line?.animate?.([{ background: "var(--w-warn-tint)" }, { background: "transparent" }], { duration: 1800 });
+    }
+  }
+  on("widget", ({ field, value }) => {
     if (filling || !field?.widget) return;
+    hold(field, value);
     touched.add(place(field));
     remember.set("touched", [...touched].join("\n"));
-    if (field.role === "avoid" && form) paint();
+    if (field.role === "avoid") paint();
   });
 
   /** Another model: its settings take the place of those that nobody set by hand. */
   function fill() {
-    // where models take turns, the settings are for both of them
-    if (doc.current?.nodes?.some((n) => n.kind === "relay")) return;
+    if (turns()) return;
     const preset = presetOf(doc), told = [];
     for (const field of doc.panel) {
       const own = place(field), now = doc.widget(field), locked = Boolean(preset?.locks?.[field.widget]);
@@ -52,13 +64,19 @@
 
   /** Under every field that the model rules out: why. */
   function paint() {
-    const preset = presetOf(doc);
+    for (const [form, view] of forms) {
+      if (form.isConnected) lock(form, view);
+      else forms.delete(form);
+    }
+  }
+  function lock(form, view) {
+    const preset = presetOf(view);
     for (const box of form.querySelectorAll(".w-field[data-node]")) {
-      const field = doc.panel.find((f) => f.node === box.dataset.node && f.widget === box.dataset.widget);
+      const field = view.panel.find((f) => f.node === box.dataset.node && f.widget === box.dataset.widget);
       if (!field) continue;
-      const plain = field.role === "avoid" && field.sort === "prompt" && doc.template !== "avoid-without-cfg" && !needless(field);
+      const plain = field.role === "avoid" && field.sort === "prompt" && view.template !== "avoid-without-cfg" && !needless(view, field);
       const reason = preset?.locks?.[field.role === "avoid" ? (plain ? "avoid" : "") : field.widget] || "";
-      const shut = Boolean(reason) && (field.role === "avoid" ? !String(doc.widget(field)).trim() : field.widget !== "steps");
+      const shut = Boolean(reason) && (field.role === "avoid" ? !String(view.widget(field)).trim() : field.widget !== "steps");
       for (const input of box.querySelectorAll("input, select, textarea")) {
         input.disabled = shut;
         if (field.widget === "steps") input.max = reason ? Math.min(preset.most, field.max ?? Infinity) : field.max;
@@ -71,14 +89,16 @@
     }
   }
   // a field of a node that needs no second pass, such as Avoid (NAG), is not the negative prompt of guidance
-  const needless = (field) => ["nag", "nasa"].includes(doc.current?.nodes?.find((n) => n.id === field.node)?.kind);
-  const nag = () => document.querySelector('[data-template="avoid-without-cfg"]')?.click();
+  const needless = (view, field) => ["nag", "nasa"].includes(view.current?.nodes?.find((n) => n.id === field.node)?.kind);
+  const nag = () => { weft.openTab("Create"); document.querySelector('[data-template="avoid-without-cfg"]')?.click(); };
 
   weft.presets = {
     of: presetOf,
-    /** The form was built anew. */
-    show(box) { form = box; last ||= presetOf(doc); paint(); },
+    /** A form was built anew. `view`: {panel, widget(field), template, current} of the document that it shows. */
+    show(box, view = doc) { forms.set(box, view); last ||= presetOf(doc); paint(); },
+    /** The settings that a model asks for, by widget; none where nothing is known of it. */
+    settings: (ref) => known(weft.facts.models, ref)?.settings || {},
   };
-  on("model", () => { fill(); if (form) paint(); });
-  on("lora", () => { fill(); if (form) paint(); });
+  on("model", () => { fill(); paint(); });
+  on("lora", () => { fill(); paint(); });
 })();

@@ -160,6 +160,7 @@
         more.replaceChildren(more.firstElementChild, body);
       }
       for (const s of settings) s.show(desk.get(s.spec));
+      weft.presets.show(more, { panel: desk.panel, widget: (f) => desk.get(f), template: desk.start.template, current: desk.document });
     }
     on("widget", ({ field: changed }) => {
       if (!root.offsetParent) return;

@@ -56,9 +56,20 @@ def test_what_does_not_suit_is_locked_with_the_reason(open_page):
     steps = page.locator(".w-create [data-widget=steps]")
     assert steps.locator("input[type=range]").get_attribute("max") == "8"
     assert QUICK.too_many() in steps.inner_text() and steps.locator("input[type=number]").is_enabled()
-    avoid = page.get_by_label("Avoid", exact=True)
+    set_steps(page, 30)  # typed past the lock: it holds, and the field says so
+    assert setting(page, "steps") == 8 and steps.locator("input[type=number]").input_value() == "8"
+    set_steps(page, 2)
+    assert setting(page, "steps") == 2
+    page.evaluate("window.weft.openTab('Regions')")  # the model comes along, with its settings and its locks
+    page.locator("#weft-regions .w-more summary").click()
+    there = page.locator("#weft-regions [data-widget=cfg_scale]")
+    there.get_by_text(QUICK.no_cfg()).wait_for()
+    assert there.locator("input[type=number]").input_value() == "1"
+    assert page.locator("#weft-regions [data-widget=steps] input[type=number]").input_value() == "4"
+    page.evaluate("window.weft.openTab('Create')")
+    avoid = page.locator("#weft-create").get_by_label("Avoid", exact=True)
     assert avoid.is_disabled()
-    page.get_by_role("button", name="Avoid without a second pass").click()
+    page.locator("#weft-create").get_by_role("button", name="Avoid without a second pass").click()
     page.locator("#weft-templates [data-template=avoid-without-cfg][aria-pressed=true]").wait_for()
 
 
@@ -74,8 +85,8 @@ def test_settings_made_by_hand_stay_also_after_a_reload(open_page):
     with_quick(page)
     choose(page, "embedded:quick")
     assert setting(page, "steps") == 6
-    set_steps(page, 30)
     choose(page, "embedded:scenes-sd3")
+    set_steps(page, 30)
     choose(page, "embedded:quick")
     # what cannot work is set right, and comes back with a model that can
     assert setting(page, "steps") == 4
