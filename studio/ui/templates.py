@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 # under its `title` and `help` if it carries them, else under its file name.
 CARDS: dict[str, tuple[str, str, str]] = {
     "text-to-image": ("Make", "Text to picture", "Describe a scene."),
-    "few-step": ("Make", "Fast", "A picture in four steps or fewer, with the few-step model."),
+    "few-step": ("Make", "Fast", "The quickest way to a picture: four steps are enough."),
     "regions": ("Make", "Regions", "A prompt of its own for each part of the picture."),
     "plan-from-a-sentence": ("Make", "Plan from a sentence", "The sentence is laid out in boxes first."),
-    "more-variety": ("Make", "Fast, more variety", "Another model begins, the few-step model ends."),
+    "more-variety": ("Make", "Fast, more variety", "Nearly as quick, and each try looks less like the last."),
     "anytime": ("Make", "Stop any time", "A finished picture early, better the longer it goes."),
     "panels": ("Make", "Panels", "Several pictures of the same things."),
     "word-weight": ("Make", "Word weight", "Let single words count more or less."),
