@@ -169,6 +169,8 @@ def info_of(ref: str, name: str, title: str, path: Path, card: Mapping[str, obje
 
 def ref_folder(ref: str) -> Path:
     """The folder of a reference on this computer; a miniature has none. Nothing is loaded or fetched."""
+    if not ref.strip():
+        raise BadModel("No model is named.", hint="For example embedded:scenes-sd3, or a diffusers folder.")
     if ref.startswith(PREFIX):
         return find_embedded(ref).folder
     if ref.startswith(HUB):

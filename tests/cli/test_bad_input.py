@@ -222,6 +222,13 @@ def test_a_model_that_cannot_be_used_fails_its_node_with_a_reason(
     assert said.json["nodes"]["save"]["state"] == "skipped"
 
 
+@pytest.mark.parametrize("ref", ["", " "])
+def test_a_model_that_is_not_named_is_told_once(cli: Cli, tmp_path: Path, ref: str) -> None:
+    said = cli("generate", "star", "--out", tmp_path / "x.png", "--model", ref)
+    assert said.code == 1 and said.err.count("No model is named") == 1
+    assert "model_index.json" not in said.err and "fingerprint" not in said.err
+
+
 def test_a_full_disk_fails_the_save_and_leaves_nothing_half(
     cli: Cli, tiny: tuple[object, ...], tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
