@@ -23,6 +23,7 @@ CARDS: dict[str, tuple[str, str, str]] = {
     "plan-from-a-sentence": ("Make", "Plan from a sentence", "The sentence is laid out in boxes first."),
     "more-variety": ("Make", "Fast, more variety", "Nearly as quick, and each try looks less like the last."),
     "anytime": ("Make", "Stop any time", "A finished picture early, better the longer it goes."),
+    "three-moods": ("Make", "Three moods", "One scene three times, by one part of the graph."),
     "panels": ("Make", "Panels", "Several pictures of the same things."),
     "word-weight": ("Make", "Word weight", "Let single words count more or less."),
     "avoid-without-cfg": ("Make", "Avoid", "Keep things out, also of fast models."),

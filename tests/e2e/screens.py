@@ -90,6 +90,7 @@ def shoot(url: str, out: Path, steps: int, prompts: list[str] | tuple[str, ...])
         snap(desk, "create-words")
         desk.keyboard.press("Escape")
         every_tab(desk, lambda name: snap(desk, f"{name}-light"))
+        sub_graph(desk, lambda name: snap(desk, name))
         desk.close()
         dark = page("dark", **DESK)
         fill(dark)
@@ -149,6 +150,22 @@ def every_tab(page: Any, snap: Any) -> None:
     page.wait_for_function("window.weft.doc.template === 'text-to-image'")
     compare(page)
     snap("compare")
+
+
+def sub_graph(page: Any, snap: Any) -> None:
+    """The ready workflow that is made of one sub-graph three times: from outside, then inside of one."""
+    page.evaluate("window.weft.openTab('Graph')")
+    page.evaluate("window.weft.useTemplate('three-moods')")
+    page.locator(".react-flow__node[data-id=snow]").wait_for()
+    run(page, "#weft-graph-run")
+    page.wait_for_function("document.querySelectorAll('.g-node .g-picture img').length === 3", timeout=SLOW)
+    page.get_by_role("button", name="Fit the view").first.click()
+    page.locator(".react-flow__pane").click(position={"x": 20, "y": 20})
+    snap("graph-sub-graphs")
+    page.locator(".react-flow__node[data-id=night] .g-head strong").dblclick()
+    page.get_by_role("button", name="Inputs and outputs").click()
+    page.get_by_label("Name of the sub-graph").wait_for()
+    snap("graph-inside")
 
 
 def run(page: Any, button: str) -> None:
