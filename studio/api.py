@@ -24,6 +24,7 @@ from studio.graph.spec import BLOCKED, node
 from studio.graph.widgets import (
     Choice,
     Colour,
+    FileRef,
     LoraRef,
     ModelRef,
     Number,
@@ -74,6 +75,7 @@ __all__ = [
     "Image",
     "Latent",
     "Layout",
+    "FileRef",
     "LoraRef",
     "Mask",
     "Model",

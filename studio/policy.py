@@ -15,6 +15,7 @@ from studio.settings import Settings
 EMBEDDED = re.compile(r"embedded:[a-z0-9][a-z0-9._-]{0,63}")
 HUB = re.compile(r"hub:[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 TINY = re.compile(r"tiny:[a-z0-9_]{1,32}")
+NAME = re.compile(r"[a-z0-9_-]{0,64}")  # of something built in; no file that is opened is called so
 
 
 @dataclass(frozen=True)
@@ -178,6 +179,14 @@ class Policy:
             return
         what = "test models" if TINY.fullmatch(ref) else "models from folders"
         raise Refused(f"This host does not load {what}.", hint=self._models_hint(), node=node, socket=socket)
+
+    def check_reference(self, leads: str, value: str) -> None:
+        """What a setting of a graph leads to (`Widget.leads`), before anybody looks whether it is there:
+        else the answer would tell what lies on this computer."""
+        if leads == "model":
+            self.check_model_ref(value)
+        elif leads == "file" and not (EMBEDDED.fullmatch(value) or NAME.fullmatch(value)):
+            self.check_path()
 
     def check_path(self, *, node: str = "", socket: str = "") -> None:
         """Asked before a path given by a user is opened."""

@@ -107,6 +107,22 @@ def test_malformed_hub_names_are_refused_locally_too(ref: str) -> None:
         LOCAL.check_model_ref(ref)
 
 
+@pytest.mark.parametrize(
+    ("leads", "value"),
+    [("model", "/models/x"), ("model", "tiny:sd3"), ("file", "/x.safetensors"), ("file", "x.safetensors"),
+     ("file", "../x"), ("file", "embedded:../x"), ("file", "~")],
+)  # fmt: skip
+def test_a_setting_leads_to_no_path_of_a_public_host(leads: str, value: str) -> None:
+    with pytest.raises(Refused, match="does not load|opens no files"):
+        PUBLIC.check_reference(leads, value)
+    LOCAL.check_reference(leads, value)
+
+
+def test_names_and_embedded_files_lead_nowhere_else() -> None:
+    for leads, value in (("file", "lanczos"), ("file", "embedded:a"), ("model", "embedded:a"), ("", "/x")):
+        PUBLIC.check_reference(leads, value)
+
+
 def test_refusal_names_value_limit_and_place() -> None:
     with pytest.raises(Refused) as refused:
         PUBLIC.check_steps(10**9, node="n7", socket="steps")

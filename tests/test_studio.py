@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from studio.errors import BadDocument, StudioError
-from studio.graph.document import Graph
+from studio.graph.document import Graph, Node
 from studio.policy import Policy
 from studio.reports import InvalidDocument
 from studio.settings import Settings
@@ -188,6 +188,23 @@ def test_documents_beyond_the_limits_of_the_host_are_refused(settings: Settings)
             )
     finally:
         with_limits.close()
+
+
+def test_a_public_host_does_not_tell_what_lies_on_it(settings: Settings) -> None:
+    """Neither a check nor a plan looks at a path that a document names (graph/check.py)."""
+    host = Studio(settings, Policy.public())
+    try:
+        for kind, name in (("load_model", "model"), ("load_lora", "lora"), ("load_upscaler", "upscaler")):
+            told = []
+            for path in (settings.home, settings.home / "nothing"):
+                document = Graph((Node("n", kind, {name: str(path)}),), ())
+                found = [p for p in host.check(document, ["n"]) if p.socket == name]
+                planned = host.engine.plan(document, ["n"])["n"].to_json()
+                told.append(([(p.message, p.hint, p.blocking) for p in found], planned))
+            assert told[0] == told[1], kind
+            assert [blocking for _, _, blocking in told[0][0]] == [True], kind
+    finally:
+        host.close()
 
 
 def test_a_ready_workflow_is_found_by_name_and_a_wrong_name_gets_a_hint(studio: Studio) -> None:

@@ -7,7 +7,7 @@ targets and stops the run; a problem elsewhere does not, and an unknown kind onl
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import replace
 
 from studio.errors import StudioError, did_you_mean
@@ -20,6 +20,8 @@ from studio.graph.spec import NodeSpec, Param, Socket
 from studio.graph.topology import ancestors, find_cycle, title_of
 from studio.graph.types import ANY, misfit
 
+# (what a setting leads to, its value): raises StudioError where this host does not go there
+Asked = Callable[[str, str], None]
 STAGES = ("ids", "kinds", "sockets", "types", "widgets", "required", "cycles", "reviews", "limits")
 
 
@@ -53,18 +55,28 @@ def choose_targets(graph: Graph, specs: Specs, targets: Sequence[str] | None) ->
 
 
 def check(
-    graph: Graph, specs: Specs, targets: Sequence[str] | None = None, *, limits: Limits = Limits()
+    graph: Graph,
+    specs: Specs,
+    targets: Sequence[str] | None = None,
+    *,
+    limits: Limits = Limits(),
+    asked: Asked | None = None,
 ) -> list[Problem]:
     """Every problem of a document, in the order of STAGES. Raises only for targets that do not exist."""
     flat = inline(graph, specs, limits)
-    return outside(flat, check_flat(flat, specs, flat.targets(targets, specs), limits=limits))
+    return outside(flat, check_flat(flat, specs, flat.targets(targets, specs), limits=limits, asked=asked))
 
 
 def check_flat(
-    flat: Flat, specs: Specs, targets: Sequence[str] | None, *, limits: Limits = Limits()
+    flat: Flat,
+    specs: Specs,
+    targets: Sequence[str] | None,
+    *,
+    limits: Limits = Limits(),
+    asked: Asked | None = None,
 ) -> list[Problem]:
     """The same for a document whose sub-graphs are in place; targets and problems name nodes of it."""
-    return Checker(flat, specs, limits).run(targets)
+    return Checker(flat, specs, limits, asked).run(targets)
 
 
 def outside(flat: Flat, problems: Sequence[Problem]) -> list[Problem]:
@@ -84,8 +96,8 @@ def outside(flat: Flat, problems: Sequence[Problem]) -> list[Problem]:
 class Checker:
     """One pass over a document whose sub-graphs are in place."""
 
-    def __init__(self, flat: Flat, specs: Specs, limits: Limits) -> None:
-        self.flat, self.limits = flat, limits
+    def __init__(self, flat: Flat, specs: Specs, limits: Limits, asked: Asked | None = None) -> None:
+        self.flat, self.limits, self.asked = flat, limits, asked
         self.graph = graph = flat.graph
         self.specs = specs
         self.problems: list[Problem] = []
@@ -302,6 +314,11 @@ class Checker:
                         )
                 elif (problem := param.problem(value)) is not None:
                     self._add("widgets", node.id, name, f"{param.label}: {problem[0]}", problem[1], value)
+                elif self.asked is not None and param.widget.leads and isinstance(value, str):
+                    try:
+                        self.asked(param.widget.leads, value)
+                    except StudioError as refused:
+                        self._add("widgets", node.id, name, refused.message, refused.hint, value)
 
     def _required(self) -> None:
         lost = {end for fault in self.flat.faults for end in fault.lost}  # told where they come from

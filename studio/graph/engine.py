@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from studio.graph.cache import Cache
-from studio.graph.check import check, check_flat, outside
+from studio.graph.check import Asked, check, check_flat, outside
 from studio.graph.context import CancelToken, Device, ModelLoader
 from studio.graph.definitions import Specs
 from studio.graph.digest import Codecs, ValueCodec
@@ -85,7 +85,7 @@ class Engine:
     def check(self, graph: Graph, targets: Sequence[str] | None = None) -> list[Problem]:
         """Every problem of the document, those that stop a run marked as blocking. Raises for unknown
         targets."""
-        return check(graph, self.registry, targets, limits=self.limits)
+        return check(graph, self.registry, targets, limits=self.limits, asked=self._asked())
 
     def plan(
         self,
@@ -158,6 +158,9 @@ class Engine:
         self.workers.close()
         self.seen.save()
 
+    def _asked(self) -> Asked | None:
+        return None if self.policy is None else self.policy.check_reference
+
     def _resolve(
         self, graph: Graph, targets: Sequence[str] | None, seed: int, owner: str
     ) -> tuple[Resolved, tuple[Problem, ...]]:
@@ -167,7 +170,7 @@ class Engine:
         specs = _Snapshot(self.registry)
         flat = inline(graph, specs, self.limits)
         chosen = flat.targets(targets, specs)
-        problems = check_flat(flat, specs, chosen, limits=self.limits)
+        problems = check_flat(flat, specs, chosen, limits=self.limits, asked=self._asked())
         inside = [
             Problem(id, at.socket, at.message, at.hint, stage=at.stage, title=flat.title(at.node))
             for at in flat.faults

@@ -24,6 +24,8 @@ class Widget:
 
     sort: ClassVar[str] = "text"
     type: ClassVar[str] = "Text"
+    # what a value leads to beyond itself, "model" or "file": the host's policy is asked before anybody looks
+    leads: ClassVar[str] = ""
 
     def problem(self, value: object) -> tuple[str, str] | None:
         """What is wrong with a value as (message, hint); None if it is fine. Never converts."""
@@ -216,6 +218,7 @@ class ModelRefWidget(TextWidget):
 
     max: int = 1_000
     sort: ClassVar[str] = "model"
+    leads: ClassVar[str] = "model"
 
 
 @dataclass(frozen=True)
@@ -224,6 +227,15 @@ class LoraRefWidget(TextWidget):
 
     max: int = 1_000
     sort: ClassVar[str] = "lora"
+    leads: ClassVar[str] = "file"
+
+
+@dataclass(frozen=True)
+class FileRefWidget(TextWidget):
+    """A name, `embedded:name`, or the path of a file."""
+
+    max: int = 1_000
+    leads: ClassVar[str] = "file"
 
 
 MOST_REGIONS = 64
@@ -346,17 +358,19 @@ if TYPE_CHECKING:
     Seed = int
     ModelRef = str
     LoraRef = str
+    FileRef = str
     PictureRef = dict[str, str]
     Regions = list[dict[str, Any]]
 else:
     Text, Prompt, Colour, Seed = TextWidget, PromptWidget, ColourWidget, SeedWidget
     ModelRef, PictureRef, Regions = ModelRefWidget, PictureRefWidget, RegionsWidget
-    LoraRef = LoraRefWidget
+    LoraRef, FileRef = LoraRefWidget, FileRefWidget
 
 __all__ = [
     "MAX_SEED",
     "Choice",
     "Colour",
+    "FileRef",
     "LoraRef",
     "ModelRef",
     "Number",

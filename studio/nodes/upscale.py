@@ -8,6 +8,7 @@ from typing import Annotated
 from studio.api import (
     Choice,
     Context,
+    FileRef,
     Image,
     Latent,
     Model,
@@ -90,7 +91,7 @@ def resize_picture(
 
 
 @node(group="Image", title="Load upscaler", fingerprint=_content)
-def load_upscaler(upscaler: Annotated[str, Text(max=1000)] = DEFAULT, *, ctx: Context) -> Upscaler:
+def load_upscaler(upscaler: FileRef = DEFAULT, *, ctx: Context) -> Upscaler:
     """Choose what makes pictures larger.
 
     upscaler: embedded:scenes-upscale-x2, lanczos, area, nearest, or the path of a safetensors file with a
