@@ -113,7 +113,7 @@ def test_malformed_hub_names_are_refused_locally_too(ref: str) -> None:
      ("file", "../x"), ("file", "embedded:../x"), ("file", "~")],
 )  # fmt: skip
 def test_a_setting_leads_to_no_path_of_a_public_host(leads: str, value: str) -> None:
-    with pytest.raises(Refused, match="does not load|opens no files"):
+    with pytest.raises(Refused, match=r"does not load|opens no files"):
         PUBLIC.check_reference(leads, value)
     LOCAL.check_reference(leads, value)
 
