@@ -22,19 +22,45 @@
     return found;
   };
 
-  /** Two pictures of one size under a slider; the arrow keys move it. */
-  weft.beforeAfter = () => {
+  /** Where across two pictures of one size most has changed, 0..1: the middle of what differs; 0.5 where nothing does. */
+  weft.changeCentre = (before, after, side = 48) => {
+    const pixels = (image) => {
+      const canvas = el("canvas", { width: side, height: side }), pen = canvas.getContext("2d", { willReadFrequently: true });
+      pen.drawImage(image, 0, 0, side, side);
+      return pen.getImageData(0, 0, side, side).data;
+    };
+    const [a, b] = [pixels(before), pixels(after)], differ = new Float32Array(side * side);
+    for (let i = 0; i < differ.length; i++) differ[i] = Math.abs(a[4 * i] - b[4 * i]) + Math.abs(a[4 * i + 1] - b[4 * i + 1]) + Math.abs(a[4 * i + 2] - b[4 * i + 2]);
+    const least = 0.35 * differ.reduce((x, y) => Math.max(x, y), 0); // the small changes that are everywhere do not count
+    let [sum, weight] = [0, 0];
+    differ.forEach((d, i) => { if (least > 8 && d > least) { sum += d * ((i % side) + 0.5); weight += d; } });
+    return weight ? sum / weight / side : 0.5;
+  };
+
+  /** Two pictures of one size under a slider; the arrow keys move it. `centred`: it starts across what has changed. */
+  weft.beforeAfter = ({ centred = false } = {}) => {
     const before = el("img", { alt: "Before", draggable: "false" }), after = el("img", { alt: "After", draggable: "false" });
     const top = el("div", { class: "w-ba-after" }, after);
     const range = el("input", { type: "range", min: 0, max: 100, value: 50, "aria-label": "Before and after: how much of the picture before is shown", oninput: () => paint() });
     const box = el("figure", { class: "w-ba" }, before, top, el("i", { class: "w-ba-line" }), el("span", { class: "w-ba-word w-left" }, "Before"), el("span", { class: "w-ba-word w-right" }, "After"), range);
     const paint = () => box.style.setProperty("--at", `${range.value}%`);
+    let pair = "";
+    async function centre() {
+      const now = before.src + after.src;
+      if (pair === now) return;
+      pair = now;
+      await Promise.all([before.decode(), after.decode()]).catch(() => {});
+      if (pair !== before.src + after.src || !before.naturalWidth || !after.naturalWidth) return;
+      range.value = Math.round(100 * Math.min(Math.max(weft.changeCentre(before, after), 0.12), 0.88));
+      paint();
+    }
     paint();
     return { box, show(from, to, forming = false) {
       if (from && before.getAttribute("src") !== from) before.src = from;
       if (to && after.getAttribute("src") !== to) after.src = to;
       box.classList.toggle("w-ba-one", !to);
       box.classList.toggle("w-forming", forming);
+      if (centred && to && !forming) centre();
     } };
   };
 
@@ -58,7 +84,7 @@
     const strip = el("ul", { class: "w-strip", "aria-label": "Pictures to edit, newest first" });
     const empty = el("div", { class: "w-empty" }, el("h2", {}, "Which picture shall change?"), el("p", {}, "Choose one below, or bring your own. Then change its words."),
       el("div", { class: "w-examples" }, el("button", { type: "button", class: "w-btn", onclick: () => pick.click() }, icon("open"), "Bring a picture"), el("button", { type: "button", class: "w-btn", onclick: () => weft.openTab("Create") }, "Make one in Create")));
-    const pair = weft.beforeAfter();
+    const pair = weft.beforeAfter({ centred: true });
     const mat = el("div", { class: "w-mat" }, empty);
     const ratio = () => (source?.width && source?.height ? source.width / source.height : 1);
     const fit = weft.fitInto(mat, pair.box, ratio);
