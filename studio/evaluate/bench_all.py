@@ -67,6 +67,20 @@ def _cache(wanted: Wanted, tell: Tell) -> Rows:
     return bench_cache(wanted.model, cases=wanted.cases, steps=steps, progress=tell)
 
 
+def _tau(wanted: Wanted, tell: Tell) -> Rows:
+    from studio.evaluate.control import evaluate
+
+    names = ("n", "success", "preserved", "psnr_outside", "ssim_outside")
+    found = evaluate(
+        wanted.cases, only="edit_tau", ref=wanted.model, progress=lambda at, of: tell(f"{at}/{of}")
+    )
+    rows = []
+    for row in found:
+        what, _, tau = row["what"].partition("_")
+        rows.append({"model": row["model"], "what": what, "tau": float(tau)} | {n: row.get(n) for n in names})
+    return rows
+
+
 def _upscale(wanted: Wanted, tell: Tell) -> Rows:
     from studio.evaluate.upscale_bench import bench_upscale
 
@@ -104,6 +118,7 @@ def _script(name: str, *more: str) -> Callable[[Wanted, Tell], Rows]:
 PARTS: Mapping[str, tuple[str, Callable[[Wanted, Tell], Rows]]] = {
     "plain": ("One picture, Weft beside diffusers' own pipeline", _plain),
     "control": ("What each control costs", _control),
+    "tau": ("Edits by prompt: how many of the steps follow the source (tau)", _tau),
     "cache": ("Step caches: speed and likeness to the uncached picture", _cache),
     "upscale": ("Larger pictures, against the exact render", _upscale),
     "restore": ("Pictures brought back, against the exact render", _restore),
@@ -229,6 +244,16 @@ def draw_charts(data: Mapping[str, Any], folder: Path) -> dict[str, list[str]]:
             title = f"{model}, {steps} steps: what step caches save and cost"
             curve(folder / chart, title, "times as fast", "PSNR to the uncached picture, dB", groups)
             made.setdefault("cache", []).append(chart)
+    edits: dict[str, list[Point]] = {}
+    for row in rows("tau"):
+        if row["psnr_outside"] is not None:
+            edits.setdefault(row["what"], []).append(
+                Point(row["psnr_outside"], 100 * row["success"], f"{row['tau']:g}")
+            )
+    if edits:
+        title = f"{rows('tau')[0]['model']}: edits by prompt, one point for each tau"
+        curve(folder / "bench-tau.png", title, "PSNR outside the change, dB", "edits that succeed, %", edits)
+        made["tau"] = ["bench-tau.png"]
     beside = {
         "upscale": ("{input} x{scale}", "Lanczos", "lanczos_psnr_db"),
         "restore": ("{problem}, {method}", "without model", "without_psnr_db"),

@@ -121,5 +121,9 @@ def figure(value: float) -> float | None:
 
 ROWS = (
     *(RowOf("edit", what, partial(judge, what=what)) for what in WHATS),
-    *(RowOf("edit_tau", f"colour_{tau:g}", partial(judge, what="colour", tau=tau)) for tau in SWEEP),
+    *(
+        RowOf("edit_tau", f"{what}_{tau:g}", partial(judge, what=what, tau=tau))
+        for what in ("colour", "kind")
+        for tau in SWEEP
+    ),
 )

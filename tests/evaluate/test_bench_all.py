@@ -10,7 +10,7 @@ import pytest
 from PIL import Image as Pillow
 
 from studio.errors import StudioError
-from studio.evaluate.bench_all import DATA, PAGE, PARTS, Wanted, bench_all, table
+from studio.evaluate.bench_all import DATA, PAGE, PARTS, Wanted, bench_all, draw_charts, table
 from studio.evaluate.charts import Bar, Point, bars, curve
 from studio.evaluate.upscale_bench import bench_upscale
 
@@ -86,9 +86,18 @@ def test_the_limit_is_the_last_column_and_what_is_equal_stands_once() -> None:
 
 
 def test_every_part_of_the_list_is_there() -> None:
-    assert {"plain", "control", "cache", "upscale", "restore", "shapes", "engine", "history", "judge"} <= set(
-        PARTS
-    )
+    assert {
+        "plain",
+        "control",
+        "tau",
+        "cache",
+        "upscale",
+        "restore",
+        "shapes",
+        "engine",
+        "history",
+        "judge",
+    } <= set(PARTS)
 
 
 @pytest.mark.model
@@ -101,6 +110,20 @@ def test_the_upscalers_rows_on_one_scene() -> None:
     assert all(20 < row["psnr_db"] < 60 and 0.5 < row["lanczos_ssim"] < 1 for row in rows)
     with pytest.raises(StudioError, match="0 cases"):
         bench_upscale(0)
+
+
+def test_the_sweep_of_tau_is_drawn_as_a_curve(tmp_path: Path) -> None:
+    common = {"model": "embedded:m", "n": 8, "preserved": 1.0, "ssim_outside": 0.9}
+    rows = [
+        {**common, "what": what, "tau": tau, "success": 1 - tau, "psnr_outside": 20 + 30 * tau}
+        for what in ("colour", "kind")
+        for tau in (0.0, 0.2, 0.8)
+    ]
+    nothing = {**common, "what": "kind", "tau": 0.9, "n": 0, "success": None, "psnr_outside": None}
+    assert draw_charts({"tau": {"rows": [*rows, nothing]}}, tmp_path)["tau"] == ["bench-tau.png"]
+    with Pillow.open(tmp_path / "bench-tau.png") as picture:
+        colours = {colour for _, colour in picture.convert("RGB").getcolors(1 << 16) or ()}
+    assert {(0, 114, 178), (213, 94, 0)} <= colours
 
 
 def test_charts_have_their_points_and_refuse_nothing_at_all(tmp_path: Path) -> None:
