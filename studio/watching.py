@@ -13,6 +13,8 @@ from studio.graph.document import Edge, Graph, Node
 
 WORDS, REGIONS, ALL = "weft_words", "weft_regions", "weft_watch"
 WATCHERS = {"watch_words": WORDS, "watch_regions": REGIONS}
+# what stands between a painted picture and its sampler; anything else has changed it since
+PLAIN = ("save_image", "decode")
 
 
 def watched(document: Graph, picture: str, prompt: str) -> tuple[Graph, str]:
@@ -28,7 +30,7 @@ def watched(document: Graph, picture: str, prompt: str) -> tuple[Graph, str]:
     if sampler is None or (sampler, "model") not in fed or (sampler, "positive") not in fed:
         raise StudioError(
             "The words of this picture cannot be watched.",
-            hint="Its graph has no Sample node of its own; make it from Create or Regions.",
+            hint="It was changed after it was painted. Take one that Create or Regions has made.",
         )
     steering = list(_attached(document, (sampler, "attachments")))
     there = {document.node(id).kind for id, _ in steering}
@@ -60,7 +62,7 @@ def watched(document: Graph, picture: str, prompt: str) -> tuple[Graph, str]:
 
 
 def _behind(document: Graph, node: str) -> Iterator[str]:
-    """A node and those that its value comes from, the nearest first."""
+    """A node and those that its picture comes from as it was painted, the nearest first."""
     ahead, seen = [node], set()
     while ahead:
         id = ahead.pop(0)
@@ -68,7 +70,8 @@ def _behind(document: Graph, node: str) -> Iterator[str]:
             continue
         seen.add(id)
         yield id
-        ahead += [edge.source[0] for edge in document.edges if edge.target[0] == id]
+        if document.node(id).kind in PLAIN:
+            ahead += [edge.source[0] for edge in document.edges if edge.target[0] == id]
 
 
 def _attached(document: Graph, socket: tuple[str, str]) -> Iterator[tuple[str, str]]:

@@ -69,6 +69,11 @@ def test_each_picture_gets_the_watchers_that_fit(studio):
     assert not [p for p in studio.check(both, ["sample"]) if p.level == "error"]
     with pytest.raises(StudioError, match="no words to watch"):
         watched(plain, "save", "at the")
+    for name, node in (("edit-picture", "save"), ("upscale", "save"), ("see-words", "save_maps")):
+        with pytest.raises(StudioError, match="cannot be watched"):
+            watched(studio.workflow(name), node, "a star")
+    again, sampler = watched(studio.workflow("edit-picture"), "save_before", "a star")
+    assert sampler == "paint" and again.by_id.keys() > studio.workflow("edit-picture").by_id.keys()
     cut = replace(plain, nodes=tuple(n for n in plain.nodes if n.kind != "sample"))
     with pytest.raises(StudioError, match="cannot be watched"):
         watched(cut, "save", "a star")
