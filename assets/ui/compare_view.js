@@ -111,7 +111,7 @@
       const box = dialog(cell.name, el("div", { class: "w-detail" }, el("img", { src: p.url, alt: weft.named(p), width: p.width, height: p.height }),
         el("div", { class: "w-cell-side" }, p.prompt ? el("p", { class: "w-cell-prompt", translate: "no" }, p.prompt) : null, el("dl", { translate: "no" }, ...rows.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, String(value))])),
           el("div", { class: "w-actions" }, button("Open in Create", () => { weft.openTab("Create"); weft.reuse(p, "all"); }, { "data-to": "create" }), button("Show in Graph", () => { weft.reuse(p, "all"); weft.openTab("Graph"); }, { "data-to": "graph" }),
-            button("Compare as A", () => pick(at, b === at ? a : b)), button("Compare as B", () => { view = "pair"; pick(a === at ? b : a, at); }), ...weft.saveLinks(p)))));
+            button("Open in History", () => weft.inHistory(p.id), { "data-to": "history" }), button("Compare as A", () => pick(at, b === at ? a : b)), button("Compare as B", () => { view = "pair"; pick(a === at ? b : a, at); }), ...weft.saveLinks(p)))));
       box.classList.add("w-large");
       box.addEventListener("close", () => buttons.get(at)?.focus());
     }

@@ -7,7 +7,7 @@
   const dayName = (day) => new Date(day * 86400000).toLocaleDateString(document.documentElement.lang || [], { weekday: "long", day: "numeric", month: "long", year: "numeric", timeZone: "UTC" });
 
   weft.history = (root, { props, trigger, watch }) => {
-    const cards = new Map(), shown = new Map(), chosen = new Map(); // by place; by place; by id
+    const cards = new Map(), shown = new Map(), chosen = new Map(), order = new WeakMap(); // by place; by place; by id; by item
     let days = [], sections = [], total = 0, columns = 2, cell = SMALLEST, gap = 16, wave = 0, answered = 0, busy = 0, selecting = false, wanted = null, frame = 0, wait = 0;
 
     // what is asked
@@ -29,9 +29,10 @@
     const notice = el("div", { class: "w-notice", id: "weft-history-notice", hidden: true, role: "status" });
     const said = el("p", { class: "w-help", role: "status" });
     const grid = el("ul", { class: "w-grid", id: "weft-grid", "aria-label": "Pictures, newest first" });
+    const day = el("div", { class: "w-day-now", translate: "no", "aria-hidden": "true", hidden: true }); // the day of what is seen, once its heading is out of view
     const bar = el("div", { class: "w-chosen", id: "weft-chosen", role: "toolbar", "aria-label": "What to do with the chosen pictures", hidden: true });
     root.append(el("section", { class: "weft w-history", "aria-label": "History" },
-      el("div", { class: "w-history-head" }, el("h2", {}, "History"), select, starred, el("div", { class: "w-search" }, input)), el("div", { class: "w-filter-row" }, filters, said), notice, grid, bar));
+      el("div", { class: "w-history-head" }, el("h2", {}, "History"), select, starred, el("div", { class: "w-search" }, input)), el("div", { class: "w-filter-row" }, filters, said), notice, el("div", {}, day, grid), bar));
 
     const noon = (text, plus) => (text ? new Date(`${text}T00:00`).getTime() / 1000 + plus : null);
     function filtered() {
@@ -80,10 +81,13 @@
       for (const s of sections) {
         if (s.top > high || s.top + HEAD + s.rows * row < low) continue;
         seen.add(`d${s.day}`);
-        if (!shown.has(`d${s.day}`)) put(`d${s.day}`, el("li", { class: "w-day", style: `transform:translateY(${s.top}px)` }, el("h3", { translate: "no" }, dayName(s.day)), el("span", { class: "w-help" }, s.n === 1 ? "1 picture" : `${s.n} pictures`)));
+        if (!shown.has(`d${s.day}`)) put(`d${s.day}`, el("li", { class: "w-day", style: `transform:translateY(${s.top}px)` }, el("h3", { translate: "no" }, dayName(s.day)), el("span", { class: "w-help" }, s.n === 1 ? "1 picture" : `${s.n} pictures`)), s.first - 0.5);
         const from = Math.max(0, Math.floor((low - s.top - HEAD) / row)), to = Math.min(s.rows, Math.ceil((high - s.top - HEAD) / row));
         for (let place = s.first + from * columns; place < Math.min(s.first + s.n, s.first + to * columns); place++) seen.add(place);
       }
+      const now = sections.findLast((s) => s.top < start + 30);
+      day.hidden = !now;
+      if (now) day.replaceChildren(el("span", {}, dayName(now.day)));
       for (const [place, item] of shown) if (!seen.has(place) && !item.contains(document.activeElement)) { item.remove(); shown.delete(place); }
       const lacking = [];
       for (const place of seen) {
@@ -93,11 +97,13 @@
       }
       if (lacking.length && Date.now() - busy > 8000) ask({ at: lacking[0], many: Math.min(120, lacking.at(-1) - lacking[0] + 1 + 2 * columns), fresh: false });
     }
-    function put(place, item) {
-      shown.get(place)?.remove();
-      shown.set(place, item);
-      const next = typeof place === "number" ? [...shown.keys()].filter((p) => typeof p === "number" && p > place).sort((a, b) => a - b)[0] : undefined;
-      grid.insertBefore(item, next === undefined ? null : shown.get(next)); // reading order = order of places
+    function put(key, item, at = key) { // reading order = order of places, each day's heading before its first
+      shown.get(key)?.remove();
+      shown.set(key, item);
+      order.set(item, at);
+      let next = null;
+      for (const other of shown.values()) if (order.get(other) > at && (!next || order.get(other) < order.get(next))) next = other;
+      grid.insertBefore(item, next);
     }
     function draw(place) {
       const p = cards.get(place), { left, top } = spot(place), style = `transform:translate(${left}px,${top}px);width:${cell}px;height:${cell + TEXT}px`;
@@ -130,22 +136,32 @@
     });
     const later = () => { cancelAnimationFrame(frame); frame = requestAnimationFrame(paint); };
     addEventListener("scroll", later, { passive: true });
-    new ResizeObserver(() => redraw()).observe(root);
+    let wide = 0; // only another width places pictures anew
+    new ResizeObserver(() => { if (root.clientWidth !== wide) { wide = root.clientWidth; redraw(); } else later(); }).observe(root);
 
     // choosing several
-    let anchor = null;
-    function press(place, range) {
+    let anchor = null, range = null;
+    function press(place, wide) {
       const p = cards.get(place);
       if (!selecting) return weft.showPicture(p, { trigger, change, say });
-      const on = !chosen.has(p.id), from = range && anchor !== null ? Math.min(anchor, place) : place, to = range && anchor !== null ? Math.max(anchor, place) : place;
+      const on = !chosen.has(p.id), from = wide && anchor !== null ? Math.min(anchor, place) : place, to = wide && anchor !== null ? Math.max(anchor, place) : place;
+      for (let i = from; i <= to && !range; i++) if (!cards.has(i)) range = { from, to, on };
+      if (range) ask({ ids: true }); // some of them were never in view
       for (let i = from; i <= to; i++) { const q = cards.get(i); if (q) { if (on) chosen.set(q.id, q); else chosen.delete(q.id); } }
       anchor = place;
       for (let i = from; i <= to; i++) if (shown.has(i)) draw(i);
       tell();
     }
+    function choose(all) {
+      const { from, to, on } = range || { from: 0, to: all.length - 1, on: true };
+      range = null;
+      for (const id of all.slice(from, to + 1)) if (on) chosen.set(id, null); else chosen.delete(id);
+      redraw();
+      tell();
+    }
     function choosing(on) {
       selecting = on;
-      anchor = null;
+      anchor = range = null;
       if (!on) chosen.clear();
       select.setAttribute("aria-pressed", String(on));
       bar.hidden = !on;
@@ -172,6 +188,23 @@
     }
 
     // what comes back
+    const KEPT = 600000; // ms that a deletion can be taken back
+    let deleted = []; // the newest last: {ids, at}
+    function tellDeleted() {
+      deleted = deleted.filter(({ at }) => Date.now() - at < KEPT);
+      const last = deleted.at(-1);
+      if (!last) return say("");
+      say(last.ids.length === 1 ? "The picture is deleted. It can be brought back for ten minutes." : `${last.ids.length} pictures are deleted. They can be brought back for ten minutes.`, bringBack);
+    }
+    function bringBack() { // one deletion after the other
+      const last = deleted.pop();
+      if (last) change(last.ids, "undelete");
+    }
+    document.addEventListener("keydown", (event) => {
+      if (!(event.ctrlKey || event.metaKey) || event.shiftKey || event.key.toLowerCase() !== "z" || !root.offsetParent || document.querySelector("dialog[open]") || event.target.closest?.("input, textarea, select")) return;
+      event.preventDefault();
+      bringBack();
+    });
     function say(text, undo = null) {
       notice.hidden = !text;
       notice.replaceChildren(el("span", {}, text), undo ? el("button", { type: "button", class: "w-link", onclick: () => { say(""); undo(); } }, "Undo") : "");
@@ -180,11 +213,11 @@
     function marked({ what, pictures: list }) {
       const gone = what === "delete", known = new Map(list.map((p) => [p.id, p]));
       for (const p of list) pictures.change(p, gone);
-      if (gone) {
+      if (gone || what === "undelete") {
+        if (gone) deleted.push({ ids: list.map((p) => p.id), at: Date.now() });
         fresh();
-        return say(list.length === 1 ? "The picture is deleted. It can be brought back for ten minutes." : `${list.length} pictures are deleted. They can be brought back for ten minutes.`, () => change(list.map((p) => p.id), "undelete"));
+        return tellDeleted();
       }
-      if (what === "undelete") return fresh();
       for (const [place, p] of cards) if (known.has(p.id)) { cards.set(place, known.get(p.id)); if (shown.has(place)) draw(place); }
       if (["tag", "untag"].includes(what)) { weft.tellPicture({ tagged: list }); fresh(); }
     }
@@ -200,13 +233,17 @@
     watch("value", () => {
       const message = parse(props.value);
       if (message.marked) return marked(message.marked);
+      if (message.detail && message.detail.picture.id === weft.sought) { // asked for by another tab
+        weft.sought = "";
+        weft.showPicture(message.detail.picture, { trigger, change, say });
+      }
       if (message.detail || message.proof) return weft.tellPicture(message);
       if (message.export) return fetchZip(message.export);
       if (message.ask === undefined) return message.says && say(message.says);
       if (message.ask !== wave) return;
       busy = 0;
       if (message.days) answered = wave;
-      if (message.ids) { for (const id of message.ids) chosen.set(id, null); redraw(); return tell(); }
+      if (message.ids) return choose(message.ids);
       if (message.days) {
         days = message.days;
         cards.clear();
@@ -224,7 +261,8 @@
     weft.historyCount = () => ({ total, drawn: shown.size, known: cards.size });
     let stale = true; // pictures that are made while another tab is open are asked for when this one is seen
     const renew = () => { if (stale && root.offsetParent) { stale = false; fresh(); } };
-    weft.onShown(root, () => { lay(); renew(); });
+    const seek = () => { if (weft.sought && root.offsetParent) trigger("look", { generation: weft.sought }); };
+    weft.onShown(root, () => { lay(); renew(); seek(); });
     on("made", () => { stale = true; renew(); });
   };
 })();

@@ -8,6 +8,8 @@
   const brief = (text) => (text || "–").replaceAll(/[0-9a-f]{64}/g, (digest) => digest.slice(0, 8));
   const fillIn = (box, ...parts) => box.replaceChildren(...parts.filter((part) => part !== null));
   let open = null; // {box, hear} of the picture that is shown
+  weft.sought = ""; // the id of a picture that History opens as soon as it is seen
+  weft.inHistory = (id) => { weft.sought = id; weft.openTab("History"); };
   weft.tellPicture = (message) => open?.hear(message);
 
   /** `does`: {trigger, change, say} of the History tab. */

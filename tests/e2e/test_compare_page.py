@@ -96,6 +96,11 @@ def test_two_words_make_two_pictures_and_lie_under_one_slider(weft, open_page, t
 
     page.get_by_role("button", name="Table").click()
     page.locator(".w-cell").nth(1).click()
+    page.locator("dialog [data-to=history]").click()
+    page.locator("#weft-replay").wait_for()
+    page.keyboard.press("Escape")
+    page.evaluate("window.weft.openTab('Compare')")
+    page.locator(".w-cell").nth(1).click()
     page.locator("dialog [data-to=graph]").click()
     page.locator(".react-flow__node[data-id=sample]").wait_for(timeout=LONG)
     page.wait_for_function("window.weft.doc.widget(window.weft.doc.field('prompt')).includes('yellow star')")

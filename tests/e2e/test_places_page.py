@@ -79,6 +79,17 @@ def test_ten_thousand_pictures_are_in_reach_and_few_in_the_page(many, open_page)
     page.wait_for_function(f"document.activeElement.dataset.id === '{MANY - 2:032x}'")
     page.keyboard.press("Home")
     page.wait_for_function("document.activeElement.closest('li')?.getAttribute('aria-posinset') === '1'")
+    first_item = page.locator("#weft-grid > li").first
+    assert first_item.get_attribute("class") == "w-day", "read out before its pictures"
+    page.locator("#weft-select").click()  # from the first to one far below: most were never in view
+    page.locator("#weft-grid button").first.click()
+    page.evaluate("scrollTo(0, document.documentElement.scrollHeight / 4)")
+    page.locator(".w-day-now span").wait_for()
+    page.wait_for_function("!document.querySelector('#weft-grid .w-card-wait')")
+    far = page.locator("#weft-grid li:has(button)").nth(15)
+    place = far.get_attribute("aria-posinset")
+    far.locator("button").click(modifiers=["Shift"])
+    page.locator("#weft-chosen strong", has_text=f"{place} chosen").wait_for()
 
 
 def test_several_pictures_are_tagged_exported_deleted_and_brought_back(weft, open_page, pictures):
@@ -112,6 +123,15 @@ def test_several_pictures_are_tagged_exported_deleted_and_brought_back(weft, ope
     assert all(weft.studio.history.get("local", name) is None for name in ids)
     page.get_by_role("button", name="Undo").click()
     for name in ids:
+        page.locator(f"#weft-grid button[data-id='{name}']").wait_for()
+    for name in ids:  # one after the other, and both back by keys
+        page.locator(f"#weft-grid button[data-id='{name}']").click()
+        page.locator("dialog").get_by_role("button", name="Delete").click()
+        page.locator(f"#weft-grid button[data-id='{name}']").wait_for(state="detached")
+        page.get_by_text("The picture is deleted").wait_for()
+    for name in reversed(ids):
+        page.locator("h2").first.evaluate("() => document.activeElement.blur()")
+        page.keyboard.press("Control+z")
         page.locator(f"#weft-grid button[data-id='{name}']").wait_for()
     page.locator("#weft-filters summary").click()
     page.get_by_label("Search the history").fill("")
