@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from studio.errors import StudioError
@@ -104,8 +103,7 @@ def mask_of_word(
 
     seen = _seen(studio, document, owner)
     pick = "largest" if at is None else "point"
-    clear = replace(seen, maps=_clear(seen))
-    mask, _ = word_mask(clear, *size, word=word, pick=pick, at=at or (0.5, 0.5), grow=grow)
+    mask, _ = word_mask(seen, *size, word=word, pick=pick, at=at or (0.5, 0.5), grow=grow)
     grey = (np.asarray(mask.values) * 255).round().astype(np.uint8)
     return encode(Image(np.repeat(grey[..., None], 3, axis=-1)))
 
@@ -133,6 +131,6 @@ def _seen(studio: Studio, document: Graph, owner: str, sampler: str | None = Non
         entry = studio.engine.cache.entry(key)
         digest = dict(entry.outputs).get("seen") if entry is not None else None
         found: Any = studio.engine.cache.value(digest) if digest is not None else None
-        if hasattr(found, "maps"):
+        if getattr(found, "maps", ()):
             return found  # type: ignore[no-any-return]
     raise StudioError("The maps of this picture are no longer kept.", hint="Press Look to paint it again.")

@@ -36,7 +36,7 @@
     // the words of the source are watched while it is painted again from its seed; nothing of that run is stored
     function watched() {
       const { document } = draft(), copy = without(JSON.parse(JSON.stringify(document)));
-      copy.nodes.push({ id: "watch", kind: "watch_words", title: "Watch words", widgets: { words: words().join(", "), spread: 2, every: true }, pos: [340, 620], mode: "normal" });
+      copy.nodes.push({ id: "watch", kind: "watch_words", title: "Watch words", widgets: { words: words().join(", "), spread: 0, every: true }, pos: [340, 620], mode: "normal" });
       copy.edges.push(edge("model.model", "watch.model"), edge("before.conditioning", "watch.positive"), edge("watch.attachment", "paint.attachments"));
       return copy;
     }

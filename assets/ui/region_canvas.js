@@ -178,6 +178,12 @@
     function startStroke(x, y) {
       let region = store.get(store.chosen);
       if (region?.locked) return false;
+      const b = region?.box;
+      // a box is painted on to change its shape; paint beside it is a thing of its own
+      if (tool.name === "paint" && region && !store.mask(region) && b && (x < b[0] || x > b[2] || y < b[1] || y > b[3])) {
+        const other = hit([x, y]);
+        region = other && store.mask(other) && !other.locked ? other : null;
+      }
       if (!region && tool.name === "erase") region = hit([x, y]);
       if (!region && tool.name === "erase") return false;
       const id = region ? region.id : store.add({ box: [clamp(x - 0.05), clamp(y - 0.05), clamp(x + 0.05, LEAST), clamp(y + 0.05, LEAST)].map(round) }, { focus: false });

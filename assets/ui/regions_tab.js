@@ -25,6 +25,9 @@
     const redo = el("button", { type: "button", class: "w-tool", id: "weft-regions-redo", "aria-label": "Redo", title: "Redo", onclick: () => store.redo() }, icon("redo"));
     const wholes = el("div", { class: "w-tool-group", role: "group", "aria-label": "The whole mask", hidden: true }, ...[["fill", "fill", "Fill"], ["invert", "invert", "Invert"], ["clear", "bin", "Clear"]].map(([name, glyph, word]) =>
       el("button", { type: "button", class: "w-tool", "data-act": name, "aria-label": word, title: word, onclick: () => store.chosen && store.whole(store.chosen, name) }, icon(glyph))));
+    const another = el("button", { type: "button", class: "w-tool", id: "weft-another", onclick: () => { store.choose(null); stage.focus({ preventScroll: true }); } }, "New region");
+    const aim = el("span", { class: "w-help", id: "weft-aim" });
+    const brushes = el("div", { class: "w-tools w-aim", hidden: true }, aim, another);
     const boxes = el("button", { type: "button", class: "w-tool", "aria-pressed": "true", "aria-label": "Show boxes", title: "Show boxes", onclick: () => {
       const shown = boxes.getAttribute("aria-pressed") !== "true";
       boxes.setAttribute("aria-pressed", String(shown));
@@ -50,15 +53,22 @@
     const form = el("section", { class: "w-form", "aria-label": "Regions" }, words.box,
       el("div", { class: "w-field" }, el("div", { class: "w-label" }, el("span", {}, "Regions"), el("span", { class: "w-help" }, "later ones lie on top")), none, rows, el("div", { class: "w-row" }, add)),
       el("div", { class: "w-run" }, said, found, go), more);
-    root.append(el("div", { class: "weft w-create w-regions-tab" }, el("section", { class: "w-stage", "aria-label": "Canvas" }, bar, mat, looks.panel, caption), form));
+    root.append(el("div", { class: "weft w-create w-regions-tab" }, el("section", { class: "w-stage", "aria-label": "Canvas" }, bar, brushes, mat, looks.panel, caption), form));
 
     let settings = [], settingsOf = null, wait = 0, lastPicture = null, shown = null;
     function use(name) {
       tool.name = name;
       for (const button of tools) button.setAttribute("aria-pressed", String(button.dataset.tool === name));
-      widths.hidden = name === "box";
-      wholes.hidden = name === "box";
+      widths.hidden = wholes.hidden = brushes.hidden = name === "box";
       sketch();
+      takeAim();
+    }
+    /** What the next stroke of the brush will do. */
+    function takeAim() {
+      const at = store.list().findIndex((r) => r.id === store.chosen), region = store.list()[at], number = at + 1;
+      another.hidden = !region || tool.name !== "paint";
+      if (tool.name === "erase") aim.textContent = region ? `Takes away from region ${number}.` : "Takes away from the region that you paint over.";
+      else aim.textContent = !region ? "Paints a new region." : region.locked ? `Region ${number} is locked.` : store.mask(region) ? `Paints on region ${number}.` : `On box ${number} it changes its shape; beside it, it paints a new region.`;
     }
     function say(text) { said.textContent = text; said.hidden = !text; }
 
@@ -100,6 +110,7 @@
       for (const button of wholes.children) button.disabled = !store.chosen || Boolean(store.get(store.chosen)?.locked);
       fill();
       sketch();
+      takeAim();
     }
     function lint() {
       clearTimeout(wait);

@@ -82,7 +82,7 @@
       if (!String(desk.get(desk.field("prompt")) ?? "").trim()) { say("Write a prompt first."); return words.input.focus(); }
       say("");
       desk.set({ node: "watch", widget: "words" }, "");
-      desk.set({ node: "watch", widget: "spread" }, 2);
+      desk.set({ node: "watch", widget: "spread" }, 0);
       desk.take();
       weft.generate();
     }
@@ -101,10 +101,10 @@
       if (to === "regions") return weft.regionFrom?.({ name, prompt: name, shape: "mask", mask: value, box: [0, 0, 1, 1] }, ground);
       weft.editThis?.(picture, value);
     }
-    function show() {
+    function show(fresh) {
       desk.carry();
       words.show(desk.get(desk.field("prompt")));
-      if (!maps) { // the newest picture that was painted under watch
+      if (!maps && fresh) { // the newest picture that was painted under watch
         const found = weft.pictures.made.find((p) => p.node === "save");
         if (found && doc.template === "see-words") ask(found);
       }
@@ -132,6 +132,7 @@
       if (message.says) { asked = ""; say(message.says); }
       if (message.maps && picture && message.maps.of === picture.id) {
         maps = message.maps;
+        say("");
         view = "mean";
         at = 0;
         if (!maps.labels.includes(word)) word = "";

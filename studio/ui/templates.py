@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # under its `title` and `help` if it carries them, else under its file name.
 CARDS: dict[str, tuple[str, str, str]] = {
     "text-to-image": ("Make", "Text to picture", "Describe a scene."),
-    "few-step": ("Make", "Fast", "The quickest way to a picture: four steps are enough."),
+    "few-step": ("Make", "Fast", "The quickest: four steps are enough."),
     "regions": ("Make", "Regions", "A prompt of its own for each part of the picture."),
     "plan-from-a-sentence": ("Make", "Plan from a sentence", "The sentence is laid out in boxes first."),
     "more-variety": ("Make", "Fast, more variety", "Nearly as quick, and each try looks less like the last."),

@@ -185,6 +185,16 @@ def test_a_mask_is_painted_kept_and_erased(open_page):
     page.get_by_role("button", name="Erase").click()
     drag(page, (0.7, 0.5), (0.8, 0.5))
     page.wait_for_function(f"{LAYOUT}[0].box[2] < 0.73")
+    page.get_by_role("button", name="Boxes", exact=True).click()
+    drag(page, (0.1, 0.05), (0.3, 0.25))
+    page.get_by_role("button", name="Paint", exact=True).click()
+    page.locator("#weft-aim").get_by_text("beside it, it paints a new region").wait_for()
+    drag(page, (0.6, 0.85), (0.8, 0.85))  # beside the chosen box
+    page.wait_for_function(f"{LAYOUT}?.[2]?.mask")
+    assert [r.get("shape", "box") for r in regions(page)] == ["mask", "box", "mask"]
+    page.locator("#weft-aim").get_by_text("Paints on region 3.").wait_for()
+    page.locator("#weft-another").click()
+    page.locator("#weft-aim").get_by_text("Paints a new region.").wait_for()
 
 
 def test_a_hostile_name_stays_text_on_a_dark_phone(open_page):
