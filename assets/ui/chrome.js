@@ -20,9 +20,10 @@
     ["P", "Show what would run, and why"], ["Ctrl + S", "Save as a file"],
   ];
   const regions = [["Enter", "Add a box"], ["Arrow keys", "Move the box; with Shift, change its size"], ["N or P", "Choose the next box, or the one before"], ["Delete", "Remove the box"]];
+  const mouse = [["Shift + click", "Add a node to what is chosen, or take it away"], ["Shift + drag", "Choose all in a box"]];
   const past = [["Arrow keys", "Go from picture to picture"], ["Home or End", "Newest or oldest picture"], ["Shift + click", "While selecting: all pictures in between"], ["Ctrl + Z", "Bring back what was deleted"]];
   const printed = { Shift: "⇧ Shift", Delete: "Del" }; // as on the keys; "Delete" alone is what a button says
-  const groups = [["Everywhere", everywhere], ["Regions, on the canvas", regions], ["Graph", graph], ["History", past]];
+  const groups = [["Everywhere", everywhere], ["Regions, on the canvas", regions], ["Graph", [...graph, ...mouse]], ["History", past]];
   window.weft.shortcutSheet = () => el("div", { class: "w-sheet" }, ...groups.map(([title, list]) => el("section", { class: "w-group" }, el("h3", {}, title), el("dl", { class: "w-keys" }, ...list.flatMap(([keys, what]) => [
     el("dt", {}, ...keys.split(/( \+ | or )/).map((key, i) => (i % 2 ? el("span", { class: "w-help" }, key) : el("kbd", {}, printed[key] || key)))), el("dd", {}, what)])))));
 

@@ -87,7 +87,8 @@
       }
       const now = sections.findLast((s) => s.top < start + 30);
       day.hidden = !now;
-      if (now) day.replaceChildren(el("span", {}, dayName(now.day)));
+      const key = now && `${document.documentElement.lang} ${now.day}`;
+      if (now && day.dataset.day !== key) { day.dataset.day = key; day.replaceChildren(el("span", {}, dayName(now.day))); }
       for (const [place, item] of shown) if (!seen.has(place) && !item.contains(document.activeElement)) { item.remove(); shown.delete(place); }
       const lacking = [];
       for (const place of seen) {

@@ -19,7 +19,7 @@
 
     function bar({ label, share, interval, n }) {
       const percent = `${Math.round(100 * share)} %`, range = interval ? ` (${Math.round(100 * interval[0])} to ${Math.round(100 * interval[1])} %)` : "";
-      return el("tr", {}, el("th", { scope: "row" }, label), el("td", {}, el("i", { style: `width:${Math.max(1, 100 * share)}%` })), el("td", { translate: "no", title: n ? `${n}` : "" }, percent, el("span", { class: "w-help" }, range)));
+      return el("tr", {}, el("th", { scope: "row" }, label), el("td", {}, el("i", { style: `width:${Math.max(1, 100 * share)}%` })), el("td", { title: n ? `${n}` : "" }, percent, el("span", { class: "w-help" }, range)));
     }
     function use(model) {
       const field = doc.field("model");

@@ -77,9 +77,9 @@
         missing.length ? el("p", { class: "w-unknown" }, "Not installed here: ", own(missing.join(", ")), ". The workflow opens, but it cannot be made again.") : null,
         ...warnings.map((text) => el("p", { class: "w-unknown" }, text)),
         kin ? el("section", { class: "w-fold" }, el("h3", {}, "Family"), kin) : null,
-        fold("Settings", ...settings.map(([node, list]) => el("section", { class: "w-node-facts" }, el("h4", { translate: "no" }, node), rows(list)))),
+        fold("Settings", ...settings.map(([node, list]) => el("section", { class: "w-node-facts" }, el("h4", {}, node), rows(list)))),
         fold("Time and cache", el("p", { class: "w-help" }, `${sum.toFixed(2)} s in ${spent.length} nodes; ${kept.length} from the cache.`),
-          el("table", { class: "w-times" }, el("tbody", {}, ...work.map((w) => el("tr", {}, el("th", { scope: "row", translate: "no" }, w.node), el("td", {}, el("i", { style: `width:${w.seconds === null ? 0 : Math.max(1, (100 * w.seconds) / most)}%` })), el("td", {}, w.off ? w.off : w.seconds === null ? "from the cache" : `${w.seconds.toFixed(2)} s`)))))),
+          el("table", { class: "w-times" }, el("tbody", {}, ...work.map((w) => el("tr", {}, el("th", { scope: "row" }, w.node), el("td", {}, el("i", { style: `width:${w.seconds === null ? 0 : Math.max(1, (100 * w.seconds) / most)}%` })), el("td", {}, w.off ? w.off : w.seconds === null ? "from the cache" : `${w.seconds.toFixed(2)} s`)))))),
         caches.length ? fold("Step cache", ...caches.flatMap((c) => skipped(c, caches.length > 1))) : null,
         fold("Machine", rows(machine)));
     }

@@ -217,17 +217,17 @@ def test_every_language_has_a_table_of_texts_that_are_in_use():
     assert set(tables) == names
     folders = (
         "assets/ui/*.js", "assets/workflows/*.json", "assets/graph/src/*", "studio/ui/*.py",
-        "studio/nodes/*.py",
+        "studio/nodes/*.py", "studio/graph/*.py", "plugins/*.py",
     )  # fmt: skip
     sources = "\n".join(path.read_text("utf-8") for glob in folders for path in ROOT.glob(glob)).lower()
     sources = re.sub(r"\s+", " ", sources.replace("_", " "))
     # put together when shown, or gradio's own
     made = ("More tabs", "Regions canvas. ", "Make 1 picture", "Nothing varies yet. ")
     for table in tables.values():
-        assert set(table) == {"texts", "patterns"}
-        for pattern, by in table["patterns"]:
+        assert set(table) == {"texts", "patterns", "graph"}
+        for pattern, by in (*table["patterns"], *table["graph"]):
             groups = re.compile(pattern).groups
-            assert {int(n) for n in re.findall(r"\$(\d)", by)} <= set(range(1, groups + 1)), pattern
+            assert {int(n) for n in re.findall(r"[${](\d)", by)} <= set(range(1, groups + 1)), pattern
         parts = {text: re.split(r"(?<=\w)[:;] ", text.lower().replace("_", " ")) for text in table["texts"]}
         known = [text for text in parts if text.startswith(made) or all(p in sources for p in parts[text])]
         dead = sorted(set(parts) - set(known))

@@ -140,10 +140,3 @@ WRONG = {
         {"from": ["h", "picture"], "to": ["a", "layout"]},
     ],
 }  # fmt: skip
-
-
-def test_patterns_only_name_what_they_find() -> None:
-    for pattern, by in (*TABLE["patterns"], *TABLE["graph"]):
-        named = {int(one or other) for one, other in re.findall(r"\$(\d)|\{(\d)\}", by)}
-        assert named <= set(range(1, re.compile(pattern).groups + 1)), pattern
-    assert all(word.strip() for word in TABLE["texts"].values())

@@ -94,7 +94,7 @@ export function TitleField({ node }) {
   const spec = useSpec(node), [text, setText] = useState(null);
   useEffect(() => setText(null), [node.id]);
   const commit = () => { if (text !== null && text.trim() !== (node.title || "")) app.model.change(setTitle(app.model.doc, node.id, text.trim())); setText(null); };
-  return <input className="g-title" aria-label="Title of the node" value={text ?? (node.title || app.weft.said(titleOf(spec, node)))} onChange={(e) => setText(e.target.value)} onBlur={commit} onKeyDown={(e) => { if (e.key === "Enter") e.target.blur(); }} />;
+  return <input className="g-title" aria-label="Title of the node" value={text ?? app.weft.said(titleOf(spec, node))} onChange={(e) => setText(e.target.value)} onBlur={commit} onKeyDown={(e) => { if (e.key === "Enter") e.target.blur(); }} />;
 }
 
 /** Where there is little room it begins as one line, so that what lies below it can still be tapped. */
