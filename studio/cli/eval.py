@@ -76,7 +76,8 @@ def whole(text: str) -> int:
 def act(args: argparse.Namespace) -> int:
     """Draw and judge; on a terminal a line of progress. Stopped and started again, it goes on."""
     if args.only and args.what in WITHOUT_ONLY:
-        raise shared.BadCall("--only belongs to `eval control` and `eval localise`.")
+        others = ", ".join(name for name in EVALUATIONS if name not in WITHOUT_ONLY)
+        raise shared.BadCall(f"--only belongs to `eval` of {others}; {args.what} has no parts.")
     judge, told = EVALUATIONS[args.what]
     return shared.answer(args, judge(args), told)
 
@@ -322,4 +323,4 @@ EVALUATIONS: dict[str, tuple[Callable[[argparse.Namespace], Any], Callable[[Any]
     "nested": (_nested, _nested_told),
     "diversity": (_diversity, _diversity_told),
 }
-WITHOUT_ONLY = ("prompts", "blocks", "schedule")
+WITHOUT_ONLY = ("prompts", "blocks", "schedule", "nested")

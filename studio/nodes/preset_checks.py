@@ -16,7 +16,8 @@ SCALED = ("cfg", "embedded_guidance", *PAIRED)
 
 def review_preset(view: View, model: Outline | None) -> Iterator[Refusal]:
     """Two-pass guidance, too many steps, a step cache or a negative prompt where the model's preset rules
-    them out. All but the cache are warnings: one may try what does not suit."""
+    them out. All but the cache are warnings: one may try what does not suit; its mild mode, delta, never
+    skips a whole step and is one too."""
     preset = None if model is None else model.preset
     rules = list(chain(view))
     passes = [rule for rule in rules if rule.kind in SCALED and rule.widgets.get("cfg_scale") != 1]
@@ -38,4 +39,7 @@ def _unsuitable(view: View, preset: Preset, passes: list[View]) -> Iterator[Refu
             yield Refusal(preset.too_many(steps), hint, "sigmas", "warning")
     for cache in view.feeding("attachments") if preset.few else ():
         if cache.kind == "step_cache":
-            yield Refusal(preset.no_cache(), "Disconnect it.", "attachments", at=cache)
+            mild = cache.widgets.get("mode") == "delta"
+            other = "see what it costs" if mild else "take its mode 'delta'"
+            level = "warning" if mild else "error"
+            yield Refusal(preset.no_cache(), f"Disconnect it, or {other}.", "attachments", level, at=cache)

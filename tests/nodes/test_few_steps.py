@@ -109,6 +109,10 @@ def test_what_a_few_step_model_rules_out_is_said(engine, turbo):
     cache = (Node("cache", "step_cache", {}), "cache.attachment", "sample.attachments")
     said = told(engine, graph(turbo, steps=8, more=[cache]))
     assert any(level == "error" and "nothing to skip" in message for level, message in said)
+    mild = (Node("cache", "step_cache", {"mode": "delta"}), *cache[1:])
+    said = told(engine, graph(turbo, steps=4, more=[mild]))
+    assert [level for level, message in said if "nothing to skip" in message] == ["warning"]
+    assert {level for level, _ in said} == {"warning"}
 
 
 def test_a_negative_prompt_that_nothing_reads_is_said(engine):
