@@ -25,7 +25,7 @@ def watched(document: Graph, picture: str, prompt: str) -> tuple[Graph, str]:
     """
     from studio.models.words import FILLERS, words_of
 
-    sampler = next((id for id in _behind(document, picture) if document.node(id).kind == "sample"), None)
+    sampler = next((id for id in behind(document, picture) if document.node(id).kind == "sample"), None)
     fed = {edge.target: edge.source for edge in document.edges}
     if sampler is None or (sampler, "model") not in fed or (sampler, "positive") not in fed:
         raise StudioError(
@@ -61,7 +61,7 @@ def watched(document: Graph, picture: str, prompt: str) -> tuple[Graph, str]:
     return replace(document, nodes=(*document.nodes, *nodes), edges=(*kept, *edges, last)), sampler
 
 
-def _behind(document: Graph, node: str) -> Iterator[str]:
+def behind(document: Graph, node: str) -> Iterator[str]:
     """A node and those that its picture comes from as it was painted, the nearest first."""
     ahead, seen = [node], set()
     while ahead:

@@ -93,7 +93,7 @@
     };
     const cards = weft.templates(weft.useTemplate);
     root.append(el("div", { class: "weft w-create" }, cards.box, form, stage));
-    let prompt = null, seed = null, shown = [], told = [], failed = null, wait = 0;
+    let prompt = null, seed = null, shown = [], told = [], failed = null, wait = 0, turn = 0;
 
     const go = el("button", { type: "button", class: "w-go", id: "weft-go", onclick: () => (run.live ? weft.stop() : weft.generate()) });
     const notice = el("div", { class: "w-notice", hidden: true, role: "status" });
@@ -212,6 +212,11 @@
       run.begin(run.of);
       trigger("keep", { run: id });
     };
+    /** Four pictures near a picture: it is painted again with other seeds; the page's document stays as it is. */
+    weft.vary = (picture) => {
+      if (run.live) return;
+      trigger("vary", { generation: picture.id, seeds: [draw(), draw(), draw(), draw()], turn: (turn += 1) }); // two equal answers would be heard once
+    };
     weft.parked = (id, choice) => trigger("parked", { run: id, choice });
     weft.reuse = (picture, what) => {
       if (what === "all") { weft.origin = [picture.id, "reuse"]; return trigger("reuse", { generation: picture.id }); }
@@ -262,6 +267,7 @@
     function receive() {
       const message = parse(props.value);
       if (message.brought) return brought(message.brought);
+      if (message.vary) return void weft.generate({ ...message.vary, seeds: false, parents: [[message.vary.of, "variation"]] });
       if (message.document) {
         const before = doc.current, panel = doc.panel, template = doc.template;
         Object.assign(weft.thumbs, message.thumbs);

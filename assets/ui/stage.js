@@ -88,6 +88,7 @@
         el("div", { class: "w-caption-text" }, el("p", { translate: "no" }, weft.named(p)), el("p", { class: "w-facts" }, weft.facts_of(p))),
         el("div", { class: "w-actions" },
           el("button", { type: "button", class: "w-btn", id: "weft-reuse", onclick: () => weft.reuse(p, "all") }, icon("reuse"), "Reuse settings"),
+          el("button", { type: "button", class: "w-btn w-quiet", id: "weft-vary", title: "Four pictures near this one", onclick: () => weft.vary(p) }, "Vary"),
           el("button", { type: "button", class: "w-btn w-quiet", id: "weft-edit-this", onclick: () => weft.editThis(p) }, "Edit this"),
           el("button", { type: "button", class: "w-btn w-quiet", id: "weft-upscale-this", onclick: () => weft.upscaleThis(p) }, "Make it larger"),
           el("button", { type: "button", class: "w-btn w-quiet", id: "weft-how", onclick: () => { weft.reuse(p, "all"); weft.openTab("Graph"); } }, "Show how it was made"),

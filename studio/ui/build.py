@@ -81,7 +81,8 @@ def build(studio: Studio) -> gr.Blocks:
                     elem_id="weft-create",
                     facts=known,
                     js_on_load=OPEN + "window.weft.create(at, {props, trigger, watch}); "
-                    "// its events: 'run' 'stop' 'keep' 'reuse' 'open' 'parked' 'choose' 'examine' 'bring'",
+                    "// its events: 'run' 'stop' 'keep' 'reuse' 'open' 'parked' 'choose' 'examine' 'bring' "
+                    "'vary'",
                 )
             regions = _desk_tab(view, "Regions", start_of(studio, "regions"), "lint plan mask masks look")
             edit = _desk_tab(view, "Edit", start_of(studio, "edit-picture"), "source bring mask look thing")
@@ -164,6 +165,7 @@ def build(studio: Studio) -> gr.Blocks:
         create.parked(parked, [visitor], [status], **follow)
         create.keep(create_tab.keep, [visitor], [status], **follow)
         create.reuse(create_tab.reuse, [visitor], [create], **PRIVATE)
+        create.vary(create_tab.vary, [visitor], [create], **PRIVATE)
         create.open(create_tab.open, None, [create], **PRIVATE)
         create.choose(create_tab.choose, [create], [create], **in_turn)
         create.examine(create_tab.examine, [create], [problems], **{**PRIVATE, "trigger_mode": "always_last"})

@@ -24,6 +24,7 @@ from studio.ui.owners import Owners
 from studio.ui.pictures import Pictures
 from studio.ui.templates import Templates
 from studio.ui.uploads import Uploads
+from studio.varying import variations
 
 if TYPE_CHECKING:
     from studio.studio import Studio
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 MOST_TOLD = 12  # problems told at once
 MOST_PARENTS = 8
+MOST_VARIED = 8
 ROLES = ("source", "variation", "inpaint", "upscale", "reuse", "sweep")
 BUG = StudioError("Something went wrong inside the studio.", hint="The log of the studio says more.")
 
@@ -265,6 +267,24 @@ class CreateTab:
         except StudioError as error:
             return bus.dump({"says": str(error)})
         return self.message(document, says="The settings of this picture are back.", undo=True, seed=True)
+
+    def vary(self, token: object, event: gr.EventData) -> str:
+        """The graph that paints variations of a picture: {"vary": {"document", "targets", "of"}}. Event data:
+        `generation`, `seeds`, `turn` (told back)."""
+        seeds, turn = asked.given(event, "seeds"), asked.given(event, "turn")
+        try:
+            owner = self._owners.owner(token)
+            generation = asked.text(event, "generation", 64)
+            whole = [s for s in seeds if type(s) is int and 0 <= s < 2**53] if isinstance(seeds, list) else []
+            if not 1 <= len(whole) <= MOST_VARIED:
+                raise BadDocument("The page sent no usable seeds.", hint="Reload the page.")
+            item = self._studio.history.show(owner, generation)
+            made = self._studio.document_of(generation, owner)
+            document, targets = variations(made, item.node, whole)
+        except StudioError as error:
+            return bus.dump({"says": str(error), "turn": turn if isinstance(turn, int) else 0})
+        vary = {"document": to_json(document), "targets": list(targets), "of": generation}
+        return bus.dump({"vary": vary, "turn": turn if isinstance(turn, int) else 0})
 
     def open(self, event: gr.EventData) -> str:
         """A document that the page kept, or took out of a dropped picture or file. Read strictly, never run.

@@ -233,7 +233,7 @@ def test_a_picture_without_a_workflow_is_refused_in_words(open_page, pictures):
     page.get_by_text("plain.png carries no Weft workflow").wait_for()
 
 
-def test_settings_of_a_strip_picture_can_be_taken_over(open_page):
+def test_settings_of_a_strip_picture_can_be_taken_over_and_it_is_varied(weft, open_page):
     page = open_page()
     make(page, "a white house in the snow", steps=3)
     seed = page.get_by_label("Seed", exact=True).input_value()
@@ -243,6 +243,12 @@ def test_settings_of_a_strip_picture_can_be_taken_over(open_page):
     page.get_by_text("The settings of this picture are back").wait_for()
     assert page.locator(".w-prompt textarea").input_value() == "a white house in the snow"
     assert page.get_by_label("Seed", exact=True).input_value() == seed
+    page.locator("#weft-vary").click()  # four pictures near it, which come together; the document stays
+    page.locator("#weft-outputs").get_by_text("Variation 4").wait_for(timeout=120_000)
+    made = page.evaluate("window.weft.pictures.made.map((p) => [p.id, p.url])")
+    assert len({url for _, url in made}) == 4 and page.evaluate("window.weft.doc.template") == "text-to-image"
+    kin = weft.studio.history.show("local", made[0][0]).parents
+    assert [role for _, role in kin] == ["variation"]
 
 
 def test_a_wrong_value_is_named_at_its_field_and_in_the_job_line(open_page):
