@@ -7,7 +7,7 @@ import { GroupNode, NoteNode, WeftNode } from "./node.jsx";
 
 const NODE_TYPES = { weft: WeftNode, note: NoteNode, frame: GroupNode };
 const ADD_KEYS = ["Shift", "Control", "Meta"]; // with one of these a click adds to what is chosen, or takes away from it
-const MANY = 80, FAR = 0.42, PAD = 18, HEAD = 34;
+const MANY = 80, FAR = 0.42, PAD = 18, HEAD = 34, GRID = 8;
 const sizes = (nodes) => Object.fromEntries(nodes.filter((n) => n.measured?.width).map((n) => [n.id, [n.measured.width, n.measured.height]]));
 
 /** Nodes as React Flow wants them; those that did not change stay the same objects, measured and chosen as before. */
@@ -73,8 +73,8 @@ export function Canvas({ onSelection, onAsk, dark, api }) {
       for (const c of groups) { // a group takes its nodes along
         const was = before.find((n) => n.id === c.id), members = new Set(model.doc.groups.find((g) => g.id === c.id).nodes);
         if (!was || !c.position) continue;
-        const dx = c.position.x - was.position.x, dy = c.position.y - was.position.y;
-        all = [...all, ...before.filter((n) => members.has(n.id)).map((n) => ({ type: "position", id: n.id, position: { x: n.position.x + dx, y: n.position.y + dy } }))];
+        const [dx, dy] = ["x", "y"].map((axis) => GRID * Math.round((c.position[axis] - was.position[axis]) / GRID)); // its nodes stay on the grid
+        all = [...all.map((one) => (one === c ? { ...c, position: { x: was.position.x + dx, y: was.position.y + dy } } : one)), ...before.filter((n) => members.has(n.id)).map((n) => ({ type: "position", id: n.id, position: { x: n.position.x + dx, y: n.position.y + dy } }))];
       }
       const next = applyNodeChanges(all.filter((c) => c.type !== "remove"), before);
       if (changes.some((c) => c.type === "position" && c.dragging === false)) queueMicrotask(() => settle(next));
@@ -151,7 +151,7 @@ export function Canvas({ onSelection, onAsk, dark, api }) {
     <div className={`g-canvas ${far ? "g-far" : ""}`} onPointerDownCapture={boxBegins} onPointerUp={boxEnds} onPointerCancel={boxEnds} onDoubleClick={(e) => { if (e.target.classList?.contains("react-flow__pane")) onAsk({ x: e.clientX, y: e.clientY }); }} onDragOver={(e) => { if ([...e.dataTransfer.types].includes("application/x-weft-kind")) e.preventDefault(); }} onDrop={drop}>
       <style ref={wiring} />
       <ReactFlow aria-label="Canvas of the graph" nodes={nodes} edges={edges} nodeTypes={NODE_TYPES} onNodesChange={onNodesChange} onEdgesChange={onEdgesChange} onConnect={onConnect} onConnectStart={onConnectStart} onConnectEnd={onConnectEnd}
-        isValidConnection={isValid} onMove={(_, view) => setFar(view.zoom < FAR)} colorMode={dark ? "dark" : "light"} connectionRadius={30} connectionLineType={ConnectionLineType.Bezier} minZoom={0.1} maxZoom={2} snapToGrid snapGrid={[8, 8]}
+        isValidConnection={isValid} onMove={(_, view) => setFar(view.zoom < FAR)} colorMode={dark ? "dark" : "light"} connectionRadius={30} connectionLineType={ConnectionLineType.Bezier} minZoom={0.1} maxZoom={2} snapToGrid snapGrid={[GRID, GRID]}
         deleteKeyCode={null} multiSelectionKeyCode={ADD_KEYS} zoomOnDoubleClick={false} onlyRenderVisibleElements={doc.nodes.length > MANY} elevateNodesOnSelect fitView fitViewOptions={{ padding: 0.12, maxZoom: 1 }} proOptions={{ hideAttribution: false }}
         ariaLabelConfig={{ "node.a11yDescription.default": "Press Enter or Space to choose this node, arrows to move it, Delete to remove it." }}>
         <Background gap={24} size={1.4} />
