@@ -32,7 +32,8 @@ def review_preset(view: View, model: Outline | None) -> Iterator[Refusal]:
 def _unsuitable(view: View, preset: Preset, passes: list[View]) -> Iterator[Refusal]:
     if not preset.cfg and passes:
         yield Refusal(preset.no_cfg(), "Set cfg_scale to 1.", "guidance", "warning")
-    for source in (*view.feeding("sigmas"), *view.feeding("second")):
+    # of a relay's two lists the second is the model's own
+    for source in view.feeding("second") or view.feeding("sigmas"):
         steps = source.widgets.get("steps")
         if isinstance(steps, int) and steps > preset.most and source.kind != "relay":
             hint = f"Choose {preset.steps}, at most {preset.most}."

@@ -107,8 +107,8 @@ def relay(
     keep_controls: bool = True,
 ) -> Handed:
     """Hand a run over: one model begins the picture and another one ends it, in one latent. With the base
-    model for the first step and a few-step model after it, pictures of several seeds differ more. Connect
-    both outputs to Sample, whose own model, prompts and guidance make the first part.
+    model for the layout and a few-step model after it, a run takes a part of the base's steps. Connect both
+    outputs to Sample, whose own model, prompts and guidance make the first part.
 
     sigmas: the schedule of the first part
     model: who takes over; open = the same one, so that only what is connected here changes

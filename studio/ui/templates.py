@@ -21,7 +21,7 @@ CARDS: dict[str, tuple[str, str, str]] = {
     "few-step": ("Make", "Fast", "The quickest: four steps are enough."),
     "regions": ("Make", "Regions", "A prompt of its own for each part of the picture."),
     "plan-from-a-sentence": ("Make", "Plan from a sentence", "The sentence is laid out in boxes first."),
-    "more-variety": ("Make", "Fast, more variety", "Nearly as quick, and each try looks less like the last."),
+    "full-start": ("Make", "Full start, fast finish", "The full model lays it out, the fast one paints it."),
     "anytime": ("Make", "Stop any time", "A finished picture early, better the longer it goes."),
     "three-moods": ("Make", "Three moods", "One scene three times, by one part of the graph."),
     "panels": ("Make", "Panels", "Several pictures of the same things."),

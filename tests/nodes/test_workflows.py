@@ -42,7 +42,7 @@ TEXTS = {
     "word-weight": {"prompt.text": "a (red:1.6) star"},
     "avoid-nasa": {"prompt.text": OLD},
     # a LoRA for a miniature is no file of the studio; tests/nodes/test_few_steps.py runs relays with one
-    "more-variety": {"prompt.text": OLD, "lora.strength": 0.0},
+    "full-start": {"prompt.text": OLD, "lora.strength": 0.0},
 }
 
 
