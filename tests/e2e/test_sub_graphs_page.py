@@ -77,9 +77,22 @@ def with_looks() -> Any:
 def test_chosen_nodes_become_a_sub_graph_that_runs_and_comes_apart_again(weft, open_page):
     page = show_graph(open_page(document=new()))
     before = edges(page)
+    inspector = page.get_by_label("Inspector")
     head(page, "draw").click()
-    head(page, "save").click(modifiers=["Control"])
-    page.get_by_label("Inspector").get_by_role("button", name="Make a sub-graph").click()
+    clicks = (("save", "Control", 2), ("plan", "Shift", 3), ("draw", "Shift", 2), ("plan", "Meta", 1))
+    for id, key, chosen in clicks:
+        head(page, id).click(modifiers=[key])  # the same node again takes it away
+        until(page, f"document.querySelectorAll('.react-flow__node.selected').length === {chosen}")
+    box = node(page, "draw").bounding_box()
+    page.keyboard.down("Shift")  # a box adds, too
+    page.mouse.move(box["x"] - 9, box["y"] - 9)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 40, box["y"] + 40, steps=3)
+    page.mouse.move(box["x"] + box["width"] + 9, box["y"] + box["height"] + 9, steps=3)
+    page.mouse.up()
+    page.keyboard.up("Shift")
+    inspector.get_by_text("2 nodes").wait_for()
+    inspector.get_by_role("button", name="Make a sub-graph").click()
     sub = node(page, "sub-graph")
     sub.wait_for()
     assert edges(page) == {("plan.layout", "sub-graph.layout")}
