@@ -67,14 +67,25 @@ def variations(
             Edge((show, "image"), (save, "image")),
         ]
         outputs.append(save)
-    kept = tuple(edge for edge in document.edges if picture not in (edge.source[0], edge.target[0]))
+    needed = _needed(document, decode)
     made = replace(
         document,
-        nodes=(*(node for node in document.nodes if node.id != picture), *nodes),
-        edges=(*kept, *edges),
-        exposed=tuple(shown for shown in document.exposed if shown.node != picture),
+        nodes=(*(node for node in document.nodes if node.id in needed), *nodes),
+        edges=(*(edge for edge in document.edges if edge.target[0] in needed), *edges),
+        exposed=tuple(shown for shown in document.exposed if shown.node in needed),
     )
     return made, tuple(outputs)
+
+
+def _needed(document: Graph, node: str) -> set[str]:
+    """A node and all that it is made of."""
+    ahead, found = [node], {node}
+    while ahead:
+        id = ahead.pop()
+        fresh = {edge.source[0] for edge in document.edges if edge.target[0] == id} - found
+        found |= fresh
+        ahead += fresh
+    return found
 
 
 def _free(id: str, taken: set[str]) -> str:

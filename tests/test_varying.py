@@ -28,6 +28,8 @@ def test_each_seed_gives_a_picture_of_its_own_near_the_first(studio, name):
     made, outputs = variations(plain, "save", [1, 2])
     assert len(outputs) == 2 and not [p for p in studio.check(made, outputs) if p.level == "error"]
     assert "save" not in made.by_id, "the picture itself is not stored once more"
+    further, _ = variations(made, outputs[1], [3])
+    assert "sample_2" in further.by_id and "sample_1" not in further.by_id, "only what the picture is made of"
     report = studio.run(made)
     assert report.status == "finished" and {o.node for o in report.outputs} == set(outputs)
     pixels = {studio.history.show("local", o.generation).pixels for o in report.outputs}

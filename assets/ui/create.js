@@ -212,6 +212,8 @@
       run.begin(run.of);
       trigger("keep", { run: id });
     };
+    const masks = weft.maskFetcher((files) => trigger("masks", { files })); // for every tab: this one is always there
+    weft.needMasks = masks.need;
     /** Four pictures near a picture: it is painted again with other seeds; the page's document stays as it is. */
     weft.vary = (picture) => {
       if (run.live) return;
@@ -267,6 +269,7 @@
     function receive() {
       const message = parse(props.value);
       if (message.brought) return brought(message.brought);
+      if (message.masks) return void masks.take(message.masks);
       if (message.vary) return void weft.generate({ ...message.vary, seeds: false, parents: [[message.vary.of, "variation"]] });
       if (message.document) {
         const before = doc.current, panel = doc.panel, template = doc.template;

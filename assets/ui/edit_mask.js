@@ -91,7 +91,10 @@
         }
       },
       /** A mask that another tab sends: {file}. */
-      take(value) { weft.needMasks?.([{ shape: "mask", mask: value }], () => { const found = weft.masks[value.file]; if (found) { painter.add(found); painter.use("paint"); } }); },
+      take(value) {
+        const lay = () => { const found = weft.masks[value.file]; if (found) { painter.add(found); painter.use("paint"); } };
+        if (weft.masks[value.file]) lay(); else weft.needMasks([{ shape: "mask", mask: value }], lay);
+      },
       /** The stored mask; null where nothing is painted, undefined where it could not be stored. */
       async stored() {
         const found = painter.share ? painter.data() : null;

@@ -274,7 +274,7 @@
       if (!byPaint) chips.querySelector("input:checked")?.focus();
     }
     function paintStrip() {
-      const list = weft.pictures.list.filter((p) => !weft.titled(p) && !p.missing);
+      const list = weft.pictures.list.filter((p) => weft.plainly(p) && !p.missing);
       strip.replaceChildren(...(list.length ? list.map((p) => el("li", {}, el("button", { type: "button", class: "w-thumb", "data-id": p.id, title: weft.named(p), "aria-label": `Edit: ${weft.named(p)}`, "aria-current": source?.id === p.id ? "true" : null, onclick: () => choose(p) }, el("img", { src: p.thumb, alt: "", loading: "lazy", width: 84, height: 84 }))))
         : [el("li", { class: "w-strip-empty" }, "Your pictures will appear here.")]));
     }

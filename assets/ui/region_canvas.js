@@ -47,6 +47,30 @@
     pen.putImageData(data, 0, 0);
     return canvas;
   };
+  /** Brings masks that the studio keeps into `weft.masks`; `ask(files)` asks for them. Gives {need, take(masks)}. */
+  weft.maskFetcher = (ask) => {
+    const asked = new Set(), waiting = []; // painters that need masks from the studio
+    return {
+      need(list, painter) {
+        const plain = Array.isArray(list) && list.every((r) => r && typeof r === "object") ? list : [];
+        const files = plain.map((r) => r.shape === "mask" && r.mask?.file).filter((file) => file && !weft.masks[file]);
+        if (!files.length) return;
+        waiting.push(painter);
+        const fresh = files.filter((file) => !asked.has(file));
+        fresh.forEach((file) => asked.add(file));
+        if (fresh.length) ask(fresh);
+      },
+      async take(masks) {
+        await Promise.all(Object.entries(masks).map(async ([file, address]) => {
+          const image = new Image();
+          image.src = address;
+          await image.decode().catch(() => {});
+          if (image.naturalWidth) weft.masks[file] = weft.maskFrom(image, image.naturalWidth / image.naturalHeight);
+        }));
+        waiting.splice(0).forEach((painter) => painter());
+      },
+    };
+  };
   /** The picture of a mask to store, as base64, and the box around it; null where nothing is painted. */
   weft.maskData = (canvas) => {
     const { width, height } = canvas, alpha = canvas.getContext("2d", { willReadFrequently: true }).getImageData(0, 0, width, height).data;

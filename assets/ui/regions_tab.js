@@ -75,31 +75,13 @@
     store.onchange = (done) => { paint(); if (done) lint(); };
     store.onchoose = () => paint();
     store.onask = (id) => { paint(); focus(id); };
-    const keepers = {}, asked = new Set();
+    const keepers = {};
     weft.keepMask = (owner, id, mask) => { // of this list, or that of Create
       const name = id.slice(0, 90);
       keepers[name] = [owner, id];
       trigger("mask", { region: name, data: mask.data });
     };
     store.keep = (id, mask) => weft.keepMask(store, id, mask);
-    const waiting = []; // painters that need masks from the studio
-    weft.needMasks = (list, painter) => {
-      const files = (store.plain(list) ? list : []).map((r) => r.shape === "mask" && r.mask?.file).filter((file) => file && !weft.masks[file]);
-      if (!files.length) return;
-      waiting.push(painter);
-      const fresh = files.filter((file) => !asked.has(file));
-      fresh.forEach((file) => asked.add(file));
-      if (fresh.length) trigger("masks", { files: fresh });
-    };
-    async function take(masks) {
-      await Promise.all(Object.entries(masks).map(async ([file, address]) => {
-        const image = new Image();
-        image.src = address;
-        await image.decode().catch(() => {});
-        if (image.naturalWidth) weft.masks[file] = weft.maskFrom(image, image.naturalWidth / image.naturalHeight);
-      }));
-      waiting.splice(0).forEach((painter) => painter());
-    }
 
     function paint() {
       const list = store.list();
@@ -181,7 +163,7 @@
     // what lies under the boxes
     const fits = (p) => Math.abs(p.width / p.height - ratio()) < 0.02;
     function under() {
-      const p = lastPicture && fits(lastPicture) ? lastPicture : weft.pictures.list.find((q) => !weft.titled(q) && fits(q));
+      const p = lastPicture && fits(lastPicture) ? lastPicture : weft.pictures.list.find((q) => weft.plainly(q) && fits(q));
       if (!run.live || looks.painting) picture(p?.url || null);
       shown = p || null;
       looks.changed();
@@ -195,7 +177,7 @@
     });
     on("pictures", () => { if (root.offsetParent) under(); });
     on("made", () => {
-      const own = weft.pictures.made.find((p) => desk.own && !weft.titled(p) && fits(p));
+      const own = weft.pictures.made.find((p) => desk.own && weft.plainly(p) && fits(p));
       if (own) lastPicture = own;
       if (root.offsetParent) under();
     });
@@ -222,7 +204,6 @@
       looks.heard(message);
       if (message.findings) findings(message.findings);
       if (message.planned) planned(message.planned);
-      if (message.masks) take(message.masks);
       if (message.mask) {
         const [owner, id] = keepers[message.mask.region] || [];
         if (message.mask.fault) say(message.mask.fault);

@@ -7,6 +7,8 @@
   weft.facts_of = (p) => [`${p.width} × ${p.height}`, p.seed === null ? null : `seed ${p.seed}`, p.seconds ? `${p.seconds.toFixed(1)} s` : null].filter(Boolean).join("  ·  ");
   weft.when = (p) => new Date(p.created * 1000).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
   weft.titled = (p) => (p.title === "weft" ? "" : p.title); // the name that every file gets unless somebody chose one
+  /** Whether it is a picture for its own sake, and no map, strip or other sheet beside one. */
+  weft.plainly = (p) => !weft.titled(p) || /^variation-\d+$/.test(p.title);
   // What a picture of a run is: its name, unless it is the one that every file gets.
   weft.outputName = (p) => {
     const words = (weft.titled(p) || "picture").replaceAll(/[-_]+/g, " ").trim();

@@ -43,7 +43,7 @@
     root.append(el("div", { class: "weft w-create w-regions-tab w-edit-tab w-upscale-tab" }, el("section", { class: "w-stage", "aria-label": "Picture" }, bar, mat, caption, el("div", { class: "w-source-row" }, el("button", { type: "button", class: "w-square", "aria-label": "Bring a picture", title: "Bring a picture", onclick: () => pick.click() }, icon("open")), strip, pick)), form));
 
     const say = (text) => { said.textContent = text; said.hidden = !text; };
-    const last = () => weft.pictures.list.find((p) => !weft.titled(p) && !p.missing);
+    const last = () => weft.pictures.list.find((p) => weft.plainly(p) && !p.missing);
     const bring = (file) => weft.readFile(file, { fault: say, then: (data) => { say("Bringing it in …"); waiting = null; trigger("bring", { name: file.name, data }); } });
     function choose(p) { if (!p) return; waiting = p; trigger("source", { generation: p.id }); }
     weft.upscaleThis = (p) => { weft.openTab("Upscale"); choose(p); };
@@ -122,7 +122,7 @@
       paintStrip();
     }
     function paintStrip() {
-      const all = weft.pictures.list.filter((p) => !weft.titled(p) && !p.missing);
+      const all = weft.pictures.list.filter((p) => weft.plainly(p) && !p.missing);
       strip.replaceChildren(...(all.length ? all.map((p) => el("li", {}, el("button", { type: "button", class: "w-thumb", "data-id": p.id, title: weft.named(p), "aria-label": `Make larger: ${weft.named(p)}`, "aria-current": source?.id === p.id ? "true" : null, onclick: () => choose(p) }, el("img", { src: p.thumb, alt: "", loading: "lazy", width: 84, height: 84 }))))
         : [el("li", { class: "w-strip-empty" }, "Your pictures will appear here.")]));
     }

@@ -82,9 +82,9 @@ def build(studio: Studio) -> gr.Blocks:
                     facts=known,
                     js_on_load=OPEN + "window.weft.create(at, {props, trigger, watch}); "
                     "// its events: 'run' 'stop' 'keep' 'reuse' 'open' 'parked' 'choose' 'examine' 'bring' "
-                    "'vary'",
+                    "'vary' 'masks'",
                 )
-            regions = _desk_tab(view, "Regions", start_of(studio, "regions"), "lint plan mask masks look")
+            regions = _desk_tab(view, "Regions", start_of(studio, "regions"), "lint plan mask look")
             edit = _desk_tab(view, "Edit", start_of(studio, "edit-picture"), "source bring mask look thing")
             with gr.Tab("Graph", id="graph"):
                 graph = view(
@@ -165,6 +165,7 @@ def build(studio: Studio) -> gr.Blocks:
         create.parked(parked, [visitor], [status], **follow)
         create.keep(create_tab.keep, [visitor], [status], **follow)
         create.reuse(create_tab.reuse, [visitor], [create], **PRIVATE)
+        create.masks(regions_tab.masks, None, [create], **each)
         create.vary(create_tab.vary, [visitor], [create], **PRIVATE)
         create.open(create_tab.open, None, [create], **PRIVATE)
         create.choose(create_tab.choose, [create], [create], **in_turn)
@@ -178,7 +179,6 @@ def build(studio: Studio) -> gr.Blocks:
             regions.lint(regions_tab.lint, None, [regions], **in_turn)
             regions.plan(regions_tab.plan, None, [regions], **PRIVATE)
             regions.mask(regions_tab.mask, [visitor], [regions], **each)
-            regions.masks(regions_tab.masks, None, [regions], **each)
             regions.look(regions_tab.look, [visitor], [regions], **each)
         if edit is not None:
             edit.source(edit_tab.source, [visitor], [edit], **each)

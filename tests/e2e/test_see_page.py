@@ -36,6 +36,9 @@ def test_a_clicked_word_shows_where_it_acts_and_its_mask_becomes_a_region(weft, 
     page.locator("#weft-see .w-small-map").nth(0).press("Tab")
     page.locator("#weft-see [data-view=blocks]").click()
     assert page.locator("#weft-see .w-small-map").count() >= 2
+    page.locator("#weft-see [data-to=edit]").click()  # Regions was never opened here
+    page.wait_for_function("/\\d+ %/.test(document.querySelector('#weft-where')?.textContent)")
+    page.get_by_role("tab", name="See", exact=True).click()
     page.locator("#weft-see [data-to=regions]").click()
     page.locator("#weft-regions .w-mask-layer").wait_for()
     page.locator("#weft-regions .w-regions > li").first.wait_for()
