@@ -1,13 +1,15 @@
-"""Variations: a picture is painted again from a part of its noise, with all that steered it."""
+"""Create on real runs: variations of a picture, and what a page is told of a run that it takes up."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 from types import SimpleNamespace
 
 import pytest
 
 from studio.errors import StudioError
+from studio.graph.document import to_json
 from studio.ui.create import CreateTab
 from studio.ui.owners import Owners
 from studio.ui.pictures import Pictures
@@ -69,6 +71,21 @@ def test_a_page_gets_the_run_for_its_own_pictures_alone(visitors):
     for seeds in ([], "x", [True], [-1], [1] * 9, None):
         bad = SimpleNamespace(_data={"generation": output.generation, "seeds": seeds})
         assert "no usable seeds" in json.loads(tab.vary(mine, bad))["says"]
+
+
+def test_a_page_that_takes_up_a_run_is_told_what_it_is_made_of(studio):
+    """So that no view shows its pictures on another document."""
+    owners = Owners(studio.settings.home, public=False)
+    tab = CreateTab(studio, owners, Pictures(studio, owners))
+
+    async def gather():
+        return [json.loads(message) async for message in tab.attach("")]
+
+    document = small(studio, "text-to-image")
+    run = studio.submit(document)
+    first, *rest = asyncio.run(gather())
+    assert first["run"] == run and all(first["of"][k] == to_json(document)[k] for k in ("nodes", "edges"))
+    assert rest[-1]["job"]["state"] == "done" and not any("of" in message for message in rest)
 
 
 @pytest.fixture

@@ -45,16 +45,6 @@ def test_a_run_ends_with_its_picture(fake):
     assert all(not message["pictures"] for message in messages[:-1])
 
 
-def test_a_page_that_takes_up_a_run_is_told_what_it_is_made_of(studio):
-    """So that no view shows its pictures on another document."""
-    tab, _ = tab_of(studio)
-    document = studio.workflow().set("model", "model", "tiny:sd3").set("schedule", "steps", 2)
-    run = studio.submit(document)
-    first, *rest = collect(tab.attach(""))
-    assert first["run"] == run and all(first["of"][k] == to_json(document)[k] for k in ("nodes", "edges"))
-    assert rest[-1]["job"]["state"] == "done" and not any("of" in message for message in rest)
-
-
 def test_a_run_remembers_which_pictures_it_comes_from(make_fake):
     studio = make_fake(Policy.public(), pace=0.001)
     tab, owners = tab_of(studio)
