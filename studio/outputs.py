@@ -120,8 +120,7 @@ def _nearest_prompt(graph: Graph, target: str, prompts: Sequence[Place]) -> Plac
             if source not in far:
                 far[source] = far[node] + 1
                 queue.append(source)
-    first = {node: (node, widget) for node, widget in reversed(prompts)}
-    return min(first.values(), key=lambda place: far.get(place[0], len(far)))
+    return min(dict(reversed(prompts)).items(), key=lambda place: far.get(place[0], len(far)))
 
 
 def about(graph: Graph, registry: Registry, target: str) -> About:
