@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.cli import shared
-from studio.cli.eval import whole
+from studio.cli.eval import kept_in, whole
 
 Rows = Sequence[Mapping[str, Any]]
 Tell = Callable[[str], None] | None
@@ -119,7 +119,7 @@ def _all(args: argparse.Namespace, tell: Tell) -> Any:
     from studio.evaluate.bench_all import Wanted, bench_all
     from studio.settings import ROOT
 
-    wanted = Wanted(args.model, args.cases, args.pairs, args.steps, _device(args))
+    wanted = Wanted(args.model, args.cases, args.pairs, args.steps, _device(args), kept_in(args))
     only = [name.strip() for name in (args.only or "").split(",") if name.strip()]
     return bench_all(Path(args.out or ROOT / "docs"), wanted, only=only, progress=tell)
 

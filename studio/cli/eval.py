@@ -87,7 +87,7 @@ def _prompts(args: argparse.Namespace) -> Any:
 
     with shared.progress_line("prompts") as tick:
         return evaluate(
-            args.cases or 500, ref=args.model, folder=_folder(args), progress=tick, **_own_steps(args)
+            args.cases or 500, ref=args.model, folder=kept_in(args), progress=tick, **_own_steps(args)
         )
 
 
@@ -103,7 +103,7 @@ def _control(args: argparse.Namespace) -> Any:
 
     with shared.progress_line("cases") as tick:
         return evaluate(
-            args.cases or 200, only=args.only, ref=args.model, folder=_folder(args), progress=tick
+            args.cases or 200, only=args.only, ref=args.model, folder=kept_in(args), progress=tick
         )
 
 
@@ -151,7 +151,7 @@ def _diversity(args: argparse.Namespace) -> Any:
     ref = TURBO if args.model == DEFAULT else args.model
     with shared.progress_line("sets of eight") as tick:
         return evaluate(
-            args.cases or 12, ref=ref, only=args.only, folder=_folder(args), progress=tick, **_own_steps(args)
+            args.cases or 12, ref=ref, only=args.only, folder=kept_in(args), progress=tick, **_own_steps(args)
         )
 
 
@@ -283,7 +283,7 @@ def _start_noise_told(result: Mapping[str, Any]) -> Iterator[str]:
     yield f"seed {result['seed']} is kept for this model{gain} on pictures that took no part"
 
 
-def _folder(args: argparse.Namespace) -> Path:
+def kept_in(args: argparse.Namespace) -> Path:
     """Where partial results lie."""
     return shared.settings_of(args).home / "eval"
 

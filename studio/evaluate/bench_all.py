@@ -21,7 +21,7 @@ from typing import Any
 import torch
 
 from studio.errors import StudioError, did_you_mean
-from studio.evaluate.charts import Bar, Point, bars, curve
+from studio.evaluate.charts import Bar, Point, bars, curve, lines
 from studio.models.embedded import DEFAULT
 from studio.settings import ROOT
 
@@ -39,13 +39,14 @@ operations at the speed at which the machine multiplied matrices in that same pr
 
 @dataclass(frozen=True)
 class Wanted:
-    """How much is measured."""
+    """How much is measured; `folder`: where parts that go on where they stood keep their results (`Kept`)."""
 
     model: str = DEFAULT
     cases: int = 8
     pairs: int = 7
     steps: int | None = None
     device: str = "auto"
+    folder: Path | None = None
 
 
 def _plain(wanted: Wanted, tell: Tell) -> Rows:
@@ -72,7 +73,11 @@ def _tau(wanted: Wanted, tell: Tell) -> Rows:
 
     names = ("n", "success", "preserved", "psnr_outside", "ssim_outside")
     found = evaluate(
-        wanted.cases, only="edit_tau", ref=wanted.model, progress=lambda at, of: tell(f"{at}/{of}")
+        wanted.cases,
+        only="edit_tau",
+        ref=wanted.model,
+        folder=wanted.folder,
+        progress=lambda at, of: tell(f"{at}/{of}"),
     )
     rows = []
     for row in found:
@@ -244,16 +249,17 @@ def draw_charts(data: Mapping[str, Any], folder: Path) -> dict[str, list[str]]:
             title = f"{model}, {steps} steps: what step caches save and cost"
             curve(folder / chart, title, "times as fast", "PSNR to the uncached picture, dB", groups)
             made.setdefault("cache", []).append(chart)
-    edits: dict[str, list[Point]] = {}
-    for row in rows("tau"):
-        if row["psnr_outside"] is not None:
-            edits.setdefault(row["what"], []).append(
-                Point(row["psnr_outside"], 100 * row["success"], f"{row['tau']:g}")
-            )
-    if edits:
-        title = f"{rows('tau')[0]['model']}: edits by prompt, one point for each tau"
-        curve(folder / "bench-tau.png", title, "PSNR outside the change, dB", "edits that succeed, %", edits)
-        made["tau"] = ["bench-tau.png"]
+    for key, factor, up in (("success", 100, "that succeed, %"), ("psnr_outside", 1, "PSNR elsewhere, dB")):
+        edits: dict[str, list[Point]] = {}
+        for row in rows("tau"):
+            if row.get(key) is not None:
+                edits.setdefault(f"edits of {row['what']}", []).append(
+                    Point(row["tau"], factor * row[key], "")
+                )
+        if edits:
+            chart = f"bench-tau-{key.partition('_')[0]}.png"
+            lines(folder / chart, f"{rows('tau')[0]['model']}: {PARTS['tau'][0]}", "tau", up, edits)
+            made.setdefault("tau", []).append(chart)
     beside = {
         "upscale": ("{input} x{scale}", "Lanczos", "lanczos_psnr_db"),
         "restore": ("{problem}, {method}", "without model", "without_psnr_db"),

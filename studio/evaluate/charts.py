@@ -42,21 +42,8 @@ class Bar:
 def curve(path: Path, title: str, across: str, up: str, groups: Mapping[str, Sequence[Point]]) -> None:
     """A scatter of named points in groups, with the best front (more of both) as a line. ValueError without
     any."""
-    points = [point for group in groups.values() for point in group]
-    if not points:
-        raise ValueError("There is no point to draw.")
-    picture, pen = _sheet(title)
-    xs, ys = _ticks([p.x for p in points]), _ticks([p.y for p in points])
-
-    def place(x: float, y: float) -> tuple[float, float]:
-        wide, high = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
-        return (
-            LEFT + wide * (x - xs[0]) / (xs[-1] - xs[0]),
-            HEIGHT - BOTTOM - high * (y - ys[0]) / (ys[-1] - ys[0]),
-        )
-
-    _grid(pen, xs, ys, place, across, up)
-    front = _front(points)
+    picture, pen, place = _frame(title, across, up, groups)
+    front = _front([point for group in groups.values() for point in group])
     if len(front) > 1:
         pen.line([place(p.x, p.y) for p in front], fill=FAINT, width=2)
     numbered = 0
@@ -72,6 +59,21 @@ def curve(path: Path, title: str, across: str, up: str, groups: Mapping[str, Seq
             pen.text((at[0] + 7, at[1] - 14), str(numbered), font=_font(12), fill=INK)
             line = TOP + 6 + 18 * (numbered + index)
             pen.text((WIDTH - RIGHT + 34, line), f"{numbered}  {point.name}"[:34], font=_font(12), fill=FAINT)
+    _save(picture, path)
+
+
+def lines(path: Path, title: str, across: str, up: str, groups: Mapping[str, Sequence[Point]]) -> None:
+    """A line for each group, through its points in the order of x. ValueError without any."""
+    picture, pen, place = _frame(title, across, up, groups)
+    for index, (name, group) in enumerate(groups.items()):
+        colour, mark = COLOURS[index % len(COLOURS)], MARKS[index % len(MARKS)]
+        at = [place(point.x, point.y) for point in sorted(group, key=lambda p: p.x)]
+        pen.line(at, fill=colour, width=3)
+        for spot in at:
+            _mark(pen, spot, mark, colour)
+        top = TOP + 6 + 22 * index
+        _mark(pen, (WIDTH - RIGHT + 22, top + 7), mark, colour)
+        pen.text((WIDTH - RIGHT + 34, top), name[:30], font=_font(13), fill=INK)
     _save(picture, path)
 
 
@@ -97,6 +99,27 @@ def bars(path: Path, title: str, unit: str, rows: Sequence[Bar]) -> None:
         told = "physical limit: operations at the measured GEMM speed"
         pen.text((left + 10, y), told, font=_font(13), fill=FAINT)
     _save(picture, path)
+
+
+def _frame(
+    title: str, across: str, up: str, groups: Mapping[str, Sequence[Point]]
+) -> tuple[Pillow.Image, ImageDraw.ImageDraw, Place]:
+    """A sheet with axes that hold all points, and where a point lies on it. ValueError without any."""
+    points = [point for group in groups.values() for point in group]
+    if not points:
+        raise ValueError("There is no point to draw.")
+    picture, pen = _sheet(title)
+    xs, ys = _ticks([p.x for p in points]), _ticks([p.y for p in points])
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        wide, high = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
+        return (
+            LEFT + wide * (x - xs[0]) / (xs[-1] - xs[0]),
+            HEIGHT - BOTTOM - high * (y - ys[0]) / (ys[-1] - ys[0]),
+        )
+
+    _grid(pen, xs, ys, place, across, up)
+    return picture, pen, place
 
 
 def _front(points: Sequence[Point]) -> list[Point]:

@@ -120,10 +120,14 @@ def test_the_sweep_of_tau_is_drawn_as_a_curve(tmp_path: Path) -> None:
         for tau in (0.0, 0.2, 0.8)
     ]
     nothing = {**common, "what": "kind", "tau": 0.9, "n": 0, "success": None, "psnr_outside": None}
-    assert draw_charts({"tau": {"rows": [*rows, nothing]}}, tmp_path)["tau"] == ["bench-tau.png"]
-    with Pillow.open(tmp_path / "bench-tau.png") as picture:
-        colours = {colour for _, colour in picture.convert("RGB").getcolors(1 << 16) or ()}
-    assert {(0, 114, 178), (213, 94, 0)} <= colours
+    assert draw_charts({"tau": {"rows": [*rows, nothing]}}, tmp_path)["tau"] == [
+        "bench-tau-success.png",
+        "bench-tau-psnr.png",
+    ]
+    for name in ("success", "psnr"):
+        with Pillow.open(tmp_path / f"bench-tau-{name}.png") as picture:
+            colours = {colour for _, colour in picture.convert("RGB").getcolors(1 << 16) or ()}
+        assert {(0, 114, 178), (213, 94, 0)} <= colours
 
 
 def test_charts_have_their_points_and_refuse_nothing_at_all(tmp_path: Path) -> None:
