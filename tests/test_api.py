@@ -11,8 +11,8 @@ from studio.settings import ROOT
 
 NAMES = (
     "API_VERSION Attachment AttentionControl BLOCKED Branch Call Choice Colour Columns Conditioning "
-    "Context Extension Guidance Image Latent Layout LoraRef Mask Model ModelRef Need Number Owns Pass "
-    "PassSet PictureRef Probe Prompt Refusal Region Regions Sampler Scorer Seed Seen Sigmas Slider "
+    "Context Extension FileRef Guidance Image Latent Layout LoraRef Mask Model ModelRef Need Number Owns "
+    "Pass PassSet PictureRef Probe Prompt Refusal Region Regions Sampler Scorer Seed Seen Sigmas Slider "
     "StudioError Text TextSegment TokenSpan Upscale Upscaler View Wrap Write node to_array to_image"
 )
 CONTEXT = (

@@ -56,7 +56,11 @@ SMALL = {
 """Settings by name that make a node quick, or give it words to work on; all others keep their defaults."""
 
 
-OWN: dict[tuple[str, str], object] = {("inject_values", "steps"): 1, ("load_lora", "strength"): 0.0}
+OWN: dict[tuple[str, str], object] = {
+    ("inject_values", "steps"): 1,
+    ("load_lora", "strength"): 0.0,
+    ("layout", "regions"): [{"id": "r", "prompt": "a red star", "box": [0.0, 0.0, 0.5, 1.0]}],
+}
 """Settings of one node."""
 MAKERS = {
     "Model": ("load_model",),
@@ -77,6 +81,8 @@ MAKERS = {
     "Attachment": ("watch_words", "watch_blocks", "watch_estimates"),
 }
 """The nodes that give a small value of a socket type; several where a list of them is wanted."""
+NEEDS = {("watch_regions", "regions"): "regional_prompts"}
+"""Inputs that take the value of one node alone."""
 WATCHED = {"sample": ("attachments",), "together": ("second", "third")}
 """Inputs that a maker connects though it need not: without them there would be nothing to see."""
 
@@ -92,11 +98,13 @@ def store() -> ModelStore:
 
 
 @pytest.fixture(scope="module")
-def make(store: ModelStore) -> Callable[[str], Any]:
+def make(store: ModelStore) -> Callable[..., Any]:
     """A small value of a socket type, made by the nodes that give it."""
     made: dict[str, Any] = {"Image": PICTURE, "Mask": Mask(np.ones((SIDE, SIDE), np.float32))}
 
-    def value(type: str) -> Any:
+    def value(type: str, kind: str = "") -> Any:
+        if kind:
+            return _made(REGISTRY.get(kind), type)
         if type not in made:
             values = [_made(REGISTRY.get(kind), type) for kind in MAKERS[type]]
             made[type] = values if len(values) > 1 else values[0]
@@ -141,8 +149,8 @@ def widgets(spec: NodeSpec) -> dict[str, Any]:
     return found
 
 
-def arguments(spec: NodeSpec, make: Callable[[str], Any]) -> dict[str, Any]:
-    inputs = {s.name: make(s.type) for s in spec.inputs if s.required}
+def arguments(spec: NodeSpec, make: Callable[..., Any]) -> dict[str, Any]:
+    inputs = {s.name: make(s.type, NEEDS.get((spec.kind, s.name), "")) for s in spec.inputs if s.required}
     return {**inputs, **widgets(spec)}
 
 
@@ -159,7 +167,7 @@ every_node = pytest.mark.parametrize("kind", KINDS)
 def test_two_calls_with_one_seed_are_bit_equal_and_inputs_are_as_before(
     kind: str,
     store: ModelStore,
-    make: Callable[[str], Any],
+    make: Callable[..., Any],
 ) -> None:
     spec, codecs = REGISTRY.get(kind), Codecs([TensorCodec()])  # type: ignore[list-item]
     given = arguments(spec, make)
@@ -172,7 +180,7 @@ def test_two_calls_with_one_seed_are_bit_equal_and_inputs_are_as_before(
 
 @every_node
 def test_random_state_folder_and_environment_are_untouched(
-    kind: str, store: ModelStore, make: Callable[[str], Any]
+    kind: str, store: ModelStore, make: Callable[..., Any]
 ) -> None:
     spec = REGISTRY.get(kind)
     given = arguments(spec, make)
@@ -217,7 +225,7 @@ def test_help_is_written_and_every_parameter_is_typed(kind: str) -> None:
 
 @every_node
 def test_node_stops_within_two_seconds_of_a_cancel(
-    kind: str, store: ModelStore, make: Callable[[str], Any]
+    kind: str, store: ModelStore, make: Callable[..., Any]
 ) -> None:
     spec = REGISTRY.get(kind)
     given = arguments(spec, make)
@@ -276,10 +284,9 @@ def graph_of(spec: NodeSpec) -> Graph:
         wanted = [socket for socket in spec.inputs if socket.required or socket.name in extra]
         for number, socket in enumerate(wanted):
             kinds = MAKERS[socket.type]
-            kind = (
-                "together" if spec.kind == "sample" and socket.name in extra else kinds[number % len(kinds)]
-            )
-            maker = REGISTRY.get(kind)
+            several = spec.kind == "sample" and socket.name in extra
+            usual = "together" if several else kinds[number % len(kinds)]
+            maker = REGISTRY.get(NEEDS.get((spec.kind, socket.name), usual))
             if maker.kind not in nodes:
                 place(maker.kind, maker)
             edges.append(Edge((maker.kind, output_of(maker, socket.type)), (id, socket.name)))

@@ -125,7 +125,7 @@
       el("div", { class: "w-field w-wide" }, el("div", { class: "w-label" }, "How it is done"), chips), el("label", { class: "w-field" }, el("span", { class: "w-label" }, "Steps"), steps)));
     const said = el("p", { class: "w-unknown", role: "status", hidden: true });
     const go = weft.goButton("weft-edit-go", "Change it", () => act());
-    const several = el("button", { type: "button", class: "w-btn w-wide-btn", id: "weft-edit-several", onclick: () => { several.dataset.asked = "yes"; act([0.25, 0.5, 0.75, 1]); } }, "Try four strengths");
+    const several = el("button", { type: "button", class: "w-btn w-wide-btn", id: "weft-edit-several", onclick: () => { if (run.live) return say("Something is painted now: wait until it is done, or stop it."); several.dataset.asked = "yes"; act([0.25, 0.5, 0.75, 1]); } }, "Try four strengths");
     const form = el("section", { class: "w-form", "aria-label": "Edit" }, old.box, fresh.box, words, pickBox, farBox, el("div", { class: "w-run" }, said, go, several), more);
     root.append(el("div", { class: "weft w-create w-regions-tab w-edit-tab" }, el("section", { class: "w-stage", "aria-label": "Picture" }, bar, mat, variants, caption, el("div", { class: "w-source-row" }, el("button", { type: "button", class: "w-square", "aria-label": "Bring a picture", title: "Bring a picture", onclick: () => pick.click() }, icon("open")), strip, pick)), form));
 
@@ -193,7 +193,7 @@
     function tellWhere() {
       const share = Math.round(100 * painter.share);
       clear.hidden = !painter.share;
-      where.textContent = painter.share ? `Only where it is painted: ${Math.max(1, share)} % of the picture.` : way !== "picture" ? (marked.size ? "At these words." : "At the words that differ. Click words to choose others, or paint the place.") : source?.painted ? "Anywhere. Click a thing, or paint the place." : "Anywhere. Or paint the place.";
+      where.textContent = painter.share ? `Only where it is painted: ${Math.max(1, share)} % of the picture.` : way !== "picture" ? (marked.size ? "At these words." : "At the words that differ. Click words to choose others, or paint the place.") : source?.painted ? "Anywhere. Click a thing, or paint the place." : "Anywhere. Or paint the place: only in pictures that were painted from words can a thing be clicked.";
     }
     // A place bounds the picture itself, which is the other way of doing it: also while one is only looked for.
     let lent = false;
@@ -209,12 +209,14 @@
     const SIDES = new Set("left right top bottom middle above below".split(" "));
     const FILL = new Set("a an the on in at of to by with and".split(" "));
 
+    let chosen = null; // how far it was to go before several strengths were tried
     function act(shares = null) {
       if (!source) return say("Choose a picture first.");
       if (old.input.value.trim() === fresh.input.value.trim()) { say("Both say the same. Change a word of the second."); return fresh.input.focus(); }
       if (!old.input.value.trim()) { say("Say first what the picture shows now."); return old.input.focus(); }
       say("");
       painter.use("look");
+      chosen = shares ? getFar() : null;
       queue = shares ? [...shares] : [getFar()];
       next();
     }
@@ -302,6 +304,7 @@
       shown = { ...made, share: source.share, words: fresh.input.value };
       results = [...results.filter((r) => r.id !== made.id), shown].slice(-8);
       if (!queue.length && several.dataset.asked) { side = true; delete several.dataset.asked; }
+      if (!queue.length && chosen !== null) { setFar(chosen); chosen = null; }
       show();
       if (queue.length) setTimeout(next, 50);
     });

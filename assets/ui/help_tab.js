@@ -82,6 +82,9 @@
     }
     box.addEventListener("keydown", (event) => { if (event.key === "Escape") { event.stopPropagation(); end(); } });
     document.body.append(box);
+    // the card steps aside while the picture forms, and goes on once it is there
+    weft.on("run", () => { if (at === 1) box.hidden = weft.run.live; });
+    weft.on("made", () => { if (at === 1 && box.isConnected) { box.hidden = false; go(2); } });
     go(0);
   };
 })();
