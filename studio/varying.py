@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from studio.errors import StudioError
 from studio.graph.document import Edge, Graph, Node
+from studio.graph.topology import ancestors
 from studio.watching import behind
 
 STRENGTH = 0.85  # the part of the steps that is painted again
@@ -67,7 +68,7 @@ def variations(
             Edge((show, "image"), (save, "image")),
         ]
         outputs.append(save)
-    needed = _needed(document, decode)
+    needed = ancestors(document, [decode])
     made = replace(
         document,
         nodes=(*(node for node in document.nodes if node.id in needed), *nodes),
@@ -75,17 +76,6 @@ def variations(
         exposed=tuple(shown for shown in document.exposed if shown.node in needed),
     )
     return made, tuple(outputs)
-
-
-def _needed(document: Graph, node: str) -> set[str]:
-    """A node and all that it is made of."""
-    ahead, found = [node], {node}
-    while ahead:
-        id = ahead.pop()
-        fresh = {edge.source[0] for edge in document.edges if edge.target[0] == id} - found
-        found |= fresh
-        ahead += fresh
-    return found
 
 
 def _free(id: str, taken: set[str]) -> str:

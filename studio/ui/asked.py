@@ -31,6 +31,12 @@ def text(event: gr.EventData, name: str, longest: int) -> str:
     return value
 
 
+def turn(event: gr.EventData) -> int:
+    """`turn`, the number by which a page knows the answer to what it asked last; 0 where it is none."""
+    value = given(event, "turn")
+    return value if isinstance(value, int) else 0
+
+
 def upload(event: gr.EventData, most: int) -> bytes:
     """The bytes of a file of at most `most` bytes, sent in base64 as `data`. Raises BadDocument, and
     binascii.Error where it did not arrive whole."""

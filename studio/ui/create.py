@@ -271,7 +271,7 @@ class CreateTab:
     def vary(self, token: object, event: gr.EventData) -> str:
         """The graph that paints variations of a picture: {"vary": {"document", "targets", "of"}}. Event data:
         `generation`, `seeds`, `turn` (told back)."""
-        seeds, turn = asked.given(event, "seeds"), asked.given(event, "turn")
+        seeds, turn = asked.given(event, "seeds"), asked.turn(event)
         try:
             owner = self._owners.owner(token)
             generation = asked.text(event, "generation", 64)
@@ -282,9 +282,9 @@ class CreateTab:
             made = self._studio.document_of(generation, owner)
             document, targets = variations(made, item.node, whole)
         except StudioError as error:
-            return bus.dump({"says": str(error), "turn": turn if isinstance(turn, int) else 0})
+            return bus.dump({"says": str(error), "turn": turn})
         vary = {"document": to_json(document), "targets": list(targets), "of": generation}
-        return bus.dump({"vary": vary, "turn": turn if isinstance(turn, int) else 0})
+        return bus.dump({"vary": vary, "turn": turn})
 
     def open(self, event: gr.EventData) -> str:
         """A document that the page kept, or took out of a dropped picture or file. Read strictly, never run.

@@ -116,8 +116,7 @@ class RegionsTab:
         """Where the words of a picture act: {"looked"}, or, where that is not kept, the run that shows it:
         {"paint": {"document", "targets"}}. Event data: `generation`, `painted` (that run was made), `turn`
         (told back)."""
-        turn = asked.given(event, "turn")
-        return bus.dump({**self._look(token, event), "turn": turn if isinstance(turn, int) else 0})
+        return bus.dump({**self._look(token, event), "turn": asked.turn(event)})
 
     def _look(self, token: object, event: gr.EventData) -> dict[str, object]:
         from studio.wordmaps import maps_of_regions  # loads torch, as a run has done already
