@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -73,14 +74,24 @@ def test_a_page_gets_the_run_for_its_own_pictures_alone(visitors):
         assert "no usable seeds" in json.loads(tab.vary(mine, bad))["says"]
 
 
-def test_a_page_that_takes_up_a_run_is_told_what_it_is_made_of(studio):
-    """So that no view shows its pictures on another document."""
+def test_a_page_that_takes_up_a_run_is_told_what_it_is_made_of(studio, monkeypatch):
+    """So that no view shows its pictures on another document. The run waits until the page has it."""
     owners = Owners(studio.settings.home, public=False)
     tab = CreateTab(studio, owners, Pictures(studio, owners))
+    taken_up, run_now = threading.Event(), studio.engine.run
+
+    def held(*args, **kwargs):
+        assert taken_up.wait(60)
+        return run_now(*args, **kwargs)
 
     async def gather():
-        return [json.loads(message) async for message in tab.attach("")]
+        heard = []
+        async for message in tab.attach(""):
+            heard.append(json.loads(message))
+            taken_up.set()
+        return heard
 
+    monkeypatch.setattr(studio.engine, "run", held)
     document = small(studio, "text-to-image")
     run = studio.submit(document)
     first, *rest = asyncio.run(gather())
