@@ -17,7 +17,7 @@
     open?.box.close();
     const fold = (title, ...body) => el("details", { class: "w-fold" }, el("summary", {}, icon("chevron"), title), ...body);
     const rows = (list) => el("dl", {}, ...list.flatMap(([name, value]) => [el("dt", {}, name), el("dd", { translate: "no" }, String(value))]));
-    const use = (label, what) => el("button", { type: "button", class: "w-btn", onclick: () => { box.close(); weft.openTab("Create"); weft.reuse(p, what); } }, label);
+    const use = (label, what) => el("button", { type: "button", class: "w-btn", onclick: () => { box.close(); weft.openTab("Create"); weft.reused = p; weft.reuse(p, what); } }, label);
     const facts = [["Prompt", p.prompt], ["Name", weft.titled(p)], ["Avoid", p.negative], ["Seed", p.seed], ["Size", `${p.width} × ${p.height}`], ["Model", weft.facts.models.find((m) => m.ref === p.model)?.title || p.model],
       ["Time", p.seconds ? `${p.seconds.toFixed(1)} s` : ""], ["Made", weft.when(p)], ["Id", p.id.slice(0, 12)]].filter(([, value]) => value !== "" && value !== null && value !== undefined);
 
@@ -27,7 +27,7 @@
       does.change([p.id], p.starred ? "star" : "unstar");
     } }, icon("star"), "Star");
     const remove = el("button", { type: "button", class: "w-btn", onclick: () => { box.close(); does.change([p.id], "delete"); } }, icon("bin"), "Delete");
-    const how = el("button", { type: "button", class: "w-btn", onclick: () => { box.close(); weft.reuse(p, "all"); weft.openTab("Graph"); } }, "Show how it was made");
+    const how = el("button", { type: "button", class: "w-btn", onclick: () => { box.close(); weft.reused = p; weft.reuse(p, "all"); weft.openTab("Graph"); } }, "Show how it was made");
 
     // tags and note
     const tags = el("div", { class: "w-chips w-tags", role: "group", "aria-label": "Tags" });

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from studio.errors import StudioError
+from studio.graph.inline import inline
 from studio.ui.theme import SOCKETS
 
 if TYPE_CHECKING:
@@ -70,6 +73,7 @@ def registry_json(studio: Studio) -> dict[str, Any]:
     """Plain JSON: types and categories with their signs, kinds with sockets and widgets (ui.md 5.3).
 
     Each output carries `line`, its type and base types, so that the editor joins what the engine joins.
+    `usual` tells what people build: see `usual_nodes`.
     """
     known = studio.registry.to_json()
     nodes: dict[str, Any] = {}
@@ -88,7 +92,43 @@ def registry_json(studio: Studio) -> dict[str, Any]:
         "types": {name: _sign(name) for name in sorted(types)},
         "categories": {name: CATEGORIES.get(name) or _spare(name) for name in _in_order(groups)},
         "nodes": nodes,
+        "usual": usual_nodes(studio),
     }
+
+
+def usual_nodes(studio: Studio) -> dict[str, Any]:
+    """In how many ready workflows a kind stands (`uses`), takes a type (`takes`), and gives one (`gives`).
+
+    The last two are tables by type and by socket ("sample.latent": what takes it there), then by kind. The
+    editor offers first what is used most.
+    """
+    uses: Counter[str] = Counter()
+    takes: dict[str, Counter[str]] = {}
+    gives: dict[str, Counter[str]] = {}
+    for path in sorted(studio.settings.workflows_folder.glob("*.json")):
+        try:
+            graph = inline(studio.workflow(path.stem), studio.registry).graph
+        except StudioError:
+            continue  # a broken one tells nothing
+        specs = {node.id: studio.registry.find(node.kind) for node in graph.nodes}
+        uses.update({node.kind for node in graph.nodes})
+        joined: set[tuple[str, str, str]] = set()
+        for (source, output), (target, input) in ((edge.source, edge.target) for edge in graph.edges):
+            giver, taker = specs.get(source), specs.get(target)
+            socket = next((s for s in giver.outputs if s.name == output), None) if giver else None
+            if giver is None or taker is None or socket is None:
+                continue
+            for name in (socket.type, f"{giver.kind}.{output}"):
+                joined.add(("takes", name, taker.kind))
+            for name in (socket.type, f"{taker.kind}.{input}"):
+                joined.add(("gives", name, giver.kind))
+        for side, name, kind in joined:
+            (takes if side == "takes" else gives).setdefault(name, Counter())[kind] += 1
+    return {"uses": dict(uses), "takes": _plain(takes), "gives": _plain(gives)}
+
+
+def _plain(tables: Mapping[str, Counter[str]]) -> dict[str, dict[str, int]]:
+    return {name: dict(table) for name, table in sorted(tables.items())}
 
 
 def _sockets(node: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from studio.graph.document import Graph, load
+from studio.graph.document import Graph, load, to_json
 
 SENTENCE = "a red star on the left and a blue house on the right"
 
@@ -24,6 +24,21 @@ def cheap() -> Graph:
                   {"from": ["draw", "image"], "to": ["save", "image"]}],
         "exposed": [{"node": "plan", "widget": "sentence", "label": "Prompt", "order": 1}],
     })  # fmt: skip
+
+
+def chained() -> Graph:
+    data = to_json(cheap())
+    data["nodes"] = [
+        {"id": "plan", "kind": "plan_layout", "pos": [0, 0]},
+        {"id": "add", "kind": "add_region", "pos": [340, 0]},
+        {"id": "tidy", "kind": "tidy_layout", "pos": [680, 0]},
+        {"id": "save", "kind": "save_image", "pos": [680, 260]},
+    ]
+    data["edges"] = [
+        {"from": ["plan", "layout"], "to": ["add", "layout"]},
+        {"from": ["add", "layout"], "to": ["tidy", "layout"]},
+    ]
+    return load({**data, "exposed": []})
 
 
 def many(count: int) -> Graph:
@@ -49,6 +64,11 @@ def node(page: Any, id: str) -> Any:
 
 def socket(page: Any, id: str, name: str, side: str) -> Any:
     return node(page, id).locator(f".react-flow__handle[data-handleid='{name}'][data-side={side}]")
+
+
+def zoom(page: Any) -> float:
+    shown = "getComputedStyle(document.querySelector('.react-flow__viewport')).transform"
+    return page.evaluate(f"new DOMMatrix({shown}).a")
 
 
 def middle(locator: Any) -> tuple[float, float]:

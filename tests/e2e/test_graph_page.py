@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from e2e_graph_hands import (
     SENTENCE,
+    chained,
     cheap,
     document,
     drag,
@@ -19,6 +19,7 @@ from e2e_graph_hands import (
     show_graph,
     socket,
     until,
+    zoom,
 )
 from e2e_hands import HOSTILE, MARKS, PHONE, reload, state
 
@@ -116,21 +117,6 @@ def test_what_does_not_fit_is_refused_with_a_word_why(open_page):
     until(page, "weft.graphView.model.doc.edges.some((e) => e.from[0] === 'plan' && e.to[0] === 'tidy')")
     assert edges(page) - before == {("plan.layout", "tidy.layout")}
     assert before - edges(page) == {("add.layout", "tidy.layout")}
-
-
-def chained() -> Any:
-    data = to_json(cheap())
-    data["nodes"] = [
-        {"id": "plan", "kind": "plan_layout", "pos": [0, 0]},
-        {"id": "add", "kind": "add_region", "pos": [340, 0]},
-        {"id": "tidy", "kind": "tidy_layout", "pos": [680, 0]},
-        {"id": "save", "kind": "save_image", "pos": [680, 260]},
-    ]
-    data["edges"] = [
-        {"from": ["plan", "layout"], "to": ["add", "layout"]},
-        {"from": ["add", "layout"], "to": ["tidy", "layout"]},
-    ]
-    return load({**data, "exposed": []})
 
 
 def test_edits_are_undone_and_nodes_copied_muted_and_grouped(open_page):
@@ -283,8 +269,14 @@ def test_problems_are_named_with_their_mend_and_the_plan_says_why(open_page):
 
 def test_files_go_out_and_come_in_with_missing_plugins_kept(weft, open_page, pictures):
     page = show_graph(open_page(document=cheap()))
+    page.locator("#weft-graph-name", has_text="A graph of your own").click()
+    page.keyboard.type("Two stars")
+    page.keyboard.press("Enter")
+    page.locator(".g-changed").wait_for()
     with page.expect_download() as download:
         file_menu(page, "Save")
+    assert download.value.suggested_filename == "two-stars.json"
+    page.locator(".g-changed").wait_for(state="detached")  # what is in a file is unchanged
     saved = json.loads(download.value.path().read_text())
     assert saved["kinds"]["draw_layout"]["outputs"] == [["image", "Image"]]
     file_menu(page, "Export as Python")
@@ -312,6 +304,7 @@ def test_files_go_out_and_come_in_with_missing_plugins_kept(weft, open_page, pic
     page.locator(".g-root input[type=file][accept*=json]").set_input_files(pictures / "made.png")
     lost.wait_for(state="detached")
     assert kinds(page) == ["draw_layout", "plan_layout", "save_image"]
+    page.locator("#weft-graph-name", has_text="made").wait_for()  # the name of the file
 
 
 def test_hostile_texts_stay_texts(open_page):
@@ -358,6 +351,11 @@ def test_dark_and_phone(open_page):
     )
     assert not small, "too small to touch"
     page.get_by_role("radio", name="Canvas").tap()
+    whole = page.get_by_role("button", name="Show all 3 nodes")  # it opened at its end, readable
+    whole.wait_for()
+    assert zoom(page) > 0.6 and 0 < node(page, "save").bounding_box()["x"] < 390
+    whole.tap()
+    whole.wait_for(state="detached")
     page.evaluate("weft.graphView.model.change({...weft.graphView.model.doc, edges: []})")
     socket(page, "plan", "layout", "out").tap()  # tap, tap: joined
     socket(page, "draw", "layout", "in").tap()

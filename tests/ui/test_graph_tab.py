@@ -219,3 +219,27 @@ def contrast(a: str, b: str) -> float:
 
     high, low = sorted((light(a), light(b)), reverse=True)
     return (high + 0.05) / (low + 0.05)
+
+
+def test_what_the_ready_workflows_use_most_is_counted(tmp_path):
+    from studio.policy import Policy
+    from studio.settings import Settings
+    from studio.studio import Studio
+
+    studio = Studio(Settings(home=tmp_path), Policy.local())
+    try:
+        usual = registry_json(studio)["usual"]
+        files = sorted(studio.settings.workflows_folder.glob("*.json"))
+    finally:
+        studio.close()
+    assert usual["uses"]["save_image"] == len(files) > 20
+    assert max(usual["takes"]["sample.latent"].items(), key=lambda item: item[1])[0] == "decode"
+    assert max(usual["takes"]["Image"].items(), key=lambda item: item[1])[0] == "save_image"
+    assert max(usual["gives"]["Conditioning"].items(), key=lambda item: item[1])[0] == "encode_prompt"
+    texts = [json.loads(path.read_text("utf-8")) for path in files]
+    kinds = [{node["id"]: node["kind"] for node in text["nodes"]} for text in texts]
+    plain = sum(  # three-moods keeps its nodes in a sub-graph: it is counted, too
+        any(of.get(e["from"][0]) == "decode" and of.get(e["to"][0]) == "save_image" for e in text["edges"])
+        for text, of in zip(texts, kinds, strict=True)
+    )
+    assert plain <= usual["takes"]["decode.image"]["save_image"] <= len(files)

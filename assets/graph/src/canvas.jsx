@@ -1,9 +1,10 @@
 // The canvas: React Flow shows the document; what is moved, joined or chosen there goes back into the document.
 import { useCallback, useEffect, useMemo, useRef, useState } from "react";
-import { applyEdgeChanges, applyNodeChanges, Background, ConnectionLineType, Controls, MiniMap, ReactFlow, useReactFlow } from "@xyflow/react";
+import { applyEdgeChanges, applyNodeChanges, Background, ConnectionLineType, ReactFlow, useReactFlow } from "@xyflow/react";
 import { app, useDoc } from "./app.js";
-import { arrange, connect, edgeId, inputOf, isObject, misfit, outputOf, overlapping, place, posOf, refusal, specOf, stillChosen } from "./doc.js";
+import { BETWEEN, arrange, connect, edgeId, inputOf, isObject, misfit, outputOf, overlapping, place, posOf, refusal, specOf, stillChosen } from "./doc.js";
 import { GroupNode, NoteNode, WeftNode } from "./node.jsx";
+import { FIT, Overview, opening } from "./overview.jsx";
 
 const NODE_TYPES = { weft: WeftNode, note: NoteNode, frame: GroupNode };
 const ADD_KEYS = ["Shift", "Control", "Meta"]; // with one of these a click adds to what is chosen, or takes away from it
@@ -49,7 +50,7 @@ export function Canvas({ onSelection, onAsk, dark, api }) {
   const doc = useDoc(), { model } = app, flow = useReactFlow();
   const [nodes, setNodes] = useState(() => drawn(doc, [])), [edges, setEdges] = useState(() => drawnEdges(model.registry, doc, []));
   const [far, setFar] = useState(false), fresh = useRef(true), start = useRef(null), joined = useRef(false);
-  const wiring = useRef(null), kept = useRef(null);
+  const wiring = useRef(null), kept = useRef(null), ground = useRef(null), where = model.path.join(BETWEEN);
 
   useEffect(() => { setNodes((before) => drawn(doc, before)); setEdges((before) => drawnEdges(model.registry, doc, before)); }, [doc, model]);
   const chosen = useMemo(() => nodes.filter((n) => n.selected && n.type === "weft").map((n) => n.id), [nodes]);
@@ -57,12 +58,16 @@ export function Canvas({ onSelection, onAsk, dark, api }) {
 
   // A document that comes in with nodes on top of each other is arranged once they are measured.
   const measured = nodes.length > 0 && nodes.every((n) => n.measured?.width);
-  useEffect(() => model.subscribe((before, from) => { if (from === "outside") fresh.current = true; }), [model]);
+  useEffect(() => model.subscribe((before, from) => { if (from === "outside") { fresh.current = true; app.views.clear(); } }), [model]);
   useEffect(() => {
     if (!fresh.current || (!measured && model.doc.nodes.length <= MANY)) return;
     fresh.current = false;
     if (overlapping(model.doc, sizes(nodes))) model.settle(place(model.doc, arrange(model.doc, sizes(nodes))));
-    requestAnimationFrame(() => flow.fitView({ padding: 0.12, maxZoom: 1 }));
+    requestAnimationFrame(() => {
+      const kept = app.views.get(where), room = ground.current.getBoundingClientRect();
+      flow.setViewport(kept || opening(model, flow.getNodes(), room.width, room.height));
+      ground.current.removeAttribute("data-opening");
+    });
   }, [measured, nodes]);
 
   const onNodesChange = useCallback((told) => {
@@ -104,7 +109,7 @@ export function Canvas({ onSelection, onAsk, dark, api }) {
   const wireOf = (nodeId, handleId, type) => {
     const node = model.node(nodeId), spec = node && specOf(model.registry, model.doc, node), out = type === "source";
     const socket = spec && (out ? outputOf(spec, handleId) : inputOf(spec, handleId));
-    return socket ? { out, socket, end: [nodeId, handleId] } : null;
+    return socket ? { out, socket, end: [nodeId, handleId], kind: node.kind } : null;
   };
   const glow = (wire) => { // sockets that fit stay bright; one style sheet instead of a message to every socket
     const types = wire ? Object.keys(model.registry.types).filter((t) => !(wire.out ? misfit(wire.socket, { type: t, many: true }) : misfit({ type: t, line: [t] }, wire.socket))) : [];
@@ -138,7 +143,7 @@ export function Canvas({ onSelection, onAsk, dark, api }) {
       chosenEdges: () => edges.filter((e) => e.selected).map((e) => e.id),
       chosen: () => nodes.filter((n) => n.selected).map((n) => n.id),
       sizes: () => sizes(nodes),
-      fit: () => flow.fitView({ padding: 0.12, maxZoom: 1, duration: reduced() ? 0 : 200 }),
+      fit: () => flow.fitView({ ...FIT, duration: reduced() ? 0 : 200 }),
     };
   });
   const drop = (e) => {
@@ -148,15 +153,14 @@ export function Canvas({ onSelection, onAsk, dark, api }) {
     app.actions.add(kind, { x: e.clientX, y: e.clientY });
   };
   return (
-    <div className={`g-canvas ${far ? "g-far" : ""}`} onPointerDownCapture={boxBegins} onPointerUp={boxEnds} onPointerCancel={boxEnds} onDoubleClick={(e) => { if (e.target.classList?.contains("react-flow__pane")) onAsk({ x: e.clientX, y: e.clientY }); }} onDragOver={(e) => { if ([...e.dataTransfer.types].includes("application/x-weft-kind")) e.preventDefault(); }} onDrop={drop}>
+    <div className={`g-canvas ${far ? "g-far" : ""}`} ref={ground} data-opening={fresh.current && nodes.length > 0 ? "" : undefined} onPointerDownCapture={boxBegins} onPointerUp={boxEnds} onPointerCancel={boxEnds} onDoubleClick={(e) => { if (e.target.classList?.contains("react-flow__pane")) onAsk({ x: e.clientX, y: e.clientY }); }} onDragOver={(e) => { if ([...e.dataTransfer.types].includes("application/x-weft-kind")) e.preventDefault(); }} onDrop={drop}>
       <style ref={wiring} />
       <ReactFlow aria-label="Canvas of the graph" nodes={nodes} edges={edges} nodeTypes={NODE_TYPES} onNodesChange={onNodesChange} onEdgesChange={onEdgesChange} onConnect={onConnect} onConnectStart={onConnectStart} onConnectEnd={onConnectEnd}
-        isValidConnection={isValid} onMove={(_, view) => setFar(view.zoom < FAR)} colorMode={dark ? "dark" : "light"} connectionRadius={30} connectionLineType={ConnectionLineType.Bezier} minZoom={0.1} maxZoom={2} snapToGrid snapGrid={[GRID, GRID]}
-        deleteKeyCode={null} multiSelectionKeyCode={ADD_KEYS} zoomOnDoubleClick={false} onlyRenderVisibleElements={doc.nodes.length > MANY} elevateNodesOnSelect fitView fitViewOptions={{ padding: 0.12, maxZoom: 1 }} proOptions={{ hideAttribution: false }}
+        isValidConnection={isValid} onMove={(_, view) => { setFar(view.zoom < FAR); if (!fresh.current) app.views.set(where, view); }} colorMode={dark ? "dark" : "light"} connectionRadius={30} connectionLineType={ConnectionLineType.Bezier} minZoom={0.1} maxZoom={2} snapToGrid snapGrid={[GRID, GRID]}
+        deleteKeyCode={null} multiSelectionKeyCode={ADD_KEYS} zoomOnDoubleClick={false} onlyRenderVisibleElements={doc.nodes.length > MANY} elevateNodesOnSelect proOptions={{ hideAttribution: false }}
         ariaLabelConfig={{ "node.a11yDescription.default": "Press Enter or Space to choose this node, arrows to move it, Delete to remove it." }}>
         <Background gap={24} size={1.4} />
-        <Controls showInteractive={false} position="bottom-left" />
-        <MiniMap pannable zoomable position="bottom-right" ariaLabel="Map of the graph" nodeColor={(n) => (n.type === "weft" ? model.registry.categories[model.registry.nodes[model.node(n.id)?.kind]?.category] || "#999" : "transparent")} nodeBorderRadius={14} />
+        <Overview count={doc.nodes.length} onAll={() => app.actions.fit()} colour={(n) => (n.type === "weft" ? model.registry.categories[model.registry.nodes[model.node(n.id)?.kind]?.category] || "#999" : "transparent")} />
       </ReactFlow>
     </div>
   );

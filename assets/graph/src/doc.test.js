@@ -114,9 +114,20 @@ test("search: titles first, all words, help last", () => {
 });
 test("a wire finds what fits it and the socket to join", () => {
   const out = d.fitting(registry, { out: true, socket: registry.nodes.sample.outputs[0] });
-  assert.deepEqual(out.map((f) => [f.kind, f.socket]), [["sample", "many"], ["decode", "latent"]]);
+  assert.deepEqual(out.map((f) => [f.kind, f.socket]), [["decode", "latent"], ["sample", "many"]]); // by name, where nothing was counted
   const into = d.fitting(registry, { out: false, socket: socket("model", "Model") });
   assert.deepEqual(into.map((f) => [f.kind, f.socket]), [["load", "model"]]);
+});
+test("what is used most stands in front: at this socket, then at its type, then anywhere", () => {
+  const usual = { uses: { sample: 9, load: 9, decode: 3 }, takes: { Latent: { sample: 5, decode: 4 }, "sample.latent": { decode: 4 } }, gives: {} };
+  const counted = { ...registry, usual }, kinds = (list) => list.map((f) => f.kind), socketOf = registry.nodes.sample.outputs[0];
+  assert.deepEqual(kinds(d.fitting(counted, { out: true, socket: socketOf })), ["sample", "decode"]);
+  const here = d.fitting(counted, { out: true, socket: socketOf, kind: "sample", end: ["s", "latent"] });
+  assert.deepEqual(kinds(here), ["decode", "sample"]);
+  assert.ok(here.every((f) => f.usual));
+  assert.deepEqual(kinds(d.search(counted, "")), ["load", "sample", "decode"]);
+  assert.equal(d.search(counted, "e", null)[0].kind, "load", "of equal ones the usual one");
+  assert.deepEqual(kinds(d.fitting({ ...registry, usual: { takes: { constructor: 1 } } }, { out: true, socket: { ...socketOf, type: "constructor", line: ["constructor"] } })), []);
 });
 test("muting twice switches on again", () => {
   let doc = d.toggleMode(chain(), ["load", "sample"], "mute");

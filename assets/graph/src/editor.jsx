@@ -82,7 +82,7 @@ export function Editor({ page }) {
       const node = model.node(id), into = d.inputOf(d.specOf(model.registry, model.doc, node), socket), from = d.sourcesFor(model.registry, model.doc, id, socket).filter((s) => s.spec.outputs.find((o) => o.name === s.name).type === into.type);
       if (from.length === 1) { model.change(d.connect(model.doc, [from[0].id, from[0].name], [id, socket])); say(`Connected to ${from[0].title}.`); return; }
       const box = event.currentTarget.getBoundingClientRect();
-      ask({ x: box.left, y: box.bottom + 4, wire: { out: false, socket: into, end: [id, socket] } });
+      ask({ x: box.left, y: box.bottom + 4, wire: { out: false, socket: into, end: [id, socket], kind: node.kind } });
     },
     remove: (ids = targets()) => {
       const wires = view === "canvas" ? api.current?.chosenEdges() || [] : [];
@@ -144,7 +144,7 @@ export function Editor({ page }) {
     plan: () => setPlanning((on) => { page.plan(!on); return !on; }),
     run: (ids) => page.run(ids), stop: () => page.weft.stop(),
     escape: () => { if (asked) setAsked(null); else if (view === "list" && picks.length) setPicked([]); else if (chosen.length) api.current?.select([]); },
-    fresh: () => { model.enter([]); model.change(d.emptyDocument()); say("A new graph. Undo brings the old one back."); },
+    fresh: () => { page.fresh(); say("A new graph. Undo brings the old one back."); },
     workflows: () => page.workflows(), template: (name) => page.template(name), open: () => picker.current.click(), save: (what = "json") => page.save(typeof what === "string" ? what : "json"),
     bring: page.bring, editRegions: page.editRegions,
   };

@@ -3,12 +3,14 @@ import { createRoot } from "react-dom/client";
 import "@xyflow/react/dist/style.css";
 import "./graph.css";
 import { app } from "./app.js";
-import { BETWEEN, foldIn, setWidget, viewOf } from "./doc.js";
+import { BETWEEN, emptyDocument, foldIn, setWidget, viewOf } from "./doc.js";
 import { Editor } from "./editor.jsx";
 import { BY_EVENT, SHORTCUTS, shortcutOf } from "./keys.js";
 import { Model, follow, receivePlan, receiveProblems } from "./store.js";
 import { planWords } from "./toolbar.jsx";
 
+/** A name as a file's: letters of any language, digits, dashes. */
+const fileName = (title) => title.replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-+|-+$/g, "").slice(0, 60).toLowerCase() || "weft-graph";
 const PUBLISH_MS = 150, LOOK_MS = 350;
 const weft = window.weft;
 
@@ -16,7 +18,7 @@ weft.graph = async (at, { props, trigger, watch }) => {
   const { doc: shared, run, remember, parse } = weft, { cells } = app;
   const answer = await fetch("weft/registry.json").then((got) => (got.ok ? got.json() : null)).catch(() => null);
   if (!answer) return void at.append(weft.el("p", { class: "weft g-lost", role: "alert" }, "The list of nodes could not be read. Reload the page; if that does not help, start Weft again."));
-  const model = new Model(answer), told = follow(cells, model, run);
+  const model = new Model(answer), told = follow(cells, model, run, weft.pictureOf);
   Object.assign(app, { model, weft });
   const visible = () => at.offsetParent !== null;
 
@@ -90,7 +92,7 @@ weft.graph = async (at, { props, trigger, watch }) => {
   }
 
   function hand({ what, text }) {
-    const name = { json: "weft-graph.json", python: "weft_graph.py", api: "weft_graph_call.py" }[what];
+    const name = { json: `${fileName(weft.documentOf(model.whole, model.source).title)}.json`, python: "weft_graph.py", api: "weft_graph_call.py" }[what];
     const save = () => {
       const link = weft.el("a", { href: URL.createObjectURL(new Blob([text], { type: what === "json" ? "application/json" : "text/x-python" })), download: name });
       document.body.append(link);
@@ -98,7 +100,12 @@ weft.graph = async (at, { props, trigger, watch }) => {
       link.remove();
       setTimeout(() => URL.revokeObjectURL(link.href), 10000);
     };
-    if (what === "json") return save();
+    if (what === "json") {
+      save();
+      weft.savedDocument(model.source, model.whole);
+      cells.set("saved", (cells.get("saved") || 0) + 1);
+      return app.actions.say(`Saved as ${name}.`);
+    }
     const copy = weft.el("button", { type: "button", class: "w-btn", onclick: async () => { await navigator.clipboard?.writeText(text).then(() => { copy.textContent = "Copied"; }, () => { copy.textContent = "Select and copy by hand"; }); } }, "Copy");
     const box = weft.dialog(what === "python" ? "This graph as Python" : "This graph as an API call",
       weft.el("pre", { class: "g-source", tabindex: 0 }, text), weft.el("div", { class: "w-row" }, copy, weft.el("button", { type: "button", class: "w-btn", onclick: save }, `Save as ${name}`)));
@@ -130,7 +137,12 @@ weft.graph = async (at, { props, trigger, watch }) => {
       props.value = JSON.stringify(model.whole);
       trigger("hand_out", { what, url: location.origin + location.pathname });
     },
-    open: (file) => weft.openFile(file),
+    open: (file) => { weft.opening = { name: file.name.replace(/\.(json|png)$/i, ""), at: Date.now() }; weft.openFile(file); },
+    fresh() {
+      const source = {}, document = emptyDocument();
+      weft.beginDocument(source, document, "new");
+      model.begin(document, source);
+    },
     template: (name) => weft.useTemplate(name),
     workflows() {
       const cards = weft.facts.templates || [];

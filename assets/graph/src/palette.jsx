@@ -10,8 +10,9 @@ const firstLine = (help) => String(help || "").split("\n")[0];
 export function Palette({ at, wire, onChoose, onClose }) {
   const [text, setText] = useState(""), [chosen, setChosen] = useState(0);
   const root = useRef(null), list = useRef(null), id = useId();
-  const among = wire ? fitting(app.model.registry, wire) : null;
-  const found = search(app.model.registry, text, among, app.weft.said).slice(0, 80);
+  const among = wire ? fitting(app.model.registry, wire, app.weft.said) : null;
+  const found = search(app.model.registry, text, among, app.weft.said);
+  const rare = text ? 0 : found.findIndex((entry) => entry.usual < 3), heads = rare > 0 ? { 0: wire ? "Usual here" : "Used most", [rare]: wire ? "Fits, too" : "All others" } : {};
   const sign = wire && app.model.registry.types[wire.socket.type];
   useEffect(() => {
     const away = (e) => { if (!root.current?.contains(e.target)) onClose(); };
@@ -34,12 +35,13 @@ export function Palette({ at, wire, onChoose, onClose }) {
       </div>
       {wire && <p className="g-filter">{wire.out ? "Takes" : "Gives"} <i className={`g-dot g-${sign?.shape}`} style={{ "--g-type": sign?.color }} /> {sign?.word || wire.socket.type}</p>}
       <ul role="listbox" id={id} ref={list} aria-label="Nodes">
-        {found.map((entry, i) => (
+        {found.map((entry, i) => [
+          heads[i] && <li key={`head ${i}`} role="presentation" className="g-palette-head">{heads[i]}</li>,
           <li key={entry.kind} id={`${id}-${i}`} role="option" aria-selected={i === chosen} data-kind={entry.kind} onPointerMove={() => setChosen(i)} onClick={() => onChoose(entry)}>
             <b style={{ "--g-category": app.model.registry.categories[entry.spec.category] }}>{entry.spec.title}</b>
             <span>{entry.socket && wire ? `${entry.spec.category} · ${words(entry.socket)}` : entry.spec.category}</span>
-          </li>
-        ))}
+          </li>,
+        ])}
       </ul>
       {found.length === 0 && <p className="g-none">{wire ? "Nothing here is called that and fits." : "Nothing here is called that."}</p>}
       {found[chosen] && <p className="g-about">{firstLine(found[chosen].spec.help)}</p>}

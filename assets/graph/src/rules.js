@@ -81,24 +81,35 @@ export function refusal(registry, doc, from, to) {
   return "";
 }
 
-/** What an end of a wire may be joined to: `{kind, socket, title, label}` of the registry, the nearest first. */
-export function fitting(registry, wire) {
+/** In how many ready workflows a kind is joined to such an end of a wire: first at this very socket, then at its type. */
+function joined(registry, wire, kind) {
+  const table = registry.usual?.[wire.out ? "takes" : "gives"] || {}, at = (name) => (Object.hasOwn(table, name) && Object.hasOwn(table[name], kind) ? table[name][kind] : 0);
+  return [wire.kind ? at(`${wire.kind}.${wire.end[1]}`) : 0, at(wire.socket.type)];
+}
+const used = (registry, kind, spec) => { const uses = registry.usual?.uses || {}; return Object.hasOwn(uses, kind) ? uses[kind] : spec.sub ? 1 : 0; };
+const byName = (said) => (a, b) => said(a.spec.title).localeCompare(said(b.spec.title));
+
+/** What an end of a wire may be joined to: `{kind, spec, socket, usual}`, what is joined there most in front.
+ *  `usual`: in how many ready workflows. `wire`: {out, socket, end, kind of its node}. */
+export function fitting(registry, wire, said = (word) => word) {
   const found = [];
   for (const [kind, spec] of Object.entries(registry.nodes)) {
     if (spec.hidden) continue;
     const sockets = wire.out ? [...spec.inputs, ...spec.widgets] : spec.outputs;
     const fits = sockets.filter((s) => !(wire.out ? misfit(wire.socket, s) : misfit(s, wire.socket)));
     const best = fits.find((s) => s.type === wire.socket.type && s.required) || fits.find((s) => s.type === wire.socket.type) || fits.find((s) => s.type !== "any") || fits[0];
-    if (best) found.push({ kind, spec, socket: best.name, exact: best.type === wire.socket.type });
+    const [here, type] = joined(registry, wire, kind);
+    if (best) found.push({ kind, spec, socket: best.name, exact: best.type === wire.socket.type, here, type, usual: here + type });
   }
-  return found.sort((a, b) => b.exact - a.exact);
+  return found.sort((a, b) => b.here - a.here || b.type - a.type || b.exact - a.exact || byName(said)(a, b));
 }
 
-/** Kinds for words: title first, then kind, group and help. Without words all of them in the registry's order.
- *  `said` puts a title or a group into the language of the page; both languages are searched. */
+/** Kinds for words: title first, then kind, group and help; of equal ones, and without words, those that are used most
+ *  in front. `among` keeps its order. `said` puts a title or a group into the language of the page; both are searched. */
 export function search(registry, text, among = null, said = (word) => word) {
   const asked = text.toLowerCase().split(/\s+/).filter(Boolean);
-  const list = among || Object.entries(registry.nodes).filter(([, spec]) => !spec.hidden).map(([kind, spec]) => ({ kind, spec }));
+  const all = () => Object.entries(registry.nodes).filter(([, spec]) => !spec.hidden).map(([kind, spec]) => ({ kind, spec, usual: used(registry, kind, spec) })).sort((a, b) => b.usual - a.usual || byName(said)(a, b));
+  const list = among || all();
   if (!asked.length) return list;
   const score = ({ kind, spec }) => {
     let total = 0;

@@ -91,6 +91,14 @@ export class Model {
     this.last = { key: "", at: 0 };
     this.put(next, "outside", []);
   }
+  /** Another document in the place of this one, from a source of its own; Undo brings this one back. */
+  begin(next, source) {
+    this.push();
+    this.last = { key: "", at: 0 };
+    this.source = source;
+    this.put(readable(next), "graph", []);
+  }
+  rename(title) { this.changeWhole({ ...this.whole, title }); }
   undo() { this.step(this.past, this.future); }
   redo() { this.step(this.future, this.past); }
   step(from, other) {
@@ -161,10 +169,14 @@ export function receiveRun(cells, snapshot) {
   for (const [id, list] of inside) states[id] = gathered(list);
   for (const [id, image] of Object.entries(images)) cells.set(`image:${id}`, image);
   cells.fill("state", states);
-  const made = {};
-  for (const picture of snapshot.pictures || []) if (picture.node) for (const id of [picture.node, ...around(picture.node)]) (made[id] ||= []).push(picture);
-  for (const [id, list] of Object.entries(made)) cells.set(`image:${id}`, { src: list[0].thumb, whole: list[0].url, alt: list[0].prompt || list[0].title, count: list.length });
+  receivePictures(cells, snapshot.pictures || []);
   cells.set("job", { state: snapshot.job?.state || "idle", step: snapshot.job?.step, total: snapshot.job?.total });
+}
+/** Pictures onto the nodes that made them, and onto the sub-graphs that hold these. */
+function receivePictures(cells, pictures) {
+  const made = {};
+  for (const picture of pictures) if (picture.node) for (const id of [picture.node, ...around(picture.node)]) (made[id] ||= []).push(picture);
+  for (const [id, list] of Object.entries(made)) cells.set(`image:${id}`, { src: list[0].thumb, whole: list[0].url, alt: list[0].prompt || list[0].title, count: list.length });
 }
 /** The problems by node; those inside of a sub-graph are told on the node that stands for it, too. */
 export function receiveProblems(cells, problems) {
@@ -203,8 +215,9 @@ export function outdate(cells, before, after) {
 }
 
 /** Tells the newest run on the document that it was made of and on what edits made of that since, never on another one.
- *  `run`: the page's newest run, {of: {document, source} or null where nobody knows, snapshot, live}. */
-export function follow(cells, model, run) {
+ *  `run`: the page's newest run, {of: {document, source} or null where nobody knows, snapshot, live}.
+ *  `madeBy`: the picture that a document from a source made before, or null: it shows until an edit or a run. */
+export function follow(cells, model, run, madeBy = () => null) {
   let of, base = null, { source } = model;
   function find() {
     ({ of } = run);
@@ -224,6 +237,8 @@ export function follow(cells, model, run) {
       if (source === model.source) return outdate(cells, before, model.whole);
       ({ source } = model);
       cells.fill("image", {});
+      const picture = madeBy(source);
+      if (picture) receivePictures(cells, [picture]);
       find();
       tell();
     },

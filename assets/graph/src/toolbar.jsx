@@ -1,5 +1,5 @@
 // The bar above the graph, the strip of problems below it, and what an empty graph says.
-import { useEffect, useRef, useState } from "react";
+import { useEffect, useMemo, useRef, useState } from "react";
 import { app, seconds, useCell, useDoc } from "./app.js";
 import { Button, Icon } from "./icons.jsx";
 
@@ -29,8 +29,29 @@ function Menu({ icon, label, items }) {
   );
 }
 
+/** What the open document is called, to press and to name anew; and whether it was changed since it came or was saved. */
+function Title({ naming, onNaming }) {
+  useDoc();
+  const { model, weft } = app, saved = useCell("saved");
+  const { title, own, changed } = useMemo(() => weft.documentOf(model.whole, model.source), [model.whole, model.source, saved]);
+  const shown = own ? title : weft.said(title);
+  return (
+    <div className="g-name">
+      {naming ? <NameField given={shown} onDone={(name) => { onNaming(false); if (name && name !== shown) model.rename(name); }} />
+        : <button type="button" id="weft-graph-name" title="Name this graph" onClick={() => onNaming(true)}><b translate={own ? "no" : undefined}>{title}</b></button>}
+      {changed && <span className="g-changed" title="Changed since it was opened. This browser keeps it; Save puts it into a file.">changed</span>}
+    </div>
+  );
+}
+function NameField({ given, onDone }) {
+  const [text, setText] = useState(given);
+  return <input autoFocus className="g-in" aria-label="Name of the graph" maxLength={120} value={text} onChange={(e) => setText(e.target.value)} onFocus={(e) => e.target.select()} onBlur={() => onDone(text.trim())}
+    onKeyDown={(e) => { if (e.key === "Enter") e.target.blur(); if (e.key === "Escape") { e.stopPropagation(); onDone(""); } }} />;
+}
+
 export function Toolbar({ view, onView, planning, shelf, onShelf }) {
   const { actions } = app, job = useCell("job"), live = app.weft.run.live, steps = useCell("steps") || {};
+  const [naming, setNaming] = useState(false);
   useDoc();
   const total = useCell("plan-total");
   return (
@@ -44,10 +65,10 @@ export function Toolbar({ view, onView, planning, shelf, onShelf }) {
       <span className="g-gap" />
       <Menu icon="open" label="File" items={[
         ["New graph", actions.fresh, "an empty one; Undo brings this one back"], ["Ready workflows …", actions.workflows, "graphs to start from"],
-        ["Open …", actions.open, "a JSON file, or a picture with its graph inside"], ["Save", () => actions.save("json"), "as a JSON file"],
+        ["Open …", actions.open, "a JSON file, or a picture with its graph inside"], ["Save", () => actions.save("json"), "as a JSON file"], ["Name …", () => setNaming(true), "what it is called, also in its file"],
         ["Export as Python", () => actions.save("python"), "a script that runs this graph"], ["Export as an API call", () => actions.save("api"), "for programs that ask a running studio"],
       ]} />
-      <span className="g-push" />
+      <Title naming={naming} onNaming={setNaming} />
       <div className="g-views" role="radiogroup" aria-label="View">
         {[["canvas", "Canvas"], ["list", "List"]].map(([name, word]) => <button key={name} type="button" role="radio" aria-checked={view === name} aria-label={word} onClick={() => onView(name)}><Icon name={name} /><span>{word}</span></button>)}
       </div>
