@@ -100,7 +100,8 @@ def store() -> ModelStore:
 @pytest.fixture(scope="module")
 def make(store: ModelStore) -> Callable[..., Any]:
     """A small value of a socket type, made by the nodes that give it."""
-    made: dict[str, Any] = {"Image": PICTURE, "Mask": Mask(np.ones((SIDE, SIDE), np.float32))}
+    half = np.repeat(np.float32([[1], [0]]), SIDE // 2, 0).repeat(SIDE, 1)
+    made: dict[str, Any] = {"Image": PICTURE, "Mask": Mask(half)}
 
     def value(type: str, kind: str = "") -> Any:
         if kind:

@@ -3,17 +3,19 @@
 Look: the place word of an object changes; success means that it stands at the new place with the kind, colour
 and pattern that it has in the source picture, preserved that the rest is as it was. Subject: a drawn object
 with an odd pattern is the reference, the new prompt names only its kind, another place and another
-background; success means that kind, colour and pattern came over and the new background is there. The plain
-way is the new prompt alone.
+background; success means that one thing is there, of its kind, colour and pattern, at the new place, and
+preserved that the scene is the new one. The plain way is the new prompt alone.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from studio.controls.keep_subject import KeepSubject
+from studio.controls.moved_thing import moved_thing
 from studio.controls.share_kv import KeepLook
 from studio.controls.sites import last_sites, vital_sites
 from studio.evaluate.control import Bench, Result, RowOf
@@ -24,12 +26,13 @@ from studio.evaluate.edit_cases import (
     draw_case,
     edit_case,
     edit_succeeded,
+    matches,
     rest_preserved,
     source_is_right,
 )
 from studio.scenes.detect import Detection, detect
 from studio.scenes.world import BACKGROUNDS, COLOURS, KINDS, PLACES
-from studio.values import Mask
+from studio.values import Image, Mask
 
 LAST = 1 / 6
 
@@ -53,8 +56,9 @@ def look(bench: Bench, index: int) -> Result | None:
     }
 
 
-def subject(bench: Bench, index: int) -> Result | None:
-    """One subject in a new scene."""
+def subject(bench: Bench, index: int, *, move: bool = True) -> Result | None:
+    """One subject in a new scene. `move`: put it where the new prompt says before it is shown; without, it
+    stands where it stood."""
     rng = np.random.default_rng([index, 20255])
     pattern = str(rng.choice(["striped", "dotted"]))
     kind, colour = str(rng.choice(list(KINDS))), str(rng.choice(list(COLOURS)))
@@ -65,33 +69,52 @@ def subject(bench: Bench, index: int) -> Result | None:
     known = detect(picture)
     if len(known.objects) != 1 or known.objects[0].kind != kind:
         return None
-    reference = bench.encoded(picture, 11_000 + index)
+    goal = replace(thing, place=there)
+    image, mask = Image(picture), Mask(known.objects[0].mask.astype(np.float32))
+    if move:
+        old, new = PLACES[here], PLACES[there]
+        image, mask = moved_thing(image, mask, right=new[0] - old[0], down=new[1] - old[1])
+    reference = bench.encoded(np.array(image.pixels), 11_000 + index)
     assert reference.tensor is not None
     control = KeepSubject(
         reference.tensor,
         bench.noise(reference),
         bench.text(describe([thing], ground)),
         vital_sites(bench.sites),
-        Mask(known.objects[0].mask.astype(np.float32)),
+        mask,
     )
-    where = replace(thing, place=there, pattern="solid").words.replace(f"{colour} ", "").replace("an ", "a ")
+    where = replace(goal, pattern="solid").words.replace(f"{colour} ", "").replace("an ", "a ")
     prompt = f"{where}, {BACKGROUND_WORDS[other]}"
     seed = 12_000 + index
-
-    def judged(seen: Detection) -> tuple[bool, bool]:
-        found = [(item.kind, item.colour, item.pattern) for item in seen.objects]
-        return (kind, colour, pattern) in found and seen.background == other, (kind, colour) in [
-            item[:2] for item in found
-        ]
-
-    kept = judged(detect(bench.picture(bench.run(prompt, seed, controls=[control]).latent)))
-    alone = judged(detect(bench.picture(bench.run(prompt, seed).latent)))
+    kept, alone = (
+        _kept(detect(bench.picture(bench.run(prompt, seed, controls=controls).latent)), goal, other)
+        for controls in ([control], [])
+    )
     return {
         "success": kept[0],
+        "preserved": kept[1],
         "plain_success": alone[0],
-        "kind_and_colour": float(kept[1]),
-        "plain_kind_and_colour": float(alone[1]),
+        "plain_preserved": alone[1],
+        "kind_and_colour": float(kept[2]),
+        "plain_kind_and_colour": float(alone[2]),
     }
 
 
-ROWS = (RowOf("look", "place", look), RowOf("subject", "background", subject))
+def _kept(seen: Detection, goal: Thing, ground: str) -> tuple[bool, bool, bool]:
+    """Whether the one thing that is there is the subject, in kind, colour, pattern and place; whether the
+    scene is the new one; and whether it is the subject in kind and colour."""
+    alone = seen.objects[0] if len(seen.objects) == 1 else None
+    right = alone is not None and matches(alone, goal)
+    like = alone is not None and (alone.kind, alone.colour, alone.place) == (
+        goal.kind,
+        goal.colour,
+        goal.place,
+    )
+    return right, seen.background == ground, like
+
+
+ROWS = (
+    RowOf("look", "place", look),
+    RowOf("subject", "moved", subject),
+    RowOf("subject", "where_it_stood", partial(subject, move=False)),
+)

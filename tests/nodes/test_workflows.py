@@ -33,7 +33,12 @@ TEXTS = {
     "edit-by-prompt": {"before.text": OLD, "prompt.text": NEW},
     "change-words": {"before.text": OLD, "prompt.text": NEW, "change.blocks": "all"},
     "keep-the-look": {"before.text": OLD, "prompt.text": "a star on the right", "look.words": "star"},
-    "keep-the-subject": {"reference_prompt.text": OLD, "prompt.text": NEW},
+    "keep-the-subject": {
+        "reference_prompt.text": OLD,
+        "prompt.text": NEW,
+        "watch.words": "star",
+        "cut.word": "star",
+    },
     "see-words": {"prompt.text": OLD},
     "see-concepts": {"prompt.text": OLD, "watch.concepts": "star, left"},
     "mask-from-words": {"prompt.text": OLD, "watch.words": "star, left", "mask.word": "star"},
