@@ -257,9 +257,9 @@ class Studio:
         return ahead, job.status if job.over or job.status == "parked" else ""
 
     def live_run(self, owner: str = "local") -> str | None:
-        """The newest run of this owner that waits or runs."""
+        """The run of this owner that is at work, else the one that waits longest."""
         live = self.jobs.live(owner)
-        return live[-1].id if live else None
+        return live[0].id if live else None
 
     def cancel(self, run: str, owner: str = "local") -> bool:
         """Stop a run; False and harmless when it is over, unknown or another owner's."""

@@ -17,11 +17,12 @@ WATCHERS = {"watch_words": WORDS, "watch_regions": REGIONS}
 PLAIN = ("save_image", "decode")
 
 
-def watched(document: Graph, picture: str, prompt: str) -> tuple[Graph, str]:
+def watched(document: Graph, picture: str, prompt: str, *, every: bool = False) -> tuple[Graph, str]:
     """The document with watchers at the sampler behind the node `picture`, and that sampler's id.
 
-    `prompt`: what the sampler's positive prompt says; without a word to watch only its regions are. What is
-    watched already stays. Raises StudioError where there is nothing that could be watched.
+    `every`: the map of each block and step is kept. `prompt`: what the sampler's positive prompt says;
+    without a word to watch only its regions are. What is watched already stays. Raises StudioError where
+    there is nothing that could be watched.
     """
     from studio.models.words import FILLERS, words_of
 
@@ -50,7 +51,7 @@ def watched(document: Graph, picture: str, prompt: str) -> tuple[Graph, str]:
         edges.append(Edge(fed[sampler, "attachments"], (ALL, sockets.pop(0))))
     for kind, (socket, source) in added.items():
         id = WATCHERS[kind]
-        nodes.append(Node(id, kind))
+        nodes.append(Node(id, kind, {"every": True} if every else {}))
         edges += [
             Edge(fed[sampler, "model"], (id, "model")),
             Edge(source, (id, socket)),

@@ -22,13 +22,14 @@ if TYPE_CHECKING:
 MOST_WORDS = 16
 
 
-def maps_of_run(studio: Studio, document: Graph, owner: str) -> dict[str, Any]:
-    """`labels`, `rows`, `columns` and the maps ("mean", "blocks", "steps"), each a list of (label, note, one
-    byte per place for each word, as base64). Raises StudioError if the run's maps are not kept any more."""
+def maps_of_run(studio: Studio, document: Graph, owner: str, sampler: str | None = None) -> dict[str, Any]:
+    """What a sampler saw (None = the first of the document): `labels`, `rows`, `columns` and the maps
+    ("mean", "blocks", "steps"), each a list of (label, note, one byte per place for each word, as base64).
+    Raises StudioError if the run's maps are not kept any more."""
     from studio.controls.reading import by_block, by_step, maps_of, mean_map
     from studio.controls.word_maps import OTHER, REST, over_words
 
-    seen = _seen(studio, document, owner)
+    seen = _seen(studio, document, owner, sampler)
     maps = maps_of(seen, "word_maps", "'Watch words'")
     words = [label for label in maps[0].labels if label not in (OTHER, REST)][:MOST_WORDS]
 
@@ -90,20 +91,26 @@ def mask_of_word(
     word: str,
     size: tuple[int, int],
     at: tuple[float, float] | None = None,
+    *,
+    amount: float = 0.5,
     grow: int = 0,
+    follow: Image | None = None,
+    sampler: str | None = None,
 ) -> bytes:
     """The mask of a word of a run as a PNG, white where the word's thing is. Raises StudioError.
 
     size: width, height in pixels; `at`: x, y in 0..1, for the piece nearest to it in place of the largest;
-    `grow`: pixels added all around.
+    `amount`, `grow`, `follow`: as in `word_mask`; a picture of another size is not followed.
     """
     import numpy as np
 
     from studio.controls.heat_maps import word_mask
 
-    seen = _seen(studio, document, owner)
+    seen = _seen(studio, document, owner, sampler)
     pick = "largest" if at is None else "point"
-    mask, _ = word_mask(seen, *size, word=word, pick=pick, at=at or (0.5, 0.5), grow=grow)
+    given = {"word": word, "pick": pick, "at": at or (0.5, 0.5), "amount": amount, "grow": grow}
+    fits = follow is not None and (follow.width, follow.height) == size
+    mask, _ = word_mask(seen, *size, **given, follow=follow if fits else None)  # type: ignore[arg-type]
     grey = (np.asarray(mask.values) * 255).round().astype(np.uint8)
     return encode(Image(np.repeat(grey[..., None], 3, axis=-1)))
 

@@ -100,6 +100,16 @@ def otsu(values: torch.Tensor) -> float:
     return float((ordered[cut] + ordered[cut + 1]) / 2)
 
 
+def level(values: torch.Tensor, amount: float = 0.5) -> float:
+    """The threshold of a mask of `amount`, 0..1: Otsu's at 0.5; above it ever more of the thing, up to all
+    that is above the least value; below it ever less, down to the places of the largest."""
+    middle = otsu(values)
+    if amount == 0.5:
+        return middle
+    end = float(values.min()) if amount > 0.5 else middle + 0.99 * (float(values.max()) - middle)
+    return middle + (end - middle) * abs(2 * amount - 1)
+
+
 def components(cells: torch.Tensor) -> torch.Tensor:
     """The pieces of a bool grid that hang together by sides: row, column, int64; 0 outside, else a number
     1.. of the piece."""
@@ -116,13 +126,15 @@ def components(cells: torch.Tensor) -> torch.Tensor:
     return torch.searchsorted(numbers, labels) + 1 - (labels == 0) * 1 if numbers.numel() else labels
 
 
-def cut(values: torch.Tensor, pick: str = "largest", at: tuple[float, float] = (0.5, 0.5)) -> torch.Tensor:
-    """A bool grid: where a word's share lies above Otsu's threshold.
+def cut(
+    values: torch.Tensor, pick: str = "largest", at: tuple[float, float] = (0.5, 0.5), amount: float = 0.5
+) -> torch.Tensor:
+    """A bool grid: where a word's share lies above the threshold of `amount`, at 0.5 Otsu's.
 
     values: row, column. `pick`: "largest" piece, "all" pieces, or "point": the piece under `at` (x, y in
     0..1 from the top left), or the nearest one to it.
     """
-    cells = (values > otsu(values)).cpu()
+    cells = (values > level(values, amount)).cpu()
     if pick == "all":
         return cells
     labels = components(cells)
@@ -139,7 +151,13 @@ def cut(values: torch.Tensor, pick: str = "largest", at: tuple[float, float] = (
 
 
 def to_pixels(
-    values: torch.Tensor, cells: torch.Tensor, width: int, height: int, *, smooth: bool = True
+    values: torch.Tensor,
+    cells: torch.Tensor,
+    width: int,
+    height: int,
+    *,
+    smooth: bool = True,
+    amount: float = 0.5,
 ) -> torch.Tensor:
     """The chosen cells at picture size, height, width, fp32, 0 or 1.
 
@@ -156,6 +174,7 @@ def to_pixels(
         return enlarge(cells, "nearest")
     # the pieces that were not chosen must not come back: they lie two cells away at least, or across an edge
     near = torch.nn.functional.max_pool2d(cells[None, None].float(), 3, 1, 1)[0, 0]
-    others = (values.cpu() > otsu(values)) & ~cells
-    kept = enlarge(near * ~others, "nearest") > 0
-    return (kept & (enlarge(values.cpu(), "bilinear") > otsu(values))).float()
+    least = level(values, amount)
+    others = (values.cpu() > least) & ~cells
+    kept = (enlarge(near * ~others, "nearest") > 0) & (enlarge(values.cpu(), "bilinear") > least)
+    return kept.float() if kept.any() else enlarge(cells, "nearest")

@@ -12,12 +12,13 @@ from PIL import ImageFilter
 from studio.controls.attention_cut import SPREAD, cut, to_pixels
 from studio.controls.concepts import Concepts
 from studio.controls.drawing import Panel, Section, heat_figure
+from studio.controls.edge_follow import along_edges
 from studio.controls.reading import by_block, by_step, check_picture, maps_of, mean_map, word_columns
 from studio.controls.region_maps import RegionMaps
 from studio.controls.word_looks import LOOKS, both_ways
 from studio.controls.word_maps import OTHER, REST, WordMaps, min_max, over_words
 from studio.errors import StudioError
-from studio.pixels import to_mask
+from studio.pixels import to_array, to_mask
 from studio.values import Image, Mask, Seen, SeenMap
 
 WORDS, CONCEPTS, REGIONS = "words", "concepts", "regions"
@@ -98,19 +99,36 @@ def word_mask(
     grow: int = 0,
     soften: int = 0,
     picture: int = 0,
+    amount: float = 0.5,
+    follow: Image | None = None,
 ) -> tuple[Mask, torch.Tensor]:
     """The mask of some words (empty = the first that was watched) at a picture's size, and its cells on the
     token grid, bool. The spread maps are taken where the run has them, else where picture and word look at
     each other, else the shares of the mean maps.
 
-    `grow` pixels are added all around, then the edge is softened over `soften` pixels; 0 = neither.
+    `amount`: how much of the thing, 0..1; 0.5 is Otsu's threshold. `follow`: a picture of that size whose
+    own edges the mask follows, in place of `smooth`. `grow` pixels are added all around, or taken away below
+    0, then the edge is softened over `soften` pixels; 0 = neither.
     """
     shown = _maps(seen, of, picture)
     columns = word_columns(shown.labels, word or shown.labels[0], shown.words)
     values = _shares(seen, shown, of, picture)[..., list(columns)].sum(-1)
-    cells = cut(values, pick, at)
-    hard = (to_pixels(values, cells, width, height, smooth=smooth) > 0).numpy()
-    return _finished(hard | _edge(hard, grow), soften), cells
+    cells = cut(values, pick, at, amount)
+    if follow is None:
+        shape = to_pixels(values, cells, width, height, smooth=smooth, amount=amount)
+    else:
+        shape = along_edges(values, cells, _guide(follow, width, height), amount)
+    hard = (shape > 0).numpy()
+    return _finished(hard | _edge(hard, grow) if grow >= 0 else hard & ~_edge(~hard, -grow), soften), cells
+
+
+def _guide(image: Image, width: int, height: int) -> torch.Tensor:
+    """A picture as 3, height, width, 0..1."""
+    if (image.width, image.height) != (width, height):
+        raise StudioError(
+            f"The mask has {width}x{height} pixels, the picture {image.width}x{image.height}.", socket="image"
+        )
+    return torch.from_numpy(to_array(image)[..., :3].copy()).permute(2, 0, 1).float()
 
 
 def _finished(inside: np.ndarray, soften: int) -> Mask:

@@ -178,6 +178,12 @@ class Queue:
                           (run,))
         return int(row["n"]) if row else 0
 
+    def waiting(self, owner: str, *, besides: str = "") -> int:
+        """How many runs of this owner wait, without one of them."""
+        row = self.db.one("SELECT count(*) AS n FROM runs WHERE owner = ? AND status = 'queued' AND id != ?",
+                          (owner, besides))
+        return int(row["n"]) if row else 0
+
     def recover(self) -> list[Job]:
         """Settle what dead processes left; gives the runs that were parked.
 

@@ -308,9 +308,11 @@ def mask_from_words(
     x: Annotated[float, Slider(0, 1, 0.01)] = 0.5,
     y: Annotated[float, Slider(0, 1, 0.01)] = 0.5,
     smooth: bool = True,
-    grow: Annotated[int, Slider(0, 64, 1)] = 0,
+    grow: Annotated[int, Slider(-64, 64, 1)] = 0,
     soften: Annotated[int, Slider(0, 64, 1)] = 0,
     picture: Annotated[int, Number(0, 63)] = 0,
+    amount: Annotated[float, Slider(0, 1, 0.01)] = 0.5,
+    follow: bool = False,
     *,
     ctx: Context,
 ) -> Mask:
@@ -325,9 +327,11 @@ def mask_from_words(
     x: the point from the left, 0 to 1
     y: the point from the top, 0 to 1
     smooth: a smooth edge, or the squares of the model's tokens
-    grow: pixels added all around
+    grow: pixels added all around; below 0, taken away
     soften: pixels over which the edge fades
     picture: which one, if the run made several; 0 is the first
+    amount: how much of the thing; 0.5 = where Otsu's threshold parts it from the rest
+    follow: the edge lies where the picture has one, in place of a smooth one
     """
     mask, cells = word_mask(
         seen,
@@ -341,6 +345,8 @@ def mask_from_words(
         grow=grow,
         soften=soften,
         picture=picture,
+        amount=amount,
+        follow=image if follow else None,
     )
     share = float(cells.float().mean())
     ctx.note("mask", {"word": word, "share": share, "grid": list(cells.shape)})

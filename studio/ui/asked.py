@@ -49,6 +49,16 @@ def point(event: gr.EventData) -> tuple[float, float] | None:
     return None if None in place else (_share(place[0]), _share(place[1]))
 
 
+def number(event: gr.EventData, name: str, least: float, most: float, default: float) -> float:
+    """A number cut to a range; `default` where there is none. Raises BadDocument."""
+    value = given(event, name)
+    if value is None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise BadDocument(f"The page sent no usable {name}.", hint="Reload the page.")
+    return min(max(float(value), least), most)
+
+
 def _share(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise BadDocument("The page sent no usable place.", hint="Reload the page.")

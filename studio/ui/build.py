@@ -82,7 +82,7 @@ def build(studio: Studio) -> gr.Blocks:
                     facts=known,
                     js_on_load=OPEN + "window.weft.create(at, {props, trigger, watch}); "
                     "// its events: 'run' 'stop' 'keep' 'reuse' 'open' 'parked' 'choose' 'examine' 'bring' "
-                    "'vary' 'masks'",
+                    "'vary' 'masks' 'shelf'",
                 )
             regions = _desk_tab(view, "Regions", start_of(studio, "regions"), "lint plan mask look")
             edit = _desk_tab(view, "Edit", start_of(studio, "edit-picture"), "source bring mask look thing")
@@ -96,7 +96,7 @@ def build(studio: Studio) -> gr.Blocks:
                     js_on_load=OPEN
                     + "window.weft.graph(at, {props, trigger, watch}); // its events: 'look' 'hand_out'",
                 )
-            see = _desk_tab(view, "See", start_of(studio, "see-words"), "maps mask",
+            see = _desk_tab(view, "See", start_of(studio, "see-words"), "maps mask look",
                             estimates=start_of(studio, "estimates"))  # fmt: skip
             upscale = _desk_tab(view, "Upscale", start_of(studio, "upscale"), "look source bring plan make")
             compare = _desk_tab(view, "Compare", {}, "estimate sweep sheet")
@@ -135,7 +135,8 @@ def build(studio: Studio) -> gr.Blocks:
 
         async def run(value: str, token: str, event: gr.EventData) -> AsyncIterator[str]:
             parents, other = asked.given(event, "parents"), asked.given(event, "document")
-            async for message in create_tab.run(other or value, token, targets_of(event), parents):
+            series = asked.given(event, "series")
+            async for message in create_tab.run(other or value, token, targets_of(event), parents, series):
                 yield message
 
         async def attach(token: str) -> AsyncIterator[str]:
@@ -167,6 +168,7 @@ def build(studio: Studio) -> gr.Blocks:
         create.reuse(create_tab.reuse, [visitor], [create], **PRIVATE)
         create.masks(regions_tab.masks, None, [create], **each)
         create.vary(create_tab.vary, [visitor], [create], **PRIVATE)
+        create.shelf(history_tab.shelf, [visitor], [visitor, shelf], **PRIVATE)
         create.open(create_tab.open, None, [create], **PRIVATE)
         create.choose(create_tab.choose, [create], [create], **in_turn)
         create.examine(create_tab.examine, [create], [problems], **{**PRIVATE, "trigger_mode": "always_last"})
@@ -187,7 +189,8 @@ def build(studio: Studio) -> gr.Blocks:
                 getattr(edit, name)(getattr(edit_masks, name), [visitor], [edit], **each)
         if see is not None:
             see.maps(see_tab.maps, [visitor], [see], **each)
-            see.mask(see_tab.mask, [visitor], [see], **PRIVATE)
+            see.mask(see_tab.mask, [visitor], [see], **each)
+            see.look(see_tab.look, [visitor], [see], **each)
         if upscale is not None:
             upscale.look(upscale_tab.look, [visitor], [upscale], **{**PRIVATE, "trigger_mode": "always_last"})
             for name in ("source", "bring", "plan", "make"):

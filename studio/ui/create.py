@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import gradio as gr
 
 from studio import early
-from studio.errors import BadDocument, StudioError
+from studio.errors import BadDocument, Refused, StudioError
 from studio.graph.document import Graph, to_json
 from studio.ui import asked, bus
 from studio.ui.forms import missing_kinds, panel
@@ -24,7 +24,7 @@ from studio.ui.owners import Owners
 from studio.ui.pictures import Pictures
 from studio.ui.templates import Templates
 from studio.ui.uploads import Uploads
-from studio.varying import variations
+from studio.varying import STRENGTH, variations
 
 if TYPE_CHECKING:
     from studio.studio import Studio
@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 MOST_TOLD = 12  # problems told at once
 MOST_PARENTS = 8
 MOST_VARIED = 8
+MOST_SERIES = 8
 ROLES = ("source", "variation", "inpaint", "upscale", "reuse", "sweep")
 BUG = StudioError("Something went wrong inside the studio.", hint="The log of the studio says more.")
 
@@ -45,6 +46,7 @@ class CreateTab:
         self._owners = owners
         self._pictures = pictures
         self._uploads = Uploads(studio)
+        self._waiting: dict[str, list[list[Graph]]] = {}  # what did not fit into the queue, by owner
         self.templates = Templates(studio)
 
     def start_message(self) -> str:
@@ -69,19 +71,40 @@ class CreateTab:
     # a run
 
     async def run(
-        self, value: object, token: object, targets: Sequence[str] | None = None, parents: object = None
+        self,
+        value: object,
+        token: object,
+        targets: Sequence[str] | None = None,
+        parents: object = None,
+        series: object = None,
     ) -> AsyncIterator[str]:
         """Submits the page's document and follows it to its end; yields messages for the bus.
 
         `targets`: the nodes to reach, None = all outputs. `parents`: [generation, role] of the pictures that
-        this one comes from; what is no picture of this owner is left out.
+        this one comes from; what is no picture of this owner is left out. `series`: documents in its place,
+        all queued at once; what does not fit into the queue follows as there is room.
         """
         document: Graph | None = None
+        many = series[:MOST_SERIES] if isinstance(series, list) and series else None
+        runs: list[str] = []
         try:
             owner = self._owners.owner(token)
-            document = self._document(value)
+            waiting = [self._document(one) for one in many or [value]]
             kin = self._kin(parents, owner)
-            run = self._studio.submit(document, targets=targets, owner=owner, parents=kin)
+
+            def submit() -> None:
+                nonlocal document
+                while waiting:
+                    document = waiting[0]
+                    runs.append(self._studio.submit(document, targets=targets, owner=owner, parents=kin))
+                    waiting.pop(0)
+
+            try:
+                submit()
+            except Refused:
+                if not runs:
+                    raise
+            self._waiting.setdefault(owner, []).append(waiting)
         except StudioError as error:
             yield bus.failure(error, title=_title(document, error.node))
             return
@@ -89,8 +112,13 @@ class CreateTab:
             log.exception("A run could not be submitted")
             yield bus.failure(BUG)
             return
-        async for message in self._follow(run, owner):
-            yield message
+        for run in runs:  # it grows while it is walked
+            of = self._made_of(run, owner) if many else None
+            async for message in self._follow(run, owner, of, waiting):
+                yield message
+            with suppress(Refused):
+                submit()
+        self._waiting[owner] = [left for left in self._waiting.get(owner, ()) if left]
 
     def _kin(self, parents: object, owner: str) -> list[tuple[str, str]]:
         pairs = parents[:MOST_PARENTS] if isinstance(parents, list) else []
@@ -102,7 +130,8 @@ class CreateTab:
         return found
 
     async def attach(self, token: object) -> AsyncIterator[str]:
-        """A page that was opened or reloaded takes up the live run, or is offered one that broke off."""
+        """A page that was opened or reloaded takes up the run at work, then those that wait behind it, or is
+        offered one that broke off."""
         try:
             owner = self._owners.owner(token)
             run = self._studio.live_run(owner)
@@ -111,9 +140,12 @@ class CreateTab:
             return
         if offer is not None:
             yield offer
-        if run is not None:
+        followed: set[str] = set()
+        while run is not None and run not in followed:
+            followed.add(run)
             async for message in self._follow(run, owner, self._made_of(run, owner)):
                 yield message
+            run = self._studio.live_run(owner)
 
     def _made_of(self, run: str, owner: str) -> object:
         """What a run is made of, for a page that did not begin it; None where that is not known."""
@@ -172,8 +204,11 @@ class CreateTab:
         async for message in self._follow(run, owner):
             yield message
 
-    async def _follow(self, run: str, owner: str, of: object = None) -> AsyncIterator[str]:
-        """`of`: the document that the run is made of, told with the first message."""
+    async def _follow(
+        self, run: str, owner: str, of: object = None, waiting: Sequence[Graph] = ()
+    ) -> AsyncIterator[str]:
+        """`of`: the document that the run is made of, told with the first message; `waiting`: what will be
+        queued behind it."""
         seq = 0
         try:
             known = early.painters(self._studio, run, owner)
@@ -181,6 +216,8 @@ class CreateTab:
                 seq = int(snapshot.get("seq") or 0)  # type: ignore[call-overload]
                 painting = known.at_work(snapshot)
                 told = snapshot if painting is None else {**snapshot, "keep": painting[1]}
+                behind = len(waiting) + self._studio.jobs.waiting(owner, besides=run)
+                told = {**told, "job": {**told["job"], "behind": behind}}  # type: ignore[dict-item]
                 if of is not None:
                     told, of = {**told, "of": of}, None
                 yield bus.status(told, self._made(snapshot, owner))
@@ -205,11 +242,19 @@ class CreateTab:
         ]
 
     def stop(self, token: object, event: gr.EventData) -> None:
-        """Sets the cancel flag of a run; unknown, finished and other people's runs are left alone."""
+        """Sets the cancel flag of a run; unknown, finished and other people's runs are left alone.
+
+        Event data: `run`, `all` (also those of this owner that wait).
+        """
         try:
             owner = self._owners.owner(token)
             named = asked.given(event, "run")
             run = named if isinstance(named, str) else self._studio.live_run(owner)
+            if asked.given(event, "all") is True:
+                for waiting in self._waiting.pop(owner, []):
+                    waiting.clear()
+                for job in reversed(self._studio.jobs.live(owner)):  # none begins in between
+                    self._studio.cancel(job.id, owner)
             if run is not None:
                 self._studio.cancel(run, owner)
         except StudioError:
@@ -270,7 +315,7 @@ class CreateTab:
 
     def vary(self, token: object, event: gr.EventData) -> str:
         """The graph that paints variations of a picture: {"vary": {"document", "targets", "of"}}. Event data:
-        `generation`, `seeds`, `turn` (told back)."""
+        `generation`, `seeds`, `strength` (0.05 to 1), `turn` (told back)."""
         seeds, turn = asked.given(event, "seeds"), asked.turn(event)
         try:
             owner = self._owners.owner(token)
@@ -280,7 +325,8 @@ class CreateTab:
                 raise BadDocument("The page sent no usable seeds.", hint="Reload the page.")
             item = self._studio.history.show(owner, generation)
             made = self._studio.document_of(generation, owner)
-            document, targets = variations(made, item.node, whole)
+            strength = asked.number(event, "strength", 0.05, 1.0, STRENGTH)
+            document, targets = variations(made, item.node, whole, strength)
         except StudioError as error:
             return bus.dump({"says": str(error), "turn": turn})
         vary = {"document": to_json(document), "targets": list(targets), "of": generation}

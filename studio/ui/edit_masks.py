@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import binascii
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import gradio as gr
 
 from studio.errors import StudioError
 from studio.graph.document import Graph
+from studio.pixels import read_picture
 from studio.ui import asked, bus
 from studio.ui.owners import Owners
 from studio.ui.uploads import Uploads
@@ -17,7 +19,6 @@ from studio.ui.uploads import Uploads
 if TYPE_CHECKING:
     from studio.studio import Studio
 
-GROWN = 8  # pixels around a thing: a change needs its edge
 LONGEST_DOCUMENT = 1_000_000  # characters; what the page sends is a ready workflow
 
 
@@ -56,23 +57,52 @@ class EditMasks:
         return bus.dump({"maps": {name: found[name] for name in ("labels", "rows", "columns", "mean")}})
 
     def thing(self, token: object, event: gr.EventData) -> str:
-        """The mask of a word's thing: {"thing": {"word", "picture"}}. Event data: `document`, `word`, and `x`
-        and `y` (0..1) for the piece nearest to a point, else the largest."""
-        from studio.wordmaps import mask_of_word
-
+        """The mask of a word's thing: {"thing": {"word", "picture", "turn"}}. Event data: `document`, `word`,
+        `generation` (the picture it is cut from), `amount`, `grow`, `follow`, `turn` (told back), and `x` and
+        `y` (0..1) for the piece nearest to a point, else the largest."""
+        turn = asked.turn(event)
         try:
             owner, document = self._asked(token, event)
-            word = asked.text(event, "word", 100)
-            at = asked.point(event)
-            data = mask_of_word(self._studio, document, owner, word, _size(document), at, GROWN)
+            word, of = asked.text(event, "word", 100), asked.given(event, "generation")
+            made = of if isinstance(of, str) else ""
+            data = cut_of(self._studio, document, owner, word, event, _size(document), made)
         except StudioError as error:
-            return bus.dump({"says": str(error)})
-        picture = "data:image/png;base64," + base64.b64encode(data).decode()
-        return bus.dump({"thing": {"word": word, "picture": picture}})
+            return bus.dump({"says": str(error), "turn": turn})
+        return bus.dump({"thing": {"word": word, "picture": address(data), "turn": turn}})
 
     def _asked(self, token: object, event: gr.EventData) -> tuple[str, Graph]:
         owner = self._owners.owner(token)
         return owner, self._studio.read_document(asked.text(event, "document", LONGEST_DOCUMENT))
+
+
+def cut_of(
+    studio: Studio,
+    document: Graph,
+    owner: str,
+    word: str,
+    event: gr.EventData,
+    size: tuple[int, int],
+    generation: str,
+    sampler: str | None = None,
+) -> bytes:
+    """The mask of a word as an event asks for it: `amount` (0..1), `grow` (pixels), `follow` (the edges of
+    the picture `generation`), `x` and `y`. Raises StudioError."""
+    from studio.wordmaps import mask_of_word
+
+    guide = None
+    if generation and asked.given(event, "follow") is not False:
+        with suppress(OSError, StudioError):  # a picture that is gone is not followed
+            guide = read_picture(studio.history.picture(owner, generation).read_bytes())
+    amount = asked.number(event, "amount", 0.0, 1.0, 0.5)
+    grow = round(asked.number(event, "grow", -64, 64, 0))
+    at = asked.point(event)
+    given = {"amount": amount, "grow": grow, "follow": guide, "sampler": sampler}
+    return mask_of_word(studio, document, owner, word, size, at, **given)  # type: ignore[arg-type]
+
+
+def address(data: bytes) -> str:
+    """A PNG as an address that holds it."""
+    return "data:image/png;base64," + base64.b64encode(data).decode()
 
 
 def _size(document: Graph) -> tuple[int, int]:

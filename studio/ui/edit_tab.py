@@ -68,7 +68,9 @@ class EditTab:
             else:
                 data = self._studio.history.handed_out(owner, item.id, strip=True)
                 stored = self._uploads.store(data, "source.png")
-                ways = {"picture": self._of_file(stored["value"], prompt, (item.width, item.height))}
+                way = self._of_file(stored["value"], prompt, (item.width, item.height))
+                # its own seed makes the edit, too: what is told of the new picture is what was used
+                ways = {"picture": way if item.seed is None else way.set("encode", "seed", item.seed)}
         except (OSError, StudioError) as error:
             return bus.dump({"says": str(error)})
         return self._told(ways, {"id": item.id, "prompt": prompt, "painted": "together" in ways})

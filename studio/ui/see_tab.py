@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 import gradio as gr
 
 from studio.errors import StudioError
-from studio.graph.document import Graph
+from studio.graph.document import Graph, to_json
 from studio.ui import asked, bus
+from studio.ui.edit_masks import address, cut_of
 from studio.ui.owners import Owners
 from studio.ui.uploads import Uploads
+from studio.watching import watched
 
 if TYPE_CHECKING:
     from studio.studio import Studio
@@ -24,33 +26,62 @@ class SeeTab:
         self._owners = owners
         self._uploads = Uploads(studio)
 
+    def look(self, token: object, event: gr.EventData) -> str:
+        """The run that shows where the words of a picture act; nothing of it is stored: {"paint":
+        {"document", "targets", "of"}}. Event data: `generation`, `turn` (told back)."""
+        turn = asked.turn(event)
+        try:
+            document, _, generation, sampler = self._made(token, event, anew=True)
+        except StudioError as error:
+            return bus.dump({"unseen": str(error), "turn": turn})
+        targets = None if sampler is None else [sampler]
+        paint = {"document": to_json(document), "targets": targets, "of": generation}
+        return bus.dump({"paint": paint, "turn": turn})
+
     def maps(self, token: object, event: gr.EventData) -> str:
-        """The maps of the run that made a picture: {"maps"}. Event data: `generation`."""
+        """The maps of the run that made a picture, or looked at it: {"maps"}. Event data: `generation`."""
         from studio.wordmaps import maps_of_run  # loads torch, as a run has done already
 
         try:
-            document, owner, generation = self._made(token, event)
-            return bus.dump({"maps": {**maps_of_run(self._studio, document, owner), "of": generation}})
+            document, owner, generation, sampler = self._made(token, event)
+            found = maps_of_run(self._studio, document, owner, sampler)
+            return bus.dump({"maps": {**found, "of": generation}})
         except StudioError as error:
             return bus.dump({"says": str(error)})
 
     def mask(self, token: object, event: gr.EventData) -> str:
-        """The mask of a word, stored: {"mask"}. Event data: `generation`, `word`, `to` (regions, edit), and
-        `x` and `y` (0..1) for the piece nearest to a point, else the largest."""
-        from studio.wordmaps import mask_of_word
-
+        """The mask of a word: {"mask"}, stored where it is sent `to` another tab (regions, edit), else
+        {"cut"}, only to be shown. Event data: `generation`, `word`, `to`, `amount`, `grow`, `follow`, `turn`
+        (told back), and `x` and `y` (0..1) for the piece nearest to a point, else the largest."""
+        turn = asked.turn(event)
         try:
-            document, owner, generation = self._made(token, event)
+            document, owner, generation, sampler = self._made(token, event)
             item = self._studio.history.show(owner, generation)
-            word, to = asked.text(event, "word", 100), asked.text(event, "to", 20)
-            at = asked.point(event)
-            picture = mask_of_word(self._studio, document, owner, word, (item.width, item.height), at)
-            stored = self._uploads.store(picture, f"mask of {word}")
+            word, to = asked.text(event, "word", 100), asked.given(event, "to")
+            size = item.width, item.height
+            data = cut_of(self._studio, document, owner, word, event, size, item.id, sampler)
+            if to not in ("regions", "edit"):
+                return bus.dump({"cut": {"picture": address(data), "word": word, "turn": turn}})
+            stored = self._uploads.store(data, f"mask of {word}")
         except StudioError as error:
-            return bus.dump({"says": str(error)})
-        return bus.dump({"mask": {"value": stored["value"], "word": word, "to": to}})
+            return bus.dump({"says": str(error), "turn": turn})
+        return bus.dump({"mask": {"value": stored["value"], "word": word, "to": to, "turn": turn}})
 
-    def _made(self, token: object, event: gr.EventData) -> tuple[Graph, str, str]:
+    def _made(
+        self, token: object, event: gr.EventData, anew: bool = False
+    ) -> tuple[Graph, str, str, str | None]:
+        """The document under watch of a picture, its owner and id, and the sampler that is watched in it
+        (None = the document as it is). `anew`: one that cannot be watched is refused. Raises StudioError."""
         owner = self._owners.owner(token)
         generation = asked.text(event, "generation", 64)
-        return self._studio.document_of(generation, owner), owner, generation
+        document = self._studio.document_of(generation, owner)
+        if any(node.kind == "watch_words" for node in document.nodes):
+            return document, owner, generation, None
+        item = self._studio.history.show(owner, generation)
+        try:
+            document, sampler = watched(document, item.node, item.prompt, every=True)
+        except StudioError:
+            if anew:
+                raise
+            return document, owner, generation, None
+        return document, owner, generation, sampler

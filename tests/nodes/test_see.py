@@ -205,6 +205,13 @@ def test_a_mask_has_the_size_of_the_picture_and_obeys_its_settings(engine: Engin
     )
     both = mask_from_words(seen, picture, "star, house", ctx=ctx)
     assert both != plain
+    assert mask_from_words(seen, picture, "house", amount=0.5, follow=False, ctx=ctx) == plain
+    more = mask_from_words(seen, picture, "house", pick="all", amount=0.8, ctx=ctx)
+    assert bool((more.values >= every.values).all()) and more.values.sum() > every.values.sum()
+    less = mask_from_words(seen, picture, "house", grow=-2, ctx=ctx)
+    assert bool((less.values <= plain.values).all()) and less.values.sum() < plain.values.sum()
+    along = mask_from_words(seen, picture, "house", follow=True, ctx=ctx)
+    assert along.values.shape == plain.values.shape and 0 < along.values.mean() < 1
 
 
 def test_pictures_of_a_batch_have_maps_and_masks_of_their_own(engine: Engine) -> None:

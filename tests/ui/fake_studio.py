@@ -364,7 +364,7 @@ class FakeStudio:
             time.sleep(interval)
 
     def live_run(self, owner: str = "local") -> str | None:
-        return next((i for i, r in reversed(self.runs.items()) if r.owner == owner and not r.over), None)
+        return next((i for i, r in self.runs.items() if r.owner == owner and not r.over), None)
 
     def cancel(self, run_id: str, owner: str = "local") -> bool:
         self._own(run_id, owner).cancelled.set()

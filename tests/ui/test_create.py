@@ -221,3 +221,80 @@ def test_a_kept_document_comes_back_as_it_was(fake):
     document = fake.workflow().set("p", "text", "</script>${alert(1)}{{x}}")
     raw = tab.open(event(text=dumps(document), name=""))
     assert json.loads(raw)["document"] == to_json(document) and "<" not in raw
+
+
+def test_a_reloaded_page_follows_the_run_at_work_and_then_the_next(make_fake):
+    studio = make_fake(pace=0.02)
+    tab, _ = tab_of(studio)
+    first = studio.submit(studio.workflow())
+    second = studio.submit(studio.workflow().set("s", "steps", 40))
+    messages = collect(tab.attach(""))
+    assert list(dict.fromkeys(message["run"] for message in messages)) == [first, second]
+    assert messages[-1]["job"]["state"] == "done" and messages[-1]["job"]["behind"] == 0
+
+
+def test_a_series_is_queued_at_once_and_followed_in_its_order(make_fake):
+    tab, _ = tab_of(studio := make_fake(pace=0.005))
+    values = [value_of(studio.workflow().set("c", "seed", seed)) for seed in (3, 4, 5)]
+    messages = collect(tab.run(None, "", series=values))
+    assert list(dict.fromkeys(message["run"] for message in messages)) == list(studio.runs)
+    seeds = [p["seed"] for message in messages for p in message["pictures"]]
+    assert seeds == [3, 4, 5]
+
+
+def test_what_does_not_fit_into_the_queue_waits_for_room_unless_all_is_stopped(make_fake, monkeypatch):
+    from studio.errors import Refused
+
+    studio = make_fake(pace=0.005)
+    tab, _ = tab_of(studio)
+    plain = studio.submit
+
+    def full(*args, **named):
+        if studio.live_run() is not None:
+            raise Refused("1 of your runs is waiting; at most 0 may.")
+        return plain(*args, **named)
+
+    monkeypatch.setattr(studio, "submit", full)
+    values = [value_of(studio.workflow().set("c", "seed", seed)) for seed in (3, 4, 5)]
+    messages = collect(tab.run(None, "", series=values))
+    assert [p["seed"] for message in messages for p in message["pictures"]] == [3, 4, 5]
+    assert messages[0]["job"]["behind"] == 2 and tab._waiting == {"local": []}
+
+    async def stopped():
+        runs = []
+        async for message in tab.run(None, "", series=values):
+            runs.append(json.loads(message)["run"])
+            tab.stop("", event(run=runs[0], all=True))
+        return runs
+
+    assert len(set(asyncio.run(stopped()))) == 1, "the others are not even queued"
+
+
+def test_four_queued_strengths_are_stopped_together_in_a_real_queue(fake):
+    tab, _ = tab_of(fake)
+    for seed in (1, 2, 3):
+        fake.jobs.add(dumps(fake.workflow().set("c", "seed", seed)))
+    fake.cancel = lambda run, owner="local": fake.jobs.ask_cancel(run, owner)
+    assert fake.jobs.waiting("local") == 3
+    tab.stop("", event(run=fake.jobs.live("local")[1].id))
+    assert fake.jobs.waiting("local") == 2
+    tab.stop("", event(run=None, all=True))
+    assert fake.jobs.waiting("local") == 0
+
+
+@pytest.mark.parametrize("strength", [None, 0.6, 9, -1, "much", float("nan")], ids=repr)
+def test_how_far_variations_may_go_is_kept_within_its_range(fake, monkeypatch, strength):
+    asked = {}
+
+    def vary(document, node, seeds, strength):
+        asked["strength"] = strength
+        return document, ()
+
+    monkeypatch.setattr("studio.ui.create.variations", vary)
+    tab, _ = tab_of(fake)
+    made = fake.run(fake.workflow()).outputs[0].generation
+    data = {} if strength is None else {"strength": strength}
+    told = json.loads(tab.vary("", event(generation=made, seeds=[7], **data)))
+    wrong = strength == "much" or strength != strength
+    assert ("vary" in told) is not wrong
+    assert wrong or asked["strength"] == {None: 0.85, 9: 1.0, -1: 0.05}.get(strength, strength)

@@ -45,3 +45,18 @@ def test_the_maps_of_somebody_else_are_not_told(make_fake):
     with pytest.raises(StudioError):
         studio.history.show(owners.owner(other), made)
     assert "maps" not in json.loads(tab.maps(other, event(generation=made)))
+
+
+def test_a_picture_that_cannot_be_looked_at_is_told_as_such(fake):
+    tab, _ = tab_of(fake)
+    made = fake.run(fake.workflow()).outputs[0].generation
+    told = json.loads(tab.look("", event(generation=made, turn=3)))
+    assert "cannot be watched" in told["unseen"] and told["turn"] == 3
+
+
+def test_a_mask_with_junk_for_its_amount_is_refused_in_words(fake):
+    tab, _ = tab_of(fake)
+    made = fake.run(fake.workflow()).outputs[0].generation
+    for wrong in ("much", True, float("nan")):
+        told = json.loads(tab.mask("", event(generation=made, word="star", amount=wrong, turn=2)))
+        assert "amount" in told["says"] and told["turn"] == 2
