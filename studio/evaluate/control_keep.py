@@ -57,7 +57,8 @@ def look(bench: Bench, index: int) -> Result | None:
 
 
 def subject(bench: Bench, index: int, *, move: bool = True) -> Result | None:
-    """One subject in a new scene. `move`: put it where the new prompt says before it is shown; without, it
+    """One subject in a new scene, its reference on the published schedule. `move`: put it where the new prompt
+    says before it is shown; without, it
     stands where it stood."""
     rng = np.random.default_rng([index, 20255])
     pattern = str(rng.choice(["striped", "dotted"]))
@@ -82,6 +83,7 @@ def subject(bench: Bench, index: int, *, move: bool = True) -> Result | None:
         bench.text(describe([thing], ground)),
         vital_sites(bench.sites),
         mask,
+        cleaner=float(bench.settings["shift"]) ** 2,
     )
     where = replace(goal, pattern="solid").words.replace(f"{colour} ", "").replace("an ", "a ")
     prompt = f"{where}, {BACKGROUND_WORDS[other]}"
