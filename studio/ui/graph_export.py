@@ -55,7 +55,7 @@ client = Client("{url}")
 answer = client.predict(GRAPH, "", api_name="/run_graph")
 print(answer["status"], answer.get("error"))
 for picture in answer.get("pictures", []):
-    print("{url}" + picture["url"])
+    print(picture["url"])
 '''
 
 
