@@ -14,11 +14,13 @@
   weft.axisList = (changed) => {
     let axes = [], parts = [];
     const list = el("div", { class: "w-axes" });
-    const more = el("button", { type: "button", class: "w-btn w-wide-btn", id: "weft-axis-more", onclick: () => { axes.push(fresh()); build(); changed(); list.lastElementChild.querySelector("select").focus(); } }, "Vary another setting");
-    const box = el("div", { class: "w-axis-list" }, list, more);
+    const more = el("button", { type: "button", class: "w-btn w-wide-btn", id: "weft-axis-more", onclick: () => { axes.push(fresh()); build(); changed(); list.lastElementChild.querySelector("select").focus(); } }, "Vary another setting"); // or the first, where none of the suggestions is it
+    const starters = el("div", { class: "w-starters", role: "group", "aria-label": "What could vary" });
+    const box = el("div", { class: "w-axis-list" }, starters, list, more);
 
     const inputs = () => doc.panel.filter((f) => KINDS.includes(f.kind) && f.widget !== "name");
     const spec = (axis) => inputs().find((f) => f.node === axis.node && f.widget === axis.widget);
+    const isSeed = (f) => f?.role === "seed" || f?.sort === "seed";
     const isText = (f) => f?.sort === "prompt" || f?.sort === "text";
     const free = () => inputs().filter((f) => isText(f) || !axes.some((a) => a.node === f.node && a.widget === f.widget));
     function fresh() {
@@ -28,7 +30,7 @@
     }
     /** An axis over an input with values to begin with. */
     function starting(f) {
-      const axis = { node: f.node, widget: f.widget, words: isText(f), find: "", text: "", own: false };
+      const axis = { node: f.node, widget: f.widget, words: isText(f), find: "", text: "", own: false }; // `own`: a person wrote the values
       if (isText(f)) find(axis, wordsOf(String(doc.widget(f) ?? "")).find((word) => group(word, "colour")) || wordsOf(String(doc.widget(f) ?? ""))[0] || "");
       else axis.text = offers(f)[0]?.[1] || "";
       if (isText(f) && !axis.find) axis.words = false;
@@ -43,7 +45,7 @@
     }
     /** Values worth a press: [label, text]. */
     function offers(f) {
-      if (f.role === "seed" || f.sort === "seed") return [["3 seeds", "*3"], ["5 seeds", "*5"]];
+      if (isSeed(f)) return [["3 seeds", "*3"]];
       if (f.kind === "slider" || f.kind === "number") {
         const low = f.min ?? -Infinity, high = f.max ?? Infinity, now = Number(doc.widget(f)) || 0, step = f.step || (f.whole ? 1 : 0.01);
         const fit = (v) => { const on = f.whole ? Math.round((v - (f.min || 0)) / step) * step + (f.min || 0) : Math.round(v * 100) / 100; return Math.min(high, Math.max(low, on)); };
@@ -54,6 +56,19 @@
       return [];
     }
 
+    /** What people compare first, with the values that a press would begin with. */
+    function suggest() {
+      const rank = ["seed", "prompt", "guidance", "steps", "sampler"], role = (f) => (isSeed(f) ? "seed" : f.role === "prompt" ? "prompt" : f.label.toLowerCase());
+      const told = (f) => {
+        const axis = starting(f);
+        if (isSeed(f)) return ["Other seeds", "The same words, three times by chance."];
+        if (isText(f)) return axis.find ? ["Other words", `${axis.find} → ${axis.text.split(", ").filter((word) => word !== axis.find).join(", ")}`] : null;
+        return axis.text ? [f.label, axis.text] : null;
+      };
+      const found = inputs().filter((f) => rank.includes(role(f))).sort((x, y) => rank.indexOf(role(x)) - rank.indexOf(role(y))).map((f) => [f, told(f)]).filter(([, words]) => words);
+      starters.replaceChildren(el("p", { class: "w-help w-starters-lead" }, "Nothing yet. Begin with one of these:"), ...found.slice(0, 4).map(([f, [title, help]]) => el("button", { type: "button", class: "w-template", "data-starter": role(f), onclick: () => { axes.push(starting(f)); build(); changed(); list.querySelector("select")?.focus(); } }, el("strong", {}, title), el("span", { translate: isSeed(f) ? null : "no" }, help))));
+    }
+
     function card(axis, place) {
       const f = spec(axis), chosen = el("select", { class: "w-text", "aria-label": `${PLACES[place]}: what varies`, onchange: () => { axes[place] = starting(options[chosen.selectedIndex]); build(); changed(); list.children[place].querySelector("select").focus(); } });
       const options = inputs().filter((o) => o === f || isText(o) || !axes.some((a) => a.node === o.node && a.widget === o.widget));
@@ -62,12 +77,13 @@
       const tool = (name, label, act) => el("button", { type: "button", class: "w-square w-small", "aria-label": label, title: label, onclick: act }, icon(name));
       const head = el("div", { class: "w-axis-head" }, el("span", { class: "w-axis-place" }, PLACES[place]), chosen,
         place ? tool("up", `Change places with “${spec(axes[place - 1])?.label || ""}”`, () => { axes.splice(place - 1, 2, axes[place], axes[place - 1]); build(); changed(); list.children[place - 1].querySelector("select").focus(); }) : null,
-        axes.length > 1 ? tool("close", `Do not vary ${f.label}`, () => { axes.splice(place, 1); build(); changed(); (list.children[Math.max(0, place - 1)] || more).querySelector?.("select")?.focus(); }) : null);
+        tool("close", `Do not vary ${f.label}`, () => { axes.splice(place, 1); build(); changed(); (list.children[Math.max(0, place - 1)]?.querySelector("select") || starters.querySelector("button") || more).focus(); }));
       const tags = el("div", { class: "w-tags", role: "group", "aria-label": "Values", translate: "no" }), fault = el("p", { class: "w-fault", role: "status", hidden: true });
-      const input = el(isText(f) && !axis.words ? "textarea" : "input", { class: "w-text", value: axis.text, spellcheck: "false", autocomplete: "off", "aria-label": `Values of ${f.label}`, oninput: () => { axis.text = input.value; axis.own = true; changed(); } });
+      const input = el(isText(f) && !axis.words ? "textarea" : "input", { class: "w-text", value: axis.text, spellcheck: "false", autocomplete: "off", "aria-label": `Values of ${f.label}`, oninput: () => write(input.value) });
+      const suggested = el("p", { class: "w-help w-suggested", hidden: axis.own }, "Suggested values. Put your own in their place.");
+      const write = (text) => { axis.text = text; axis.own = suggested.hidden = true; changed(); };
       if (input.matches("textarea")) input.rows = 3;
       input.placeholder = axis.words ? "red, blue, green" : isText(f) ? "one text on each line" : f.whole ? "8, 12, 20 or 4:20:4" : "1, 2.5, 4 or 1:5:0.5";
-      const put = (text) => { axis.text = input.value = text; changed(); };
       const body = [];
       if (isText(f)) {
         const text = String(doc.widget(f) ?? ""), known = wordsOf(text);
@@ -90,16 +106,24 @@
           return chip;
         })));
         tags.hidden = true;
-      } else body.push(input, el("div", { class: "w-chips" }, ...offers(f).map(([label, text]) => el("button", { type: "button", class: "w-chip", translate: label === text ? "no" : null, onclick: () => put(text) }, label))));
+      } else if (isSeed(f)) {
+        const many = /^\*(\d+)$/.exec(axis.text.trim()), now = Number(doc.widget(f)) || 0;
+        const mode = (text, label, on) => el("button", { type: "button", class: "w-tool", "aria-pressed": String(on), onclick: () => { axis.text = text; axis.own = true; build(); changed(); } }, label);
+        body.push(el("div", { class: "w-tool-group w-axis-mode", role: "group", "aria-label": "How it varies" }, mode("*3", "How many", Boolean(many)), mode(`${now}, ${now + 1}, ${now + 2}`, "Which ones", !many)));
+        if (many) {
+          const count = el("input", { class: "w-text w-count-field", type: "number", min: 1, max: 100, step: 1, value: many[1], "aria-label": "How many seeds", oninput: () => { if (count.valueAsNumber >= 1) write(`*${Math.round(count.valueAsNumber)}`); } });
+          body.push(el("label", { class: "w-axis-line w-count-line" }, count, el("span", { class: "w-help" }, "seeds: that of Create and those after it")));
+        } else body.push(input, el("p", { class: "w-help" }, "Numbers with commas between them."));
+      } else body.push(input, el("p", { class: "w-help" }, f.whole ? "Commas between them. 4:20:4 goes from 4 to 20 in steps of 4." : "Commas between them. 1:5:0.5 goes from 1 to 5 in steps of 0.5."));
+      if (!axis.own && !["choice", "bool", "model"].includes(f.kind)) body.push(suggested);
       parts[place] = { tags, fault, input };
       return el("section", { class: "w-axis", "aria-label": `${PLACES[place]}: ${f.label}` }, head, ...body.filter(Boolean), tags, fault);
     }
     function build() {
       axes = axes.filter((a) => spec(a));
-      if (!axes.length && inputs().length) {
-        axes.push(fresh());
-        if (free().length) axes.push(fresh());
-      }
+      starters.hidden = axes.length > 0;
+      if (!axes.length) suggest();
+      more.textContent = axes.length ? "Vary another setting" : "Another setting …";
       parts = [];
       list.replaceChildren(...axes.map(card));
       more.hidden = axes.length >= MOST || !free().length;

@@ -29,6 +29,14 @@
     function ask() {
       clearTimeout(wait);
       if (!doc.current || !root.offsetParent || sweeping) return;
+      if (!list.axes().length) { // nothing to make: the table is as empty as the wish
+        asked++;
+        waiting = 0;
+        told = null;
+        view.show(null);
+        say("");
+        return paint();
+      }
       if (Date.now() - waiting < 20000) return void (again = true); // one question at a time
       waiting = Date.now();
       again = false;
@@ -41,6 +49,7 @@
       seed.hidden = !own || list.covers("seed");
       if (own) seed.replaceChildren(icon("lock"), `The same seed everywhere: ${doc.widget(own)}`);
       const whole = told && !told.fault && told.cells && told.axes.every((axis) => !axis.fault);
+      count.parentElement.hidden = !list.axes().length && !sweeping;
       count.textContent = sweeping && live ? `${live.job.cell} of ${live.job.cells} pictures` : whole ? `${told.axes.length > 1 ? `${told.axes.map((axis) => axis.labels.length).join(" × ")} = ` : ""}${told.cells} picture${told.cells === 1 ? "" : "s"}` : "";
       takes.textContent = sweeping ? (live?.job.left_s ? `${weft.about(live.job.left_s)} left` : "Starting …") : !whole ? "" : !told.to_make ? "All of them are there already." : `${told.there ? `${told.there} ${told.there === 1 ? "is" : "are"} there already, the other ${told.to_make} take ` : "It takes "}${told.seconds === null ? "an unknown time: nothing like it was made here yet" : weft.about(told.seconds)}.`;
       const stop = run.live;

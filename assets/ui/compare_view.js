@@ -25,7 +25,7 @@
     for (const word of pair.box.querySelectorAll(".w-ba-word")) word.setAttribute("translate", "no");
     pair.box.querySelector("input").setAttribute("aria-label", "How much of picture A is shown");
     const canvas = el("canvas", { class: "w-differ", role: "img" });
-    const empty = el("div", { class: "w-empty" }, el("h2", {}, "What would change it?"), el("p", {}, "Choose what varies: every combination becomes a picture, side by side."));
+    const empty = el("div", { class: "w-empty" }, el("div", { class: "w-sample-table", "aria-hidden": "true" }, ...Array.from({ length: 6 }, () => el("i", {}))), el("h2", {}, "What would change it?"), el("p", {}, "Choose what varies, a word, the seed, a setting: every combination becomes a picture, side by side."));
     const mat = el("div", { class: "w-mat w-table-mat" }, tables);
     const ratio = () => { const p = byKey.get(a)?.picture; return p ? p.width / p.height : 1; };
     const fitPair = weft.fitInto(mat, pair.box, ratio), fitCanvas = weft.fitInto(mat, canvas, ratio);
@@ -110,7 +110,7 @@
       const rows = [...table.axes.map((axis, i) => [axis.title, axis.labels[place[i]]]), ["Seed", table.axes.some((axis) => axis.title === "Seed") ? null : p.seed], ["Size", `${p.width} × ${p.height}`], ["Time", p.seconds ? `${p.seconds.toFixed(1)} s` : ""]].filter(([, value]) => value !== "" && value !== null && value !== undefined);
       const box = dialog(cell.name, el("div", { class: "w-detail" }, el("img", { src: p.url, alt: weft.named(p), width: p.width, height: p.height }),
         el("div", { class: "w-cell-side" }, p.prompt ? el("p", { class: "w-cell-prompt", translate: "no" }, p.prompt) : null, el("dl", { translate: "no" }, ...rows.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, String(value))])),
-          el("div", { class: "w-actions" }, button("Open in Create", () => { weft.openTab("Create"); weft.reuse(p, "all"); }, { "data-to": "create" }), button("Show in Graph", () => { weft.reuse(p, "all"); weft.openTab("Graph"); }, { "data-to": "graph" }),
+          el("div", { class: "w-actions" }, button("Open in Create", () => { weft.openTab("Create"); weft.reused = p; weft.reuse(p, "all"); }, { "data-to": "create" }), button("Show in Graph", () => { weft.reused = p; weft.reuse(p, "all"); weft.openTab("Graph"); }, { "data-to": "graph" }),
             button("Open in History", () => weft.inHistory(p.id), { "data-to": "history" }), button("Compare as A", () => pick(at, b === at ? a : b)), button("Compare as B", () => { view = "pair"; pick(a === at ? b : a, at); }), ...weft.saveLinks(p)))));
       box.classList.add("w-large");
       box.addEventListener("close", () => buttons.get(at)?.focus());

@@ -22,17 +22,24 @@
     const plain = (label, attributes) => { const box = el("input", { class: "w-text", onchange: () => fresh(), ...attributes }); return { box, field: el("label", { class: "w-field" }, el("span", { class: "w-label" }, label), box) }; };
     const seed = plain("Seed number", { inputmode: "numeric", id: "weft-by-seed", autocomplete: "off" }), since = plain("From", { type: "date", id: "weft-by-since" }), until = plain("To", { type: "date", id: "weft-by-until" });
     const all = [tag, model, kind, seed, since, until];
-    const clear = el("button", { type: "button", class: "w-btn", onclick: () => { for (const f of all) f.box.value = ""; starred.setAttribute("aria-pressed", "false"); input.value = ""; fresh(); } }, "Clear all");
+    const clear = el("button", { type: "button", class: "w-btn", onclick: () => reset() }, "Clear all");
+    function reset() {
+      for (const f of all) f.box.value = "";
+      starred.setAttribute("aria-pressed", "false");
+      input.value = "";
+      fresh();
+    }
     const count = el("span", { class: "w-count", hidden: true });
     const filters = el("details", { class: "w-filters", id: "weft-filters" }, el("summary", { class: "w-btn" }, icon("chevron"), "Filters", count), el("div", { class: "w-filter-body" }, ...all.map((f) => f.field), clear));
     const select = el("button", { type: "button", class: "w-btn", id: "weft-select", "aria-pressed": "false", onclick: () => choosing(!selecting) }, icon("done"), "Select");
     const notice = el("div", { class: "w-notice", id: "weft-history-notice", hidden: true, role: "status" });
     const said = el("p", { class: "w-help", role: "status" });
+    const none = el("div", { class: "w-no-picture", role: "status", hidden: true });
     const grid = el("ul", { class: "w-grid", id: "weft-grid", "aria-label": "Pictures, newest first" });
     const day = el("div", { class: "w-day-now", translate: "no", "aria-hidden": "true", hidden: true }); // the day of what is seen, once its heading is out of view
     const bar = el("div", { class: "w-chosen", id: "weft-chosen", role: "toolbar", "aria-label": "What to do with the chosen pictures", hidden: true });
     root.append(el("section", { class: "weft w-history", "aria-label": "History" },
-      el("div", { class: "w-history-head" }, el("h2", {}, "History"), select, starred, el("div", { class: "w-search" }, input)), el("div", { class: "w-filter-row" }, filters, said), notice, el("div", {}, day, grid), bar));
+      el("div", { class: "w-history-head" }, el("h2", {}, "History"), select, starred, el("div", { class: "w-search" }, input)), el("div", { class: "w-filter-row" }, filters, said), notice, none, el("div", {}, day, grid), bar));
 
     const noon = (text, plus) => (text ? new Date(`${text}T00:00`).getTime() / 1000 + plus : null);
     function filtered() {
@@ -142,9 +149,13 @@
 
     // choosing several
     let anchor = null, range = null;
+    function look(place) { // `beside`: the picture next to this one in the gallery, null where it is not known or there is none
+      const beside = (way) => (cards.has(place + way) ? () => { look(place + way); document.querySelector(`dialog .w-turn${way < 0 ? "" : ":not("}.w-back${way < 0 ? "" : ")"}`)?.focus(); } : null);
+      weft.showPicture(cards.get(place), { trigger, change, say, beside }).addEventListener("close", () => shown.get(place)?.querySelector("button")?.focus({ preventScroll: true }));
+    }
     function press(place, wide) {
       const p = cards.get(place);
-      if (!selecting) return weft.showPicture(p, { trigger, change, say });
+      if (!selecting) return look(place);
       const on = !chosen.has(p.id), from = wide && anchor !== null ? Math.min(anchor, place) : place, to = wide && anchor !== null ? Math.max(anchor, place) : place;
       for (let i = from; i <= to && !range; i++) if (!cards.has(i)) range = { from, to, on };
       if (range) ask({ ids: true }); // some of them were never in view
@@ -229,7 +240,11 @@
     };
     function empty() {
       const any = Object.entries(filtered()).some(([, value]) => value);
-      said.textContent = total ? (total === 1 ? "1 picture" : `${total} pictures`) : input.value ? "No picture matches these words." : only() ? "No picture is starred. Open one and press Star." : any ? "No picture fits these filters." : "Your pictures will appear here. Make the first one in Create.";
+      said.textContent = !total ? "" : total === 1 ? "1 picture" : `${total} pictures`;
+      none.hidden = total > 0;
+      if (total) return;
+      const act = any ? el("button", { type: "button", class: "w-btn", onclick: () => { reset(); input.focus(); } }, "Show all pictures") : el("button", { type: "button", class: "w-btn", onclick: () => weft.openTab("Create") }, "Make the first one");
+      none.replaceChildren(el("h3", {}, input.value ? "No picture matches these words." : only() ? "No picture is starred. Open one and press Star." : any ? "No picture fits these filters." : "Your pictures will appear here."), act);
     }
     watch("value", () => {
       const message = parse(props.value);

@@ -13,7 +13,8 @@
     const list = el("ul", { class: "w-models", id: "weft-model-list", "aria-label": "Models found here" });
     const add = el("section", { class: "w-panel", "aria-label": "Add a model" });
     const again = el("button", { type: "button", class: "w-btn", id: "weft-models-again", onclick: () => look() }, icon("reuse"), "Look again");
-    root.append(el("section", { class: "weft w-page", "aria-label": "Models" }, el("div", { class: "w-history-head" }, el("h2", {}, "Models"), again), said, place, list, add));
+    const more = el("button", { type: "button", class: "w-btn", id: "weft-add-model", hidden: true, onclick: () => add.scrollIntoView({ block: "center", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" }) }, icon("open"), "Add a model …");
+    root.append(el("section", { class: "weft w-page", "aria-label": "Models" }, el("div", { class: "w-history-head" }, el("h2", {}, "Models"), more, again), said, place, list, add));
     const look = () => trigger("look", {});
     const current = () => { const field = doc.field("model"); return field ? doc.widget(field) : ""; };
 
@@ -29,20 +30,25 @@
       paint(last);
       tell("");
     }
+    const part = (title, sentences, given = {}) => (sentences?.length ? el("section", { class: "w-model-part" }, el("h4", {}, title), el("p", given, ...sentences.flatMap((text) => [el("span", {}, text), " "]))) : null);
+    const rows = (list) => el("dl", {}, ...list.filter(([, value]) => value).flatMap(([name, value]) => [el("dt", {}, name), el("dd", { translate: "no" }, value)]));
     function card(model) {
-      const chosen = model.ref === current();
+      const chosen = model.ref === current(), { paints = [], weak = [], learnt = [] } = model.words, ours = paints.length > 0;
+      const plain = (text) => (text && !ours ? [text] : []), kept = { translate: "no" };
       return el("li", { class: "w-model", "data-ref": model.ref },
         el("div", { class: "w-model-head" }, el("h3", { translate: "no" }, model.title), el("span", { class: "w-badge" }, model.embedded ? "comes with Weft" : "from your folder"), chosen ? el("span", { class: "w-badge w-on" }, icon("done"), "in use") : null),
         model.problem ? el("p", { class: "w-unknown", translate: "no" }, model.problem) : null,
-        el("dl", {}, ...[["Family", model.family], ["Size on disk", model.bytes ? size(model.bytes) : ""], ["Licence", model.licence], ["Reference", model.ref], ...model.settings].filter(([, value]) => value).flatMap(([name, value]) => [el("dt", {}, name), el("dd", { translate: "no" }, value)])),
+        el("div", { class: "w-model-words" }, part("What it paints", paints), part("Where it is weak", weak), part("Where it is weak", plain(model.limits), kept), part("What it learnt from", learnt), part("What it learnt from", plain(model.training), kept),
+          model.locks.length ? el("section", {}, el("h4", {}, "What does not suit it"), el("ul", { class: "w-locks" }, ...model.locks.map((why) => el("li", {}, why)))) : null,
+          rows([["Size on disk", model.bytes ? size(model.bytes) : ""], ["Licence", model.licence]])),
         model.scores.length ? el("section", { class: "w-scores" }, el("h4", {}, "How often everything asked for is right"), el("table", { class: "w-times" }, el("tbody", {}, ...model.scores.map(bar))),
-          el("p", { class: "w-help" }, `Judged on ${model.scores[0].n} held-out prompts each; in brackets the 95 % interval.`)) : null,
-        model.locks.length ? el("section", {}, el("h4", {}, "What does not suit it"), el("ul", { class: "w-locks" }, ...model.locks.map((why) => el("li", {}, why)))) : null,
-        model.source.startsWith("http") ? el("p", { class: "w-help" }, "Its settings come from ", el("a", { href: model.source, target: "_blank", rel: "noreferrer" }, own(model.source))) : null,
-        model.limits ? el("section", {}, el("h4", {}, "Where it is weak"), el("p", { translate: "no" }, model.limits)) : null,
-        model.training ? el("section", {}, el("h4", {}, "What it learnt from"), el("p", { class: "w-help", translate: "no" }, model.training)) : null,
+          el("p", { class: "w-help" }, `Tried with ${model.scores[0].n} prompts each that it had never seen. In brackets: where the true share lies, 19 times in 20.`)) : null,
         el("div", { class: "w-actions" }, model.problem || chosen ? null : el("button", { type: "button", class: "w-btn", onclick: () => use(model) }, "Use this model"),
-          chosen && weft.modelOf(doc) ? el("button", { type: "button", class: "w-btn", onclick: () => weft.knows() }, icon("book"), "What it knows") : null));
+          chosen && weft.modelOf(doc) ? el("button", { type: "button", class: "w-btn", onclick: () => weft.knows() }, icon("book"), "What it knows") : null),
+        el("details", { class: "w-fold w-model-detail" }, el("summary", {}, icon("chevron"), "Technical details"),
+          rows([["Family", model.family], ["Reference", model.ref], ...model.settings]),
+          model.source.startsWith("http") ? el("p", { class: "w-help" }, "Its settings come from ", el("a", { href: model.source, target: "_blank", rel: "noreferrer" }, own(model.source))) : null,
+          ours && (model.limits || model.training) ? el("p", { class: "w-help", translate: "no" }, [model.limits, model.training].filter(Boolean).join(" ")) : null));
     }
     const loras = el("section", { class: "w-panel", id: "weft-loras", "aria-label": "LoRA files", hidden: true });
     list.after(loras);
@@ -56,16 +62,16 @@
     function paint(found) {
       last = found;
       const { total, free } = found.memory;
-      place.replaceChildren(...[["Runs on", found.device], ["Precision", found.dtype], ["Memory", total ? `${size(free)} / ${size(total)}` : ""]].filter(([, value]) => value)
-        .map(([name, value]) => el("div", { class: "w-fact" }, el("span", { class: "w-help" }, name), el("strong", { translate: "no" }, value))));
+      place.replaceChildren(...[["Runs on", el("strong", { translate: "no" }, found.device)], ["Memory", total ? el("strong", {}, `${size(free)} of ${size(total)} free`) : null], ["Precision", found.dtype ? el("strong", { translate: "no" }, found.dtype) : null]].filter(([, value]) => value)
+        .map(([name, value]) => el("div", { class: "w-fact" }, el("span", { class: "w-help" }, name), value)));
       list.replaceChildren(...found.models.map(card));
       paintLoras(found);
       const families = Object.values(found.families).join(", ");
-      add.hidden = !found.folder;
+      add.hidden = more.hidden = !found.folder;
       if (found.folder) add.replaceChildren(el("h3", {}, "Add a model"),
         el("p", {}, "Put a folder in the diffusers format (with a model_index.json and safetensors files) into this folder, then press “Look again”:"),
         el("div", { class: "w-row w-path" }, el("code", { translate: "no" }, found.folder.path), el("button", { type: "button", class: "w-btn", onclick: (event) => copy(found.folder.path, event.currentTarget) }, icon("copy"), "Copy")),
-        el("p", { class: "w-help" }, "Families that run: ", own(families), ". Only safetensors are read, never pickles."),
+        el("p", { class: "w-help" }, "Families that run: ", own(families), ". Only safetensors files are read: older kinds of files can carry programs."),
         found.hub ? el("p", { class: "w-help" }, "A model of the Hugging Face Hub is named in the graph as ", el("code", { translate: "no" }, "hub:owner/name"), "; it is fetched when it first runs.") : null);
     }
     async function copy(text, button) {

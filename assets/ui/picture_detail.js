@@ -18,8 +18,11 @@
     const fold = (title, ...body) => el("details", { class: "w-fold" }, el("summary", {}, icon("chevron"), title), ...body);
     const rows = (list) => el("dl", {}, ...list.flatMap(([name, value]) => [el("dt", {}, name), el("dd", { translate: "no" }, String(value))]));
     const use = (label, what) => el("button", { type: "button", class: "w-btn", onclick: () => { box.close(); weft.openTab("Create"); weft.reused = p; weft.reuse(p, what); } }, label);
-    const facts = [["Prompt", p.prompt], ["Name", weft.titled(p)], ["Avoid", p.negative], ["Seed", p.seed], ["Size", `${p.width} × ${p.height}`], ["Model", weft.facts.models.find((m) => m.ref === p.model)?.title || p.model],
-      ["Time", p.seconds ? `${p.seconds.toFixed(1)} s` : ""], ["Made", weft.when(p)], ["Id", p.id.slice(0, 12)]].filter(([, value]) => value !== "" && value !== null && value !== undefined);
+    const told = (list) => list.filter(([, value]) => value !== "" && value !== null && value !== undefined);
+    const words = told([["Prompt", p.prompt], ["Name", weft.titled(p)], ["Avoid", p.negative]]);
+    const facts = told([["Seed", p.seed], ["Size", `${p.width} × ${p.height}`], ["Time", p.seconds ? `${p.seconds.toFixed(1)} s` : ""], ["Id", p.id.slice(0, 12)], ["Model", weft.facts.models.find((m) => m.ref === p.model)?.title || p.model], ["Made", weft.when(p)]]);
+    const pairs = (list) => el("dl", { class: "w-pairs" }, ...list.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", { translate: "no" }, String(value)))));
+    const kinBox = el("section", { class: "w-family", hidden: true, "aria-label": "Family" });
 
     const star = el("button", { type: "button", class: "w-btn w-star", "aria-pressed": String(p.starred), onclick: () => {
       p = { ...p, starred: !p.starred };
@@ -51,16 +54,29 @@
         gap ? el("p", { class: "w-help" }, `Largest difference ${gap} of 255, ${psnr.toFixed(1)} dB.`) : null,
         changes.length ? el("details", { class: "w-fold" }, el("summary", {}, icon("chevron"), changes.length === 1 ? "1 ingredient is another now" : `${changes.length} ingredients are others now`),
           el("ul", { class: "w-said", translate: "no" }, ...changes.map((c) => el("li", {}, `${c.what}: ${brief(c.before)} → ${brief(c.now)}`)))) : ["equal", "stopped", "failed"].includes(verdict) ? null : el("p", { class: "w-help" }, "No recorded ingredient changed."));
+      proof.scrollIntoView({ block: "nearest" });
     }
 
     const more = el("div", { class: "w-folds" }, el("p", { class: "w-help" }, "Looking it up …"));
-    const box = dialog("Picture", el("div", { class: "w-detail" },
-      el("div", { class: "w-detail-left" }, p.missing ? el("p", { class: "w-unknown" }, "The file of this picture is missing. Reuse its settings to make it again.") : el("img", { src: p.url, alt: weft.named(p), width: p.width, height: p.height }), more),
-      el("div", { class: "w-detail-right" }, rows(facts),
+    const box = dialog("Picture", el("div", { class: "w-detail w-picture-detail" },
+      el("div", { class: "w-detail-left" }, p.missing ? el("p", { class: "w-unknown" }, "The file of this picture is missing. Reuse its settings to make it again.") : el("img", { src: p.url, alt: weft.named(p), width: p.width, height: p.height })),
+      el("div", { class: "w-detail-right" }, words.length ? rows(words) : null, pairs(facts),
         el("div", { class: "w-actions" }, use("Reuse settings", "all"), use("Only prompt", "prompt"), p.seed === null ? null : use("Only seed", "seed"), how),
         el("div", { class: "w-actions" }, ...(p.missing ? [] : weft.saveLinks(p)), star, remove),
-        tags, note, el("div", { class: "w-actions" }, again), proof)));
+        kinBox, tags, note, el("div", { class: "w-actions" }, again), proof), more));
     box.classList.add("w-large");
+    if (does.beside) { // the pictures before and after this one, in the order of the gallery
+      const turn = (way, label) => el("button", { type: "button", class: "w-round w-turn", "aria-label": label, title: label, disabled: !does.beside(way), onclick: () => does.beside(way)?.() }, icon("chevron"));
+      const both = [turn(-1, "Newer picture"), turn(1, "Older picture")];
+      both[0].classList.add("w-back");
+      box.querySelector(".w-dialog-head .w-round").before(...both);
+      box.addEventListener("keydown", (event) => {
+        const way = { ArrowLeft: 0, ArrowRight: 1 }[event.key];
+        if (way === undefined || event.target.closest("input, textarea, select, [role=slider]") || event.ctrlKey || event.metaKey || event.altKey) return;
+        event.preventDefault();
+        both[way].click();
+      });
+    }
     open = { box, hear({ detail, proof, tagged }) {
       if (detail?.picture.id === p.id) fill(detail);
       if (proof?.of === p.id) prove(proof);
@@ -73,10 +89,13 @@
       const { settings, work, machine, caches, warnings, missing, family } = detail, spent = work.filter((w) => w.seconds !== null), kept = work.filter((w) => w.seconds === null && !w.off);
       const most = Math.max(...spent.map((w) => w.seconds), 0.001), sum = spent.reduce((a, w) => a + w.seconds, 0);
       const kin = tree(family, does, box);
+      kinBox.hidden = !kin;
+      if (kin) kinBox.replaceChildren(el("h3", {}, "Family"), kin);
+      const here = kin?.querySelector("[aria-current]"); // in view inside of the tree; the window stays where it is
+      if (here) kin.scrollTop = here.offsetTop - kin.offsetTop - kin.clientHeight / 2 + 26;
       fillIn(more,
         missing.length ? el("p", { class: "w-unknown" }, "Not installed here: ", own(missing.join(", ")), ". The workflow opens, but it cannot be made again.") : null,
         ...warnings.map((text) => el("p", { class: "w-unknown" }, text)),
-        kin ? el("section", { class: "w-fold" }, el("h3", {}, "Family"), kin) : null,
         fold("Settings", ...settings.map(([node, list]) => el("section", { class: "w-node-facts" }, el("h4", {}, node), rows(list)))),
         fold("Time and cache", el("p", { class: "w-help" }, `${sum.toFixed(2)} s in ${spent.length} nodes; ${kept.length} from the cache.`),
           el("table", { class: "w-times" }, el("tbody", {}, ...work.map((w) => el("tr", {}, el("th", { scope: "row" }, w.node), el("td", {}, el("i", { style: `width:${w.seconds === null ? 0 : Math.max(1, (100 * w.seconds) / most)}%` })), el("td", {}, w.off ? w.off : w.seconds === null ? "from the cache" : `${w.seconds.toFixed(2)} s`)))))),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from studio.errors import StudioError
 from studio.ui import bus
 from studio.ui.facts import known_loras, known_model
+from studio.ui.model_words import words_of
 from studio.ui.owners import Owners
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ class ModelsTab:
             "scores": scores(card.get("scores")),
             "training": _training(card.get("training")),
             "limits": _words(card.get("limits")),
+            "words": words_of(info.ref, card),
             "locks": list(locks.values()) if isinstance(locks := _part(card, "locks"), Mapping) else [],
             "source": source if isinstance(source := _part(card, "source"), str) else "",
             "problem": problem,

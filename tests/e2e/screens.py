@@ -213,6 +213,8 @@ def compare(page: Any) -> None:
     page.get_by_role("tab", name="Compare").click()
     for place, values in enumerate(("star, heart, balloon", "red, green, purple")):
         axis = page.locator("#weft-compare .w-axis").nth(place)
+        if not axis.count():
+            page.locator("#weft-compare [data-starter=prompt]:visible, #weft-axis-more").first.click()
         axis.get_by_role("combobox").select_option("Prompt")
         axis.get_by_role("button", name=values.split(",")[0], exact=True).click()
         axis.get_by_label("Values of Prompt").fill(values)

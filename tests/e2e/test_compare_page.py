@@ -36,7 +36,7 @@ def enter(page: Any, text: str = PROMPT, steps: int = 6) -> None:
     set_steps(page, steps)
     page.evaluate("window.weft.doc.set(window.weft.doc.field('seed'), 1068141294)")
     page.evaluate("window.weft.openTab('Compare')")
-    page.locator("#weft-compare .w-axis").first.wait_for()
+    page.locator("#weft-compare [data-starter=seed]").wait_for()  # nothing varies that nobody chose
 
 
 def axis(page: Any, place: int) -> Any:
@@ -45,7 +45,7 @@ def axis(page: Any, place: int) -> Any:
 
 def only_words(page: Any, values: str) -> None:
     """One axis: the word "red" of the prompt by these."""
-    axis(page, 1).get_by_role("button", name="Do not vary").click()
+    page.locator("#weft-compare [data-starter=prompt]").click()
     axis(page, 0).get_by_role("button", name="red", exact=True).click()
     axis(page, 0).get_by_label("Values of Prompt").fill(values)
 
@@ -57,7 +57,13 @@ def told(page: Any, words: str) -> None:
 def test_two_words_make_two_pictures_and_lie_under_one_slider(weft, open_page, tmp_path):
     page = open_page(document=fresh(weft))
     enter(page)
+    assert page.locator("#weft-sweep").is_disabled() and page.locator("#weft-compare .w-axis").count() == 0
+    page.locator("#weft-compare [data-starter=seed]").click()
+    axis(page, 0).get_by_label("How many seeds").fill("2")
+    told(page, "2 pictures")
+    axis(page, 0).get_by_role("button", name="Do not vary").click()
     only_words(page, "red, yellow")
+    page.locator("#weft-table th[scope=col]", has_text="yellow").wait_for(timeout=LONG)
     told(page, "2 pictures")
     assert page.locator("#weft-takes").inner_text().startswith("It takes")
     assert page.locator("#weft-table th[scope=col]").all_inner_texts() == ["red", "yellow"]
@@ -109,7 +115,7 @@ def test_two_words_make_two_pictures_and_lie_under_one_slider(weft, open_page, t
 def test_by_keyboard_alone_and_stopped_and_taken_up_after_a_reload(weft, open_page):
     page = open_page(document=fresh(weft))
     enter(page, steps=12)
-    axis(page, 1).get_by_role("button", name="Do not vary").click()
+    page.locator("#weft-compare [data-starter=prompt]").press("Enter")
     chosen = axis(page, 0).get_by_role("combobox")
     chosen.select_option("Guidance")
     values = axis(page, 0).get_by_label("Values of Guidance")
@@ -147,6 +153,7 @@ def test_hostile_words_stay_text_on_a_dark_phone(open_page):
     page = open_page("?__theme=dark", **PHONE)
     page.evaluate("void (window.alert = () => { window.ran = true; })")
     enter(page, HOSTILE)
+    page.locator("#weft-compare [data-starter=prompt]").tap()
     axis(page, 0).get_by_role("button", name="Whole texts").click()
     axis(page, 0).get_by_label("Values of Prompt").fill(HOSTILE + "\na red star")
     page.locator("#weft-table th", has_text="onerror").first.wait_for(timeout=LONG)

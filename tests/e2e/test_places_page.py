@@ -160,6 +160,12 @@ def test_a_picture_tells_its_family_and_is_made_again_equal(weft, open_page):
     page.locator(f"#weft-grid button[data-id='{second}']").click()
     tree = page.locator("#weft-family")
     tree.locator(f"[data-kin='{first}']").wait_for()
+    assert tree.bounding_box()["y"] + 100 < 800, "seen without scrolling"
+    page.keyboard.press("ArrowRight")  # the picture before, and back
+    page.locator("dialog dd", has_text=first[:12]).wait_for()
+    page.keyboard.press("ArrowLeft")
+    page.locator("dialog dd", has_text=second[:12]).wait_for()
+    tree.locator(f"[data-kin='{first}']").wait_for()
     assert "its settings used again" in tree.inner_text()
     page.locator("dialog summary", has_text="Time and cache").click()
     assert page.locator("dialog .w-times tr").count() >= 5
@@ -187,6 +193,8 @@ def test_models_tell_what_they_can_and_one_is_chosen(weft, open_page):
     show(page, "Models")
     card = page.locator("#weft-model-list [data-ref='embedded:scenes-sd3']")
     card.wait_for()
+    assert "drew itself" in card.inner_text() and "studio/" not in card.inner_text(), "words for people"
+    card.locator("summary").click()
     text = card.inner_text()
     known = json.loads((ROOT / "assets/models/scenes-sd3/card.json").read_text("utf-8"))
     assert known["limits"] in text and known["licence"] in text

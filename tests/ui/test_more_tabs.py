@@ -232,3 +232,21 @@ def test_every_language_has_a_table_of_texts_that_are_in_use():
         known = [text for text in parts if text.startswith(made) or all(p in sources for p in parts[text])]
         dead = sorted(set(parts) - set(known))
         assert not dead
+
+
+def test_embedded_models_are_told_in_plain_words():
+    from studio.ui.model_words import WORDS, words_of
+
+    for path in (ROOT / "assets" / "models").glob("*/card.json"):
+        card = json.loads(path.read_text("utf-8"))
+        if card.get("scale"):
+            continue  # an upscaler has its own tab
+        ref = f"embedded:{card['name']}"
+        told = words_of(ref, card)
+        assert {"paints", "weak", "learnt"} == set(told) and all(told.values()), ref
+        text = " ".join(sentence for part in told.values() for sentence in part)
+        assert not [word for word in ("studio/", "latent", "seeded", "procedural") if word in text]
+        if "532480" in card["training"]["data"]:
+            assert "532,480" in text, "the number is the card's own"
+    assert words_of("hub:a/b", {"training": {"data": 5}}) == {}
+    assert words_of(next(iter(WORDS)), {})["learnt"][0].endswith("itself.")
