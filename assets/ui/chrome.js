@@ -37,13 +37,14 @@
   function jobText({ job, nodes, warnings, error, offer }) {
     if (error) return window.weft.errorText(error, error.title);
     if (run.pending) return "Sending to the studio …";
-    if (job.state === "queued") return job.ahead ? `${job.ahead} ahead of you` : "Starting next";
+    const behind = job.behind ? `, ${job.behind} more behind it` : "";
+    if (job.state === "queued") return (job.ahead ? `${job.ahead} ahead of you` : "Starting next") + behind;
     if (job.state === "running") {
       const parts = job.cells ? [`picture ${Math.min(job.cell + 1, job.cells)} of ${job.cells}`] : [];
       if (job.total) parts.push(`step ${job.step} of ${job.total}`);
       else parts.push(Object.values(nodes).find((n) => n.state === "running")?.title || "preparing the model");
       if (job.left_s !== null && job.left_s !== undefined) parts.push(job.left_s < 1.5 ? "almost there" : `${window.weft.about(job.left_s)} left`);
-      return parts.join(", ");
+      return parts.join(", ") + behind;
     }
     if (warnings?.length) return warnings[0];
     if (job.cells) return `${job.cell} of ${job.cells} pictures are there.${job.state === "stopped" ? " Start again to make the rest." : ""}`;
@@ -87,7 +88,8 @@
     const state = el("span", { class: "w-state" });
     const text = el("span", { class: "w-dock-text" });
     const fill = el("i");
-    const stop = el("button", { type: "button", class: "w-btn", hidden: true, onclick: () => window.weft.stop() }, icon("stop"), "Stop");
+    const stop = el("button", { type: "button", class: "w-btn", hidden: true, onclick: () => window.weft.stop() }, icon("stop"), el("span", {}, "Stop"));
+    const stopAll = el("button", { type: "button", class: "w-btn", id: "weft-stop-all", hidden: true, onclick: () => window.weft.stop(true) }, "Stop all");
     const keep = el("button", { type: "button", class: "w-btn", id: "weft-keep", hidden: true, onclick: () => window.weft.keepThis() }, icon("save"), "Keep this");
     const all = el("button", { type: "button", class: "w-link", id: "weft-all-said", hidden: true, onclick: () => dialog("What the studio says",
       el("ul", { class: "w-said" }, ...(run.snapshot.error ? [text.textContent] : run.snapshot.warnings).map((line) => el("li", {}, line)))) });
@@ -95,7 +97,7 @@
     const discard = el("button", { type: "button", class: "w-btn", id: "weft-discard", hidden: true, onclick: () => window.weft.parked(run.snapshot.run, "discard") }, "Discard");
     const keys = el("button", { type: "button", class: "w-round", "aria-label": "Keyboard shortcuts", title: "Keyboard shortcuts (?)", onclick: sheet }, "?");
     const dock = el("div", { class: "w-dock", id: "weft-job", role: "group", "aria-label": "Job line" },
-      el("div", { class: "w-dock-bar", "aria-hidden": "true" }, fill), state, text, all, resume, discard, keep, stop, keys);
+      el("div", { class: "w-dock-bar", "aria-hidden": "true" }, fill), state, text, all, resume, discard, keep, stop, stopAll, keys);
     const said = el("div", { class: "w-sr", role: "status", "aria-live": "polite" });
     const alarm = el("div", { class: "w-sr", role: "alert" });
 
@@ -108,7 +110,15 @@
         dock, said, alarm));
 
     // On a narrow page the tabs scroll: the open one stays in view.
-    const tabs = document.querySelector("#weft-tabs [role=tablist]");
+    const tabs = document.querySelector("#weft-tabs [role=tablist]"), row = tabs?.closest(".tab-wrapper");
+    const ends = () => {
+      row.classList.toggle("w-more-left", tabs.scrollLeft > 6);
+      row.classList.toggle("w-more-right", tabs.scrollLeft + tabs.clientWidth < tabs.scrollWidth - 6);
+    };
+    for (const [to, label] of [["left", "Tabs to the left"], ["right", "Tabs to the right"]]) row?.append(el("button", { type: "button", class: "w-tabs-more", "data-to": to, title: label, "aria-hidden": "true", tabindex: -1, // keys reach the tabs themselves
+      onclick: () => tabs.scrollBy({ left: (to === "left" ? -1 : 1) * tabs.clientWidth * 0.7, behavior: "smooth" }) }, icon("chevron")));
+    tabs?.addEventListener("scroll", ends, { passive: true });
+    if (tabs) new ResizeObserver(ends).observe(tabs);
     const reach = () => tabs.querySelector(".selected")?.scrollIntoView({ block: "nearest", inline: "center", behavior: "instant" });
     if (tabs) new MutationObserver(reach).observe(tabs, { subtree: true, attributeFilter: ["aria-selected"] });
 
@@ -135,6 +145,8 @@
       resume.hidden = discard.hidden = word !== "parked";
       dock.classList.toggle("w-error", word === "error");
       stop.hidden = !run.live;
+      stopAll.hidden = !run.live || !snapshot.job.behind;
+      stop.lastChild.textContent = stopAll.hidden ? "Stop" : "Stop this";
       keep.hidden = !snapshot.keep || !(run.live || word === "stopped");
       keep.title = keep.hidden ? "" : `Ends here and keeps the picture as it looks after step ${snapshot.keep}.`;
       const { step, total, cell, cells } = snapshot.job;

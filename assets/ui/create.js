@@ -186,8 +186,13 @@
     new IntersectionObserver((entries) => { if (entries.some((e) => e.isIntersecting) && shown.length) show(); }).observe(form);
     // `seeds`: the Graph tab draws none; `parents`: the pictures that this one comes from, as [id, role];
     // `document`: made in place of the page's own, which stays as it is
-    weft.generate = ({ targets = null, seeds = true, parents = weft.origin ? [weft.origin] : [], document = null } = {}) => {
+    // `series`: documents that are queued all at once and made one after the other
+    weft.generate = ({ targets = null, seeds = true, parents = weft.origin ? [weft.origin] : [], document = null, series = null } = {}) => {
       if (run.live || !doc.current) return;
+      if (series) {
+        run.begin({ document: series[0], source: doc.source });
+        return trigger("run", { targets, parents, series: series.map((one) => JSON.stringify({ document: one })) });
+      }
       if (document) {
         run.begin({ document, source: {} });
         return trigger("run", { targets, parents, document: JSON.stringify({ document }) });
@@ -201,11 +206,13 @@
       run.begin();
       trigger("run", { targets, parents });
     };
-    weft.stop = () => {
+    /** Stops the run at work; `all`: those that wait behind it, too. */
+    weft.stop = (all = false) => {
       if (!run.live) return;
-      trigger("stop", { run: run.snapshot.run });
+      trigger("stop", { run: run.snapshot.run, all: all === true });
       run.settle();
     };
+    weft.askShelf = () => trigger("shelf", {});
     weft.cancel = (id) => trigger("stop", { run: id });
     weft.keepThis = () => { // the run ends here, and what it shows is made into a picture
       const id = run.snapshot.run;
@@ -214,10 +221,12 @@
     };
     const masks = weft.maskFetcher((files) => trigger("masks", { files })); // for every tab: this one is always there
     weft.needMasks = masks.need;
+    const FAR = { subtle: 0.7, medium: 0.85, strong: 0.95 };
+    weft.varyFar = () => (remember.get("vary") in FAR ? remember.get("vary") : "medium");
     /** Four pictures near a picture: it is painted again with other seeds; the page's document stays as it is. */
     weft.vary = (picture) => {
       if (run.live) return;
-      trigger("vary", { generation: picture.id, seeds: [draw(), draw(), draw(), draw()], turn: (turn += 1) }); // two equal answers would be heard once
+      trigger("vary", { generation: picture.id, seeds: [draw(), draw(), draw(), draw()], strength: FAR[weft.varyFar()], turn: (turn += 1) }); // two equal answers would be heard once
     };
     weft.parked = (id, choice) => trigger("parked", { run: id, choice });
     weft.reuse = (picture, what) => {

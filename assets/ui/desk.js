@@ -139,7 +139,7 @@
     const fit = () => {
       const style = getComputedStyle(mat), wide = mat.clientWidth - 2 * parseFloat(style.paddingLeft);
       if (wide <= 0) return;
-      const high = matchMedia("(max-width: 900px)").matches ? Infinity : mat.clientHeight - 2 * parseFloat(style.paddingTop);
+      const high = matchMedia("(max-width: 900px)").matches ? weft.roomHigh() : mat.clientHeight - 2 * parseFloat(style.paddingTop);
       const width = Math.floor(Math.min(wide, high * ratio()));
       element.style.width = `${width}px`;
       element.style.height = `${Math.floor(width / ratio())}px`;

@@ -25,13 +25,51 @@
     return document;
   };
 
+  /** How a thing is cut out: how much of it, grown or shrunk, along the picture's edges. `onchange()`: something was moved.
+   *  Gives {box, values(), reset()}; `grow`: pixels to begin with. */
+  weft.cutSettings = ({ onchange, grow = 0 }) => {
+    const slider = (label, low, high, value, hint) => {
+      const input = el("input", { type: "range", min: low, max: high, value, "aria-label": label, oninput: () => { tell(); onchange(); } }), words = el("span", { class: "w-help w-number" });
+      return { input, words, box: el("label", { class: "w-field w-cut-row" }, el("span", { class: "w-label" }, el("span", {}, label), words), input, hint) };
+    };
+    const amount = slider("How much of it", 0, 100, 50, el("span", { class: "w-ends w-help" }, el("span", {}, "the surest part"), el("span", {}, "all around it")));
+    const grown = slider("Grow or shrink", -16, 32, grow, null);
+    const edges = el("input", { type: "checkbox", checked: weft.remember.get("cut-edges") !== "off", onchange: () => { weft.remember.set("cut-edges", edges.checked ? "on" : "off"); onchange(); } });
+    const tell = () => {
+      amount.words.textContent = `${amount.input.value} %`;
+      grown.words.textContent = `${grown.input.valueAsNumber > 0 ? "+" : ""}${grown.input.value} px`;
+    };
+    tell();
+    return {
+      box: el("div", { class: "w-cut" }, amount.box, grown.box, el("label", { class: "w-cut-edges" }, edges, "Follow the edges of the picture")),
+      values: () => ({ amount: amount.input.value / 100, grow: grown.input.valueAsNumber, follow: edges.checked }),
+      reset() { amount.input.value = 50; grown.input.value = grow; tell(); },
+    };
+  };
+  /** Asks the studio for a mask again and again, one question at a time and the newest wish last. `ask(turn)` sends one;
+   *  `answered(turn)` says whether it was the one waited for. */
+  weft.oneByOne = (ask) => {
+    let turn = 0, busy = 0, wanted = false;
+    const go = () => { busy = turn += 1; wanted = false; ask(turn); };
+    return {
+      want() { if (busy) wanted = true; else go(); },
+      answered(of) { if (of !== busy) return false; busy = 0; if (wanted) go(); return true; },
+    };
+  };
+
   /** `draft()`: the way that changes the picture itself, {document, panel, template}; `words()`: those that may be looked for;
    *  `say(text)`. Gives what the tab needs of the mask. */
-  weft.editPlace = ({ trigger, ratio, draft, words, say, onchange, ontool }) => {
-    let maps = null, looking = "", asked = "", wish = null, kept = { of: "", value: null }, waiting = null, turn = 0;
-    const painter = weft.maskPainter({ label: "Where it may change", ratio, onchange, ontool,
+  weft.editPlace = ({ trigger, ratio, draft, words, picture, say, onchange, ontool }) => {
+    let thing = null, // the one picked last, {what, stamp}: as long as nothing else was painted its cut can be changed
+      maps = null, looking = "", asked = "", wish = null, kept = { of: "", value: null }, waiting = null, turn = 0;
+    const painter = weft.maskPainter({ label: "Where it may change", ratio, onchange: () => { showCut(); onchange(); }, ontool,
       tools: [["look", "halves", "Compare", "Before and after"], ["pick", "pick", "Pick a thing", "Click a thing in the picture: it becomes the place"]],
       onpick: (x, y) => pick({ x, y }) });
+
+    const cut = weft.cutSettings({ grow: 8, onchange: () => asking.want() }); // a change needs the edge of its thing
+    cut.box.hidden = true;
+    const asking = weft.oneByOne((turn) => trigger("thing", { document: maps.of, generation: picture(), ...thing.what, ...cut.values(), turn }));
+    function showCut() { cut.box.hidden = !thing || thing.stamp !== painter.stamp; }
 
     // the words of the source are watched while it is painted again from its seed; nothing of that run is stored
     function watched() {
@@ -66,13 +104,22 @@
       if (!maps || maps.of !== JSON.stringify(watched())) { wish = what; maps = null; return look(); }
       const word = what.word || wordAt(what.x, what.y);
       say("");
-      trigger("thing", { document: maps.of, word, ...(what.word ? {} : { x: what.x, y: what.y }) });
+      cut.reset();
+      thing = { what: { word, ...(what.word ? {} : { x: what.x, y: what.y }) }, stamp: -1 };
+      asking.want();
     }
     const load = (address) => new Promise((resolve, reject) => { const image = new Image(); image.onload = () => resolve(image); image.onerror = reject; image.src = address; });
-    const lay = async (address) => { const image = await load(address).catch(() => null); if (image) painter.add(weft.maskFrom(image, image.naturalWidth / image.naturalHeight)); };
+    async function lay(address) {
+      const of = thing, image = await load(address).catch(() => null);
+      if (!image || !of || of !== thing) return;
+      const mask = weft.maskFrom(image, image.naturalWidth / image.naturalHeight);
+      if (of.stamp === painter.stamp) painter.again(mask);
+      else if (of.stamp < 0) of.stamp = painter.add(mask);
+      showCut();
+    }
 
     return {
-      painter, pick,
+      painter, pick, cut: cut.box,
       /** Whether the run at work is only made to look. */
       get looking() { return Boolean(looking); },
       /** What the studio answered; whether it was for the mask. */
@@ -82,7 +129,12 @@
           say("");
           if (wish) { const again = wish; wish = null; pick(again); } else painter.use("pick");
         }
-        if (message.thing) { await lay(message.thing.picture); if (painter.tool === "look") painter.use("paint"); }
+        if (message.turn && message.says) asking.answered(message.turn);
+        if (message.thing) {
+          await lay(message.thing.picture);
+          asking.answered(message.thing.turn);
+          if (painter.tool === "look") painter.use("paint");
+        }
         if (message.mask && waiting && message.mask.turn === waiting.turn) {
           const { resolve, of } = waiting;
           waiting = null;
@@ -103,7 +155,7 @@
         const value = await new Promise((resolve) => { waiting = { resolve, of: found.data, turn: (turn += 1) }; trigger("mask", { data: found.data, turn }); });
         return value || undefined;
       },
-      reset() { maps = wish = null; looking = ""; painter.reset(); },
+      reset() { maps = wish = thing = null; looking = ""; painter.reset(); },
     };
   };
 })();

@@ -65,7 +65,7 @@
   };
 
   weft.editTab = (root, { props, trigger, watch }) => {
-    let source = null, way = "together", results = [], shown = null, queue = [], waiting = false, marked = new Set(), side = false;
+    let source = null, way = "together", results = [], shown = null, batch = 0, waiting = false, marked = new Set(), side = false;
     const ways = () => source?.ways || {};
     const draft = () => ways()[way];
     // The page's document is meant once this tab has handed it over; its widgets are then the truth.
@@ -89,16 +89,17 @@
     const ratio = () => (source?.width && source?.height ? source.width / source.height : 1);
     const fit = weft.fitInto(mat, pair.box, ratio);
     const place = weft.editPlace({ trigger, ratio, say: (text) => say(text),
-      draft: () => ways().picture || null, words: () => [...new Set(split(old.input.value.toLowerCase()).filter((w) => isWord(w) && !FILL.has(w) && !SIDES.has(w)))],
+      picture: () => source?.id || null, draft: () => ways().picture || null, words: () => [...new Set(split(old.input.value.toLowerCase()).filter((w) => isWord(w) && !FILL.has(w) && !SIDES.has(w)))],
       onchange: () => painted(), ontool: (name) => { side = false; if (source) { bound(name); show(); } } });
     const { painter } = place;
     pair.box.append(painter.layer);
     const bar = el("div", { class: "w-tools w-edit-bar", role: "toolbar", "aria-label": "Tools of the picture", hidden: true }, ...painter.bar);
     const grid = el("div", { class: "w-side", role: "group", "aria-label": "All edits side by side" });
     function fitGrid() { // the columns that leave the pictures largest
-      const count = results.length + 1, wide = mat.clientWidth - 44, high = matchMedia("(max-width: 900px)").matches ? Infinity : mat.clientHeight - 44;
+      const count = results.length + 1, style = getComputedStyle(mat), wide = mat.clientWidth - 2 * parseFloat(style.paddingLeft) - 6;
+      const high = (matchMedia("(max-width: 900px)").matches ? weft.roomHigh() : mat.clientHeight - 2 * parseFloat(style.paddingTop)) - 6;
       const cell = (columns) => Math.min((wide - 14 * (columns - 1)) / columns, ((high - 14 * (Math.ceil(count / columns) - 1)) / Math.ceil(count / columns) - 26) * ratio());
-      const columns = high === Infinity ? 2 : Array.from({ length: count }, (_, i) => i + 1).reduce((a, b) => (cell(b) > cell(a) ? b : a));
+      const columns = Array.from({ length: count }, (_, i) => i + 1).reduce((a, b) => (cell(b) > cell(a) ? b : a));
       grid.style.gridTemplateColumns = `repeat(${columns}, ${Math.max(80, Math.floor(cell(columns)))}px)`;
     }
     new ResizeObserver(() => { if (side) fitGrid(); }).observe(mat);
@@ -114,7 +115,7 @@
     const picks = el("div", { class: "w-chips", role: "group", "aria-label": "Which words may move in the picture" });
     const where = el("span", { class: "w-help", id: "weft-where" }), clear = el("button", { type: "button", class: "w-link", hidden: true, onclick: () => { painter.reset(); show(); } }, "Anywhere again");
     const paintIt = el("button", { type: "button", class: "w-chip", id: "weft-paint-place", onclick: () => { painter.use("paint"); painter.layer.focus({ preventScroll: false }); } }, icon("brush"), "Paint it");
-    const pickBox = el("div", { class: "w-field" }, el("div", { class: "w-label" }, el("span", {}, "Where it may change"), clear), el("div", { class: "w-place-row" }, paintIt, picks), where);
+    const pickBox = el("div", { class: "w-field" }, el("div", { class: "w-label" }, el("span", {}, "Where it may change"), clear), el("div", { class: "w-place-row" }, paintIt, picks), where, place.cut);
     // how
     const far = el("input", { type: "range", min: 0, max: 100, value: 60, "aria-label": "How far the change may go, from local to global", oninput: () => { setFar(far.valueAsNumber / 100); tellFar(); } });
     const farWords = el("span", { class: "w-help w-number" });
@@ -125,7 +126,7 @@
       el("div", { class: "w-field w-wide" }, el("div", { class: "w-label" }, "How it is done"), chips), el("label", { class: "w-field" }, el("span", { class: "w-label" }, "Steps"), steps)));
     const said = el("p", { class: "w-unknown", role: "status", hidden: true });
     const go = weft.goButton("weft-edit-go", "Change it", () => act());
-    const several = el("button", { type: "button", class: "w-btn w-wide-btn", id: "weft-edit-several", onclick: () => { if (run.live) return say("Something is painted now: wait until it is done, or stop it."); several.dataset.asked = "yes"; act([0.25, 0.5, 0.75, 1]); } }, "Try four strengths");
+    const several = el("button", { type: "button", class: "w-btn w-wide-btn", id: "weft-edit-several", onclick: () => { if (run.live) return say("Something is painted now: wait until it is done, or stop it."); act([0.25, 0.5, 0.75, 1]); } }, "Try four strengths");
     const form = el("section", { class: "w-form", "aria-label": "Edit" }, old.box, fresh.box, words, pickBox, farBox, el("div", { class: "w-run" }, said, go, several), more);
     root.append(el("div", { class: "weft w-create w-regions-tab w-edit-tab" }, el("section", { class: "w-stage", "aria-label": "Picture" }, bar, mat, variants, caption, el("div", { class: "w-source-row" }, el("button", { type: "button", class: "w-square", "aria-label": "Bring a picture", title: "Bring a picture", onclick: () => pick.click() }, icon("open")), strip, pick)), form));
 
@@ -153,13 +154,26 @@
       wish = null;
       say(source.cut ? `This model works at ${source.width} × ${source.height}: the picture is cut to that.` : "");
       show();
-      fresh.input.focus({ preventScroll: true });
+      if (back && back.of === source.id) restore(back);
+      else fresh.input.focus({ preventScroll: true });
+      back = null;
     }
-    function setFar(share) {
-      if (way === "picture") return set("edit", "strength", Math.round(share * 100) / 100);
-      set("edit", "eta", Math.round((1 - share) * 20) / 20); // how long the rest is put back
-      set("edit", "tau", Math.round((1 - share) * 0.5 * 20) / 20); // how long the layout is kept
+    function restore(found) {
+      if (ways()[found.way]) way = found.way;
+      set("before", "text", found.old);
+      set(after(), "text", found.words);
+      results = (found.made || []).flatMap(([id, share]) => weft.pictures.list.filter((p) => p.id === id).map((p) => ({ ...p, share, words: found.words })));
+      shown = results.at(-1) || null;
+      batch = results.length > 1 || run.live ? 1 : 0;
+      side = results.length > 1;
+      show();
     }
+    const farAs = (share) => (way === "picture" ? { strength: Math.round(share * 100) / 100 }
+      : { eta: Math.round((1 - share) * 20) / 20, tau: Math.round((1 - share) * 0.5 * 20) / 20 }); // how long the rest is put back, and the layout kept
+    function setFar(share) { for (const [widget, value] of Object.entries(farAs(share))) set("edit", widget, value); }
+    /** The settings of an edit in a document; null where it is none. */
+    const editOf = (document) => document?.nodes.some((n) => n.id === "before") && document.nodes.find((n) => n.id === "edit")?.widgets;
+    const farOf = ({ strength, eta }) => strength ?? 1 - (eta ?? 0.5);
     const getFar = () => (way === "picture" ? get("edit", "strength") ?? 0.66 : 1 - (get("edit", "eta") ?? 0.5));
     function tellFar() { farWords.textContent = `${Math.round(far.value)} %`; }
 
@@ -209,32 +223,35 @@
     const SIDES = new Set("left right top bottom middle above below".split(" "));
     const FILL = new Set("a an the on in at of to by with and".split(" "));
 
-    let chosen = null; // how far it was to go before several strengths were tried
-    function act(shares = null) {
+    async function act(shares = null) {
+      if (run.live) return;
       if (!source) return say("Choose a picture first.");
       if (old.input.value.trim() === fresh.input.value.trim()) { say("Both say the same. Change a word of the second."); return fresh.input.focus(); }
       if (!old.input.value.trim()) { say("Say first what the picture shows now."); return old.input.focus(); }
       say("");
       painter.use("look");
-      chosen = shares ? getFar() : null;
-      queue = shares ? [...shares] : [getFar()];
-      next();
-    }
-    async function next() {
-      if (!queue.length) return;
       const mask = way === "picture" ? await place.stored() : null;
-      if (mask === undefined) return void (queue = []); // the studio has said why it could not be stored
-      const share = queue.shift();
-      far.value = 100 * share;
-      setFar(share);
-      tellFar();
+      if (mask === undefined || run.live) return; // the studio has said why it could not be stored
       const { document, panel, template } = draft();
       source.taken = "";
       const whole = weft.maskedEdit(copy(document), mask);
       weft.adopt(whole, panel, template);
       source.taken = template + way;
-      source.share = share;
-      weft.generate({ seeds: false, parents: source.id ? [[source.id, "source"]] : [] });
+      batch = shares ? shares.length : 0;
+      keep([]);
+      const given = { seeds: false, targets: ["save"], parents: source.id ? [[source.id, "source"]] : [] }; // the source is stored already
+      if (!shares) return weft.generate(given);
+      const at = (share) => { const one = copy(whole); Object.assign(one.nodes.find((n) => n.id === "edit").widgets, farAs(share)); return one; };
+      weft.generate({ ...given, series: shares.map(at) });
+    }
+    // What is being edited outlives a reload: the source, the words, and the edits that were made of it.
+    const keep = (made) => weft.remember.set("edit", source?.id ? JSON.stringify({ of: source.id, way, old: old.input.value, words: fresh.input.value, made }) : "");
+    let back = null; // what was kept, on its way back
+    function comeBack() {
+      const found = parse(weft.remember.get("edit") || "{}"), p = found.of && weft.pictures.list.find((q) => q.id === found.of && !q.missing);
+      if (source || waiting || !p || !(found.made?.length || (run.live && editOf(run.of?.document)))) return;
+      back = found;
+      choose(p);
     }
 
     function show() {
@@ -291,22 +308,22 @@
         : source ? [el("p", { class: "w-help" }, "Change a word and press “Change it”. Both pictures come under one slider.")] : []));
     }
     on("run", (snapshot) => {
-      if (run.live && source && doc.current?.nodes.some((n) => n.id === "before") && root.offsetParent) {
-        if (place.looking || !source.taken) return; // its words are looked for, which changes nothing
+      if (run.live && source && editOf(run.of?.document) && root.offsetParent) {
+        if (place.looking) return; // its words are looked for, which changes nothing
         const image = Object.values(snapshot.nodes).map((n) => n.image).filter(Boolean).pop();
         if (image) pair.show(source.url, image, true);
-      } else if (["error", "stopped"].includes(snapshot.job.state)) { queue = []; if (source) pair.show(source.url, shown?.url || null); }
+      } else if (["error", "stopped"].includes(snapshot.job.state) && source) pair.show(source.url, shown?.url || null);
     });
     on("made", () => {
-      if (!source || !live()) return;
+      const how = editOf(run.of?.document);
+      if (!source || !how || run.of.document.nodes.find((n) => n.id === "before").widgets.text !== old.input.value) return;
       const made = weft.pictures.made.find((p) => p.node === "save") || weft.pictures.made.find((p) => !weft.titled(p));
       if (!made) return;
-      shown = { ...made, share: source.share, words: fresh.input.value };
+      shown = { ...made, share: farOf(how), words: fresh.input.value };
       results = [...results.filter((r) => r.id !== made.id), shown].slice(-8);
-      if (!queue.length && several.dataset.asked) { side = true; delete several.dataset.asked; }
-      if (!queue.length && chosen !== null) { setFar(chosen); chosen = null; }
+      keep(results.map((r) => [r.id, r.share]));
+      if (batch && results.length > 1) side = true;
       show();
-      if (queue.length) setTimeout(next, 50);
     });
     on("pictures", () => { if (root.offsetParent) paintStrip(); });
     watch("value", () => {
@@ -315,6 +332,6 @@
       if (message.source) begin(message.source);
       place.heard(message);
     });
-    weft.onDesk(root, { show: () => show(), run: () => act() });
+    weft.onDesk(root, { show: () => { comeBack(); show(); }, run: () => act() });
   };
 })();

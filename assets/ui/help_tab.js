@@ -73,6 +73,8 @@
       next.textContent = at === steps.length - 1 ? "Start" : "Next";
       marked = document.querySelector(where);
       marked?.classList.add("w-lit");
+      box.classList.toggle("w-guide-up", at === 2); // beside the tabs that it speaks of, and not over the picture
+      if (at === 2 && matchMedia("(max-width: 640px)").matches) document.querySelector("#weft-mat")?.scrollIntoView({ block: "end" });
       if (marked && at < 2) marked.scrollIntoView({ block: "nearest" });
     }
     function end() {

@@ -80,14 +80,17 @@
       alpha.forEach((a, i) => data.data.set([255, 255, 255, a], 4 * i));
       pen(mask).putImageData(data, 0, 0);
     }
-    const remember = () => { past.push(keep()); future = []; if (past.length > MOST_STEPS) past.shift(); };
+    let stamp = 0; // another one with each change
+    const remember = () => { stamp += 1; past.push(keep()); future = []; if (past.length > MOST_STEPS) past.shift(); };
     function change(act) { remember(); act(); settled(); }
     function step(from, to) {
       if (!from.length) return;
+      stamp += 1;
       to.push(keep());
       put(from.pop());
       settled();
     }
+    function lay(image) { const ink = pen(mask); ink.globalCompositeOperation = "source-over"; ink.drawImage(image, 0, 0, mask.width, mask.height); }
     function draw() { weft.maskTint(mask, "hsl(14 90% 55%)", tint); }
     let share = 0;
     function settled() { share = weft.maskShare(mask); draw(); state(); onchange(); }
@@ -151,9 +154,12 @@
       get share() { return share; },
       data: () => weft.maskData(mask),
       /** Lays another mask, white where it is inside, over this one. */
-      add(image) { change(() => { const ink = pen(mask); ink.globalCompositeOperation = "source-over"; ink.drawImage(image, 0, 0, mask.width, mask.height); }); use(tool.name); },
+      add(image) { change(() => lay(image)); use(tool.name); return stamp; },
+      /** Lays a mask in the place of the one laid last: the change since which nothing else has changed. */
+      again(image) { put(past.at(-1)); lay(image); settled(); },
+      get stamp() { return stamp; },
       /** Nothing is painted, and nothing can be taken back. */
-      reset() { mask = weft.maskCanvas(ratio()); past = []; future = []; settled(); use("look"); },
+      reset() { stamp += 1; mask = weft.maskCanvas(ratio()); past = []; future = []; settled(); use("look"); },
     };
   };
 })();

@@ -8,7 +8,7 @@
   weft.seeTab = (root, { props, trigger, watch }) => {
     const desk = weft.desk(props.desk, (d) => d.template === "see-words");
     const strips = weft.desk(props.estimates || props.desk, (d) => d.template === "estimates");
-    let maps = null, picture = null, word = "", spot = null, view = "mean", at = 0, asked = "", strip = null, mask = null;
+    let maps = null, picture = null, word = "", spot = null, view = "mean", at = 0, asked = "", strip = null, cut = false, wanted = null, turn = 0, looking = false;
 
     const words = weft.promptBox({ label: "The picture", rows: 3, placeholder: "A red star on the left and a blue house on the right, at night", oninput: (text) => { desk.set(desk.field("prompt"), text); desk.set({ node: "watch", widget: "words" }, ""); } });
     const buttons = el("div", { class: "w-chips w-words", id: "weft-see-words", role: "group", "aria-label": "Words of the prompt" });
@@ -18,8 +18,8 @@
     const slideBox = el("label", { class: "w-tool-width", hidden: true }, slide, slideWords);
     const heat = el("input", { type: "range", min: 0, max: 100, value: 78, "aria-label": "How strongly the map covers the picture", oninput: () => { layer.style.opacity = heat.value / 100; } });
     const bar = el("div", { class: "w-tools" }, views, slideBox, el("span", { class: "w-spread" }), el("label", { class: "w-tool-width" }, el("span", { class: "w-tool-short" }, "Map"), heat));
-    const image = el("img", { alt: "", draggable: "false" }), layer = el("canvas", { class: "w-heat", width: 256, height: 256 });
-    const print = el("figure", { class: "w-seen" }, image, layer);
+    const image = el("img", { alt: "", draggable: "false" }), layer = el("canvas", { class: "w-heat", width: 256, height: 256 }), shape = el("canvas", { class: "w-heat w-shape", hidden: true });
+    const print = el("figure", { class: "w-seen" }, image, layer, shape);
     const empty = el("div", { class: "w-empty" }, el("h2", {}, "Where does each word act?"), el("p", {}, "Press Look: the picture is painted while every word is watched. Then click a word."));
     const mat = el("div", { class: "w-mat" }, empty);
     const fit = weft.fitInto(mat, print, () => (picture ? picture.width / picture.height : 1));
@@ -29,23 +29,41 @@
     const go = weft.goButton("weft-look", "Look", () => act());
     const grown = el("button", { type: "button", class: "w-btn w-wide-btn", id: "weft-grow", onclick: () => grow() }, icon("eye"), "See it grow, step by step");
     const said = el("p", { class: "w-unknown", role: "status", hidden: true });
+    const settings = weft.cutSettings({ onchange: () => showCut(true) });
+    const showIt = el("button", { type: "button", class: "w-btn w-wide-btn", id: "weft-show-mask", "aria-pressed": "false", onclick: () => showCut(!cut) }, icon("box"), "Show its mask");
+    const maskBox = el("div", { class: "w-field", hidden: true }, el("div", { class: "w-label" }, "Its mask"), showIt, settings.box);
     const send = el("div", { class: "w-row w-send", hidden: true }, ...[["regions", "Use as a region"], ["edit", "Edit only there"]].map(([to, label]) => el("button", { type: "button", class: "w-btn", "data-to": to, onclick: () => sendMask(to) }, label)));
     const form = el("section", { class: "w-form", "aria-label": "Words" }, words.box, el("div", { class: "w-run" }, said, go, grown),
-      el("div", { class: "w-field" }, el("div", { class: "w-label" }, "Click a word"), buttons, send), el("p", { class: "w-help", id: "weft-see-help" }, "Or click in the picture: the word that acts most there is chosen."));
+      el("div", { class: "w-field" }, el("div", { class: "w-label" }, "Click a word"), buttons), el("p", { class: "w-help", id: "weft-see-help" }, "Or click in the picture: the word that acts most there is chosen."), maskBox, send);
     root.append(el("div", { class: "weft w-create w-regions-tab w-see-tab" }, el("section", { class: "w-stage", "aria-label": "Picture" }, bar, mat, legend, small, caption), form));
 
     const say = (text) => { said.textContent = text; said.hidden = !text; };
     const bytes = weft.mapBytes;
     const entry = () => maps?.[view]?.[Math.min(at, maps[view].length - 1)];
     const draw = (canvas, values) => weft.heatOver(canvas, values, maps);
-    const pressWord = (name) => { spot = null; word = name === word ? "" : name; mask = null; paint(); };
+    const pressWord = (name) => { spot = null; word = name === word ? "" : name; settings.reset(); paint(); if (cut) asking.want(); };
+    const asking = weft.oneByOne((turn) => trigger("mask", { generation: picture.id, word, ...settings.values(), ...(spot || {}), turn }));
+    /** The mask itself in place of the map, as it is moved. */
+    function showCut(on) {
+      cut = on;
+      paint();
+      if (cut) asking.want();
+    }
+    function laid({ picture: address, word: of }) {
+      const found = new Image();
+      found.onload = () => { if (of === word && cut) { weft.maskTint(weft.maskFrom(found, found.naturalWidth / found.naturalHeight), "hsl(14 90% 55%)", shape); shape.hidden = false; } };
+      found.src = address;
+    }
 
     function paint() {
       mat.replaceChildren(picture ? print : empty);
       if (picture && image.getAttribute("src") !== picture.url) { image.src = picture.url; image.alt = weft.named(picture); }
       const column = maps ? maps.labels.indexOf(word) : -1, ready = column >= 0;
-      layer.hidden = legend.hidden = !ready;
-      send.hidden = !ready;
+      if (!ready) cut = false;
+      layer.hidden = legend.hidden = !ready || cut;
+      send.hidden = maskBox.hidden = !ready;
+      if (!cut) shape.hidden = true;
+      showIt.setAttribute("aria-pressed", String(cut));
       if (ready) draw(layer, bytes(entry()[2][column]));
       layer.style.opacity = heat.value / 100;
       for (const b of views.children) { b.setAttribute("aria-pressed", String(b.dataset.view === view)); b.disabled = !maps; }
@@ -76,25 +94,35 @@
       const values = entry()[2].map((text) => bytes(text)[y * maps.columns + x]);
       word = maps.labels[values.indexOf(Math.max(...values))];
       spot = { x: (event.clientX - box.left) / box.width, y: (event.clientY - box.top) / box.height }; // the thing that was clicked
+      settings.reset();
       paint();
+      if (cut) asking.want();
     });
     function act() {
       if (!String(desk.get(desk.field("prompt")) ?? "").trim()) { say("Write a prompt first."); return words.input.focus(); }
       say("");
+      // the picture that Create shows is looked at as it is; other words are painted, and the picture kept
+      const there = weft.shown?.(), same = there && !there.missing && weft.plainly(there) && there.prompt.trim() === String(desk.get(desk.field("prompt"))).trim();
+      if (!same || there.id === picture?.id) return anew();
+      if (run.live) return;
+      wanted = there;
+      trigger("look", { generation: there.id, turn: (turn += 1) });
+    }
+    function anew() {
       desk.set({ node: "watch", widget: "words" }, "");
       desk.set({ node: "watch", widget: "spread" }, 0);
       desk.take();
-      weft.generate();
+      weft.generate({ targets: ["save"] }); // the sheets of maps are drawn here
     }
     function grow() {
       if (!props.estimates) return say("This studio has no strip of estimates.");
       strips.carry();
       strips.take();
-      weft.generate({ seeds: false });
+      weft.generate({ seeds: false, targets: ["save_strip"] });
     }
     function sendMask(to) {
       if (!picture || !word) return;
-      trigger("mask", { generation: picture.id, word, to, ...(spot || {}) });
+      trigger("mask", { generation: picture.id, word, to, ...settings.values(), ...(spot || {}), turn: -(turn += 1) });
     }
     async function arrived({ value, word: name, to }) {
       const ground = String(desk.get(desk.field("prompt")) ?? "");
@@ -117,10 +145,16 @@
     }
     on("made", () => {
       const own = weft.pictures.made, first = own.find((p) => p.node === "save");
-      if (!root.offsetParent || !first) return;
-      if (doc.template === "see-words") { strip = null; asked = ""; ask(first); }
+      if (!root.offsetParent) return;
+      if (doc.template === "see-words" && first) { strip = null; asked = ""; ask(first); }
       else if (doc.template === "estimates") strip = own.find((p) => p.node === "save_strip") || null;
       paint();
+    });
+    on("run", ({ job }) => {
+      if (!looking || run.live) return;
+      looking = false;
+      say("");
+      if (job.state === "done" && wanted) { strip = null; asked = ""; ask(wanted); paint(); }
     });
     on("run", (snapshot) => {
       if (!root.offsetParent || !run.live) return;
@@ -138,6 +172,14 @@
         if (!maps.labels.includes(word)) word = "";
         paint();
       }
+      if (message.unseen && message.turn === turn) anew(); // it was changed after it was painted
+      if (message.paint && message.paint.of === wanted?.id && !run.live) {
+        say("The picture is painted once more, to see where its words act …");
+        looking = true;
+        weft.generate({ document: message.paint.document, targets: message.paint.targets, seeds: false, parents: [] });
+      }
+      if (message.cut) { laid(message.cut); asking.answered(message.cut.turn); }
+      else if (message.says && message.turn > 0) asking.answered(message.turn);
       if (message.mask) arrived(message.mask);
     });
     weft.onDesk(root, { show, run: act });

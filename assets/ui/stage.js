@@ -2,13 +2,16 @@
 (() => {
   "use strict";
   const weft = window.weft;
-  const { el, icon, on, doc, run, dialog } = weft;
+  const { el, icon, on, doc, run, remember, dialog } = weft;
 
-  weft.facts_of = (p) => [`${p.width} × ${p.height}`, p.seed === null ? null : `seed ${p.seed}`, p.seconds ? `${p.seconds.toFixed(1)} s` : null].filter(Boolean).join("  ·  ");
+  const varied = (p) => /^variation-\d+$/.test(p.title);
+  /** The seed that made a picture; null for variations, which come from another one's and from noise of their own. */
+  weft.seedOf = (p) => (varied(p) ? null : p.seed);
+  weft.facts_of = (p) => [`${p.width} × ${p.height}`, weft.seedOf(p) === null ? null : `seed ${p.seed}`, p.seconds ? `${p.seconds.toFixed(1)} s` : null].filter(Boolean).join("  ·  ");
   weft.when = (p) => new Date(p.created * 1000).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
   weft.titled = (p) => (p.title === "weft" ? "" : p.title); // the name that every file gets unless somebody chose one
   /** Whether it is a picture for its own sake, and no map, strip or other sheet beside one. */
-  weft.plainly = (p) => !weft.titled(p) || /^variation-\d+$/.test(p.title);
+  weft.plainly = (p) => !weft.titled(p) || varied(p);
   // What a picture of a run is: its name, unless it is the one that every file gets.
   weft.outputName = (p) => {
     const words = (weft.titled(p) || "picture").replaceAll(/[-_]+/g, " ").trim();
@@ -57,7 +60,7 @@
       const ratio = Number(figure.dataset.ratio), style = getComputedStyle(mat);
       const wide = mat.clientWidth - 2 * parseFloat(style.paddingLeft);
       const narrow = matchMedia("(max-width: 900px)").matches;
-      const high = narrow ? Infinity : mat.clientHeight - 2 * parseFloat(style.paddingTop);
+      const high = narrow ? weft.roomHigh() : mat.clientHeight - 2 * parseFloat(style.paddingTop);
       const width = Math.floor(Math.min(wide, high * ratio));
       figure.style.width = `${width}px`;
       figure.style.height = `${Math.floor(width / ratio)}px`;
@@ -79,6 +82,9 @@
       const order = (q) => `${q.node || ""} ${String(q.item ?? 0).padStart(3, "0")}`;
       return all.length < 2 ? [] : [...all].sort((a, b) => (order(a) < order(b) ? -1 : 1));
     }
+    // how far variations may go; it is remembered
+    const howFar = () => el("select", { class: "w-btn w-quiet w-far", id: "weft-vary-far", "aria-label": "How far the four may go", title: "How far the four may go", onchange: (event) => remember.set("vary", event.target.value) },
+      ...[["subtle", "subtle"], ["medium", "medium"], ["strong", "strong"]].map(([value, word]) => el("option", { value, selected: value === weft.varyFar() }, word)));
     function picture(p) {
       const all = together(p);
       outputs.hidden = !all.length;
@@ -90,12 +96,12 @@
         el("div", { class: "w-caption-text" }, el("p", { translate: "no" }, weft.named(p)), el("p", { class: "w-facts" }, weft.facts_of(p))),
         el("div", { class: "w-actions" },
           el("button", { type: "button", class: "w-btn", id: "weft-reuse", onclick: () => weft.reuse(p, "all") }, icon("reuse"), "Reuse settings"),
-          el("button", { type: "button", class: "w-btn w-quiet", id: "weft-vary", title: "Four pictures near this one", onclick: () => weft.vary(p) }, "Vary"),
+          el("span", { class: "w-split" }, el("button", { type: "button", class: "w-btn w-quiet", id: "weft-vary", title: "Four pictures near this one", onclick: () => weft.vary(p) }, "Vary"), howFar()),
           el("button", { type: "button", class: "w-btn w-quiet", id: "weft-edit-this", onclick: () => weft.editThis(p) }, "Edit this"),
           el("button", { type: "button", class: "w-btn w-quiet", id: "weft-upscale-this", onclick: () => weft.upscaleThis(p) }, "Make it larger"),
           el("button", { type: "button", class: "w-btn w-quiet", id: "weft-how", onclick: () => { weft.reuse(p, "all"); weft.openTab("Graph"); } }, "Show how it was made"),
           el("button", { type: "button", class: "w-btn w-quiet", onclick: () => weft.reuse(p, "prompt") }, "Only prompt"),
-          p.seed === null ? null : el("button", { type: "button", class: "w-btn w-quiet", onclick: () => weft.reuse(p, "seed") }, "Only seed"),
+          weft.seedOf(p) === null ? null : el("button", { type: "button", class: "w-btn w-quiet", onclick: () => weft.reuse(p, "seed") }, "Only seed"),
           ...weft.saveLinks(p)));
     }
     function forming(snapshot) {
@@ -119,6 +125,8 @@
       }
     }
     weft.choose = choose;
+    /** The picture that Create shows; null where there is none. */
+    weft.shown = () => chosen;
 
     on("run", (snapshot) => {
       if (run.live) { mode = "forming"; forming(snapshot); }

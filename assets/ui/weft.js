@@ -163,7 +163,15 @@
   // Pictures of this owner, newest first: the strip and the stage read them.
   const pictures = {
     list: [], made: [], // `made`: the pictures of the newest run of this page
-    receive: (text) => pictures.replace(parse(text).pictures || []),
+    receive: (text) => pictures.merge(parse(text).pictures || []),
+    /** The newest ones as the studio has them now: what another page made or deleted comes in, the older stay. */
+    merge(list) {
+      const known = new Set(list.map((p) => p.id)), oldest = list.at(-1)?.created ?? -Infinity;
+      const next = [...list, ...pictures.list.filter((p) => !known.has(p.id) && p.created < oldest)].slice(0, 60);
+      const same = (a, b) => a.id === b.id && a.starred === b.starred;
+      if (last.pictures && next.length === pictures.list.length && next.every((p, i) => same(p, pictures.list[i]))) return;
+      pictures.replace(next);
+    },
     replace(list) { pictures.list = list; emit("pictures", list); },
     change(card, gone = false) { // starred, deleted, or brought back
       const rest = pictures.list.filter((p) => p.id !== card.id), had = rest.length < pictures.list.length;
@@ -174,8 +182,21 @@
       pictures.made = list;
       pictures.replace([...list, ...pictures.list.filter((p) => !fresh.has(p.id))].slice(0, 60));
       emit("made", list[0]);
+      others?.postMessage("made");
     },
   };
+
+  // Pages of one person show one strip: a page of this browser hears at once when another has made a picture; those of
+  // other browsers look again when they come into view.
+  const others = window.BroadcastChannel ? new BroadcastChannel("weft") : null;
+  let looked = Date.now(), wait = 0;
+  function refresh() {
+    clearTimeout(wait);
+    wait = setTimeout(() => { looked = Date.now(); window.weft.askShelf?.(); }, Math.max(0, looked + 3000 - Date.now()));
+  }
+  others?.addEventListener("message", refresh);
+  document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
+  window.addEventListener("focus", refresh);
 
   // Words: what the model cannot know is named while typing; at a run the server says it again.
   function distance(a, b) {
@@ -240,6 +261,11 @@
   }
   /** A time from now on, in words. */
   const about = (seconds) => (seconds < 1.5 ? "a moment" : seconds < 100 ? `about ${Math.round(seconds)} s` : seconds < 5400 ? `about ${Math.round(seconds / 60)} minutes` : `about ${(seconds / 3600).toFixed(1)} hours`);
+  /** How high a picture may be on a page of one column, in pixels: it is seen whole between tabs and job line. */
+  function roomHigh() {
+    const style = getComputedStyle(document.documentElement), part = (name) => parseFloat(style.getPropertyValue(name)) || 0;
+    return Math.max(240, window.innerHeight - part("--w-top") - part("--w-dock") - 190);
+  }
   /** Calls `show` whenever an element comes into view, so whenever its tab is opened. */
   function onShown(element, show) {
     new IntersectionObserver((entries) => { if (entries.some((entry) => entry.isIntersecting)) show(); }).observe(element);
@@ -260,5 +286,5 @@
     document.querySelector(`#weft-tabs button[data-tab-id="${name.toLowerCase()}"]`)?.click();
   }
 
-  window.weft = { el, icon, on, emit, last, parse, remember, doc, run, pictures, unknownWords, pngText, dialog, about, onShown, download, heat, openTab, facts: {} };
+  window.weft = { el, icon, on, emit, last, parse, remember, doc, run, pictures, unknownWords, pngText, dialog, about, onShown, roomHigh, download, heat, openTab, facts: {} };
 })();
