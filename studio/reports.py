@@ -12,6 +12,7 @@ from studio.errors import BadDocument
 from studio.graph.events import Event, fold
 from studio.graph.plan import Plan
 from studio.graph.problem import Problem
+from studio.graph.remaining import NOTHING_LEFT, Remaining
 from studio.values import Image
 
 PAGE_WORDS = {"ran": "done", "finished": "done", "failed": "error", "cancelled": "stopped"}
@@ -140,6 +141,9 @@ class Snapshots:
         self._folded: dict[str, Any] | None = None
         self._outputs: list[dict[str, Any]] = []
         self._titles: dict[str, str] = {}
+        self._kinds: dict[str, str] = {}
+        self._steppers: set[str] = set()
+        self._remaining = Remaining()
         self._error: dict[str, Any] | None = None
         self._seconds: float | None = None
 
@@ -153,7 +157,11 @@ class Snapshots:
         batch = list(events)
         for event in batch:
             if event.kind == "planned":
-                self._titles = {node["id"]: node.get("title", "") for node in event.payload.get("nodes", ())}
+                nodes = event.payload.get("nodes", ())
+                self._titles = {node["id"]: node.get("title", "") for node in nodes}
+                self._kinds = {node["id"]: node.get("kind", "") for node in nodes}
+            elif event.kind == "progress":
+                self._steppers.add(event.node)
             elif event.kind in ("finished", "cached"):
                 self._outputs += event.payload.get("outputs", ())
             elif event.kind == "failed" and self._error is None:
@@ -161,14 +169,17 @@ class Snapshots:
             elif event.kind == "done":
                 self._error = self._error or error_fields(event.payload.get("error"))
                 self._seconds = event.payload.get("seconds")
+        self._remaining.add(batch)
         self._folded = fold(self._run, batch, before=self._folded)
 
     def page(self, ahead: int = 0, ended: str = "") -> dict[str, Any]:
         """The snapshot; `ended`: how the run ended when its events are no longer kept."""
         folded = self._folded or fold(self._run, ())
-        job = {name: value for name, value in folded["job"].items() if name != "error"}
+        job = {name: value for name, value in folded["job"].items() if name not in ("error", "at")}
         state = ended or job["state"]
         job.update(state=PAGE_WORDS.get(state, state), ahead=ahead if state == "queued" else 0)
+        job |= self._remaining.told() if job["state"] == "running" else NOTHING_LEFT
+        job["part"] = self._part(folded["job"].get("at"))
         if self._seconds is not None:
             job["seconds"] = self._seconds
         nodes = {}
@@ -187,6 +198,12 @@ class Snapshots:
             "warnings": list(folded["notes"]),
             "error": self._error,
         }
+
+    def _part(self, node: str | None) -> str:
+        """Whose steps are told, where that is not the painting of a picture alone."""
+        if node is None or (self._kinds.get(node) == "sample" and self._steppers == {node}):
+            return ""
+        return self._titles.get(node, "")
 
 
 def follow(

@@ -160,7 +160,7 @@ def fold(run: str, events: Iterable[Event], *, before: Mapping[str, Any] | None 
     old = dict(before or {})
     nodes: dict[str, dict[str, Any]] = {k: dict(v) for k, v in old.get("nodes", {}).items()}
     job: dict[str, Any] = dict(
-        old.get("job") or {"state": "queued", "ahead": 0, "step": None, "total": None, "left_s": None}
+        old.get("job") or {"state": "queued", "ahead": 0, "step": None, "total": None, "at": None}
     )
     warnings: list[str] = list(old.get("notes", []))
     seq = int(old.get("seq", 0))
@@ -174,7 +174,6 @@ def fold(run: str, events: Iterable[Event], *, before: Mapping[str, Any] | None 
                 nodes.setdefault(planned["id"], {"state": "queued", "reason": planned.get("reason", "")})
         elif event.kind == "done":
             job["state"] = event.payload.get("status", "finished")
-            job["left_s"] = None
         elif event.kind == "warning":
             if event.payload.get("message") not in warnings:
                 warnings.append(str(event.payload.get("message")))
@@ -189,13 +188,12 @@ def _fold_node(state: dict[str, Any], job: dict[str, Any], event: Event) -> None
     elif event.kind == "progress":
         step, total = event.payload["step"], event.payload["total"]
         state.update(progress=event.payload["value"], text=f"{step}/{total}")
-        job.update(step=step, total=total)
-        spent = event.time - state.get("started", event.time)
-        if step:
-            job["left_s"] = round(spent * (total - step) / step, 1)
+        job.update(step=step, total=total, at=event.node)
     elif event.kind == "preview" and event.data is not None:
         state["image"] = "data:image/webp;base64," + base64.b64encode(event.data).decode()
     elif event.kind in SETTLED:
+        if event.item is None and job.get("at") == event.node:
+            job.update(step=None, total=None, at=None)
         state["state"] = _NODE_STATE.get(event.kind, event.kind)
         state.pop("started", None)
         state.pop("text", None)

@@ -10,11 +10,13 @@ from studio.graph.cache import Cache, Entry
 from studio.graph.problem import Problem
 from studio.graph.resolve import Resolved, Task
 from studio.graph.seen import Seen
+from studio.graph.work import tell_work
 
 
 @dataclass(frozen=True)
 class PlannedNode:
-    """One node of a plan. `action`: run, cached, failed or skipped; `seconds`: estimate, None if unknown."""
+    """One node of a plan. `action`: run, cached, failed or skipped; `seconds`: estimate, None if unknown;
+    `resources`: the device that it claims, "" for none."""
 
     id: str
     kind: str
@@ -23,6 +25,7 @@ class PlannedNode:
     reason: str
     seconds: float | None = None
     key: str = ""
+    resources: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -33,6 +36,7 @@ class PlannedNode:
             "reason": self.reason,
             "seconds": self.seconds,
             "key": self.key,
+            "resources": self.resources,
         }
 
 
@@ -98,6 +102,8 @@ def make_plan(
         for _, source, out in task.inputs:
             needed[source] = True
             wanted[source].add(out)
+    if any(runs):
+        tell_work(tasks)
     looked = [t.target for t in tasks]  # whether anything that can have a result asks for the node
     for task in reversed(tasks):
         if looked[task.index] and not task.dead:
@@ -130,7 +136,8 @@ def _planned(
     seen: Seen,
 ) -> PlannedNode:
     def planned(action: str, reason: str, seconds: float | None = None) -> PlannedNode:
-        return PlannedNode(task.id, task.kind, task.title, action, reason, seconds, task.key)
+        claims = task.spec.resources if task.spec is not None else ""
+        return PlannedNode(task.id, task.kind, task.title, action, reason, seconds, task.key, claims)
 
     if task.muted:
         return planned("skipped", "muted")
@@ -152,7 +159,7 @@ def _estimate(task: Task, seen: Seen) -> float | None:
             return float(task.spec.cost(dict(task.params)))
         except Exception:  # noqa: BLE001 - an estimate is not worth a failure
             return None
-    return seen.seconds(task.kind)
+    return seen.seconds(task.kind, *task.work)
 
 
 def _reason(

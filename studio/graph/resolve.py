@@ -48,7 +48,7 @@ class Task:
     """One node ready to be planned. `inputs`: (socket, index of the source task, its output socket).
 
     `problems` make it fail, `doomed` says why there will be none, `muted` gives blocked values.
-    `sources` = (socket, token in the ahead key) of each connected input.
+    `sources` = (socket, token in the ahead key) of each connected input. `work`: see `work.tell_work`.
     """
 
     index: int
@@ -70,6 +70,7 @@ class Task:
     settings: Settings | None = field(default=None, repr=False)
     fingerprint: object = None
     sources: tuple[tuple[str, str], ...] = ()
+    work: tuple[str, str] = ("", "")
 
     @property
     def dead(self) -> bool:

@@ -221,7 +221,7 @@ class Run:
             self.cache.store(dict.fromkeys((node.task.key, node.content_key)), node.entry, values)
         self._land(node, Landed(node.entry, values))
         self.made.append(node.task.id)
-        self.engine.seen.took(node.task.kind, job.seconds)
+        self.engine.seen.took(node.task.kind, job.seconds, *node.task.work)
         extra = self._hook(node)
         if extra is not None:
             self.ledger.settle(node, "ran", seconds=job.seconds, extra=extra)

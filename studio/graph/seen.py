@@ -1,5 +1,5 @@
-"""What each node's key was made of last time, and how long kinds of nodes took: reasons and estimates of a
-plan.
+"""What each node's key was made of last time, and how long nodes took, by the work they had and by kind:
+reasons and estimates of a plan.
 
 Ingredients are kept as short hashes, never as contents.
 """
@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import os
+import statistics
 import tempfile
 import threading
 from collections import OrderedDict
@@ -17,16 +18,19 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 _MAX_ROWS = 20_000
+_MAX_WORK = 2_000
+_LATEST = 5  # times that are remembered of one amount of work
 
 
 class Seen:
-    """A table (owner, kind, node id) -> ingredients, and kind -> seconds; kept in one JSON file if a path is
-    given."""
+    """Tables (owner, kind, node id) -> ingredients, kind -> seconds, and work -> its latest seconds; kept in
+    one JSON file if a path is given."""
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
         self._rows: OrderedDict[str, dict[str, str]] = OrderedDict()
         self._seconds: dict[str, float] = {}
+        self._work: OrderedDict[str, list[float]] = OrderedDict()
         self._changed = False
         self._lock = threading.Lock()
         if path is not None:
@@ -52,16 +56,25 @@ class Seen:
             while len(self._rows) > _MAX_ROWS:
                 self._rows.popitem(last=False)
 
-    def took(self, kind: str, seconds: float) -> None:
-        """A node of that kind took so long; the estimate follows by a third."""
+    def took(self, kind: str, seconds: float, *work: str) -> None:
+        """A node of that kind took so long; the estimate of the kind follows by a third. `work`: see
+        `work.tell_work`."""
         with self._lock:
             old = self._seconds.get(kind, seconds)
             self._seconds[kind] = old + (seconds - old) / 3
+            for amount in {*work} - {""}:
+                self._work[amount] = [*self._work.get(amount, ()), seconds][-_LATEST:]
+                self._work.move_to_end(amount)
+            while len(self._work) > _MAX_WORK:
+                self._work.popitem(last=False)
             self._changed = True
 
-    def seconds(self, kind: str) -> float | None:
-        """How long a node of that kind takes, as far as known."""
-        return self._seconds.get(kind)
+    def seconds(self, kind: str, *work: str) -> float | None:
+        """How long a node of that kind takes, as far as known: by the first amount of `work` that was met,
+        else by its kind. Of several times the lower middle: loading and other work only ever add."""
+        with self._lock:
+            met = next((self._work[amount] for amount in work if amount in self._work), None)
+            return self._seconds.get(kind) if met is None else statistics.median_low(met)
 
     def save(self) -> None:
         """Write the file if something changed; a disk that cannot be written costs only reasons."""
@@ -70,7 +83,7 @@ class Seen:
         with self._lock:
             if not self._changed:
                 return
-            data = json.dumps({"rows": self._rows, "seconds": self._seconds}).encode()
+            data = json.dumps({"rows": self._rows, "seconds": self._seconds, "work": self._work}).encode()
             self._changed = False
         with contextlib.suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -86,8 +99,11 @@ class Seen:
                 (str(k), {str(a): str(b) for a, b in v.items()}) for k, v in data["rows"].items()
             )
             self._seconds = {str(k): float(v) for k, v in data["seconds"].items()}
+            self._work = OrderedDict(
+                (str(k), [float(s) for s in v][-_LATEST:]) for k, v in data.get("work", {}).items() if v
+            )
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            self._rows, self._seconds = OrderedDict(), {}
+            self._rows, self._seconds, self._work = OrderedDict(), {}, OrderedDict()
 
 
 def _row(owner: str, kind: str, node: str) -> str:

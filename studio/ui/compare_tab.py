@@ -164,7 +164,8 @@ class CompareTab:
         now, at = running.now, running.at
         job = dict(now.get("job") or {})
         done = sum(state.state in ("done", "cached", "error") for state in running.cells)
-        job |= {"state": running.state, "cell": done, "cells": len(running.cells), "left_s": running.left}
+        job |= {"state": running.state, "cell": done, "cells": len(running.cells), "left_s": running.left,
+                "least": False}  # fmt: skip
         message: dict[str, Any] = {"run": running.id, "seq": version, "job": job, "nodes": {}, "warnings": []}
         failed = [state for state in running.cells if state.state == "error"]
         if running.state == "running":
