@@ -57,9 +57,8 @@ def look(bench: Bench, index: int) -> Result | None:
 
 
 def subject(bench: Bench, index: int, *, move: bool = True) -> Result | None:
-    """One subject in a new scene, its reference on the published schedule. `move`: put it where the new prompt
-    says before it is shown; without, it
-    stands where it stood."""
+    """One subject in a new scene, its reference on the published schedule. `move`: it is put where the new
+    prompt says before it is shown; without, it stands where it stood."""
     rng = np.random.default_rng([index, 20255])
     pattern = str(rng.choice(["striped", "dotted"]))
     kind, colour = str(rng.choice(list(KINDS))), str(rng.choice(list(COLOURS)))

@@ -1,8 +1,9 @@
-"""Masks from attention (word maps, spread, both ways, ConceptAttention) on pictures of two objects, against
-the exact masks of the judge.
+"""Masks from attention on pictures of two objects, against the exact masks of the judge: word maps, spread,
+both ways, both ways along the picture's edges, ConceptAttention.
 
 The picture is the model's own; the truth is what the judge sees in it. Success: IoU on the token grid of at
-least 0.7. `iou_pixels` stands beside `ceiling`, the IoU of the true mask drawn with tokens.
+least 0.7. `iou_pixels` stands beside `ceiling`, the IoU of the true mask drawn with tokens, which only a mask
+that follows the picture's edges can pass.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import torch
 
 from studio.controls.attention_cut import SPREAD, AttentionCut, cut
 from studio.controls.concepts import make_concepts
+from studio.controls.edge_follow import along_edges
 from studio.controls.reading import maps_of, mean_map
 from studio.controls.sites import best_map_sites
 from studio.controls.where import Where
@@ -24,11 +26,13 @@ from studio.evaluate.control import Bench, Result, RowOf
 from studio.evaluate.edit_cases import describe, find, things_of
 from studio.models.embedded import map_blocks
 from studio.models.words import find_words, segment_conditioning
+from studio.pixels import to_array
 from studio.scenes.detect import detect
 from studio.scenes.world import BACKGROUNDS
+from studio.values import Image
 
 ENOUGH = 0.7
-FORMS = ("words", "cut", "both", "concepts")
+FORMS = ("words", "cut", "both", "edges", "concepts")
 
 
 def judge(bench: Bench, index: int, *, form: str) -> Result | None:
@@ -45,7 +49,8 @@ def judge(bench: Bench, index: int, *, form: str) -> Result | None:
         control: object = make_concepts(pieces)
     else:
         where = Where(best_map_sites(map_blocks(bench.model.card), bench.sites))
-        control = {"words": WordMaps, "cut": AttentionCut, "both": WordLooks}[form](words, others, where)
+        way = {"words": WordMaps, "cut": AttentionCut}.get(form, WordLooks)
+        control = way(words, others, where)
     run = bench.run(prompt, 5000 + index, controls=[control])
     picture = bench.picture(run.latent)
     seen = detect(picture)
@@ -56,9 +61,10 @@ def judge(bench: Bench, index: int, *, form: str) -> Result | None:
     shares = mean_map(maps_of(run.seen, name, form))
     if form == "words":
         shares = over_words(shares)
-    if form == "both":
+    if form in ("both", "edges"):
         shares = both_ways(shares, mean_map(maps_of(run.seen, "word_maps" + LOOKS, form)))
-    scores = [compare(shares[..., i], item.mask) for i, item in enumerate(found) if item is not None]
+    guide = to_array(Image(picture)) if form == "edges" else None
+    scores = [compare(shares[..., i], item.mask, guide) for i, item in enumerate(found) if item is not None]
     tokens, pixels, ceiling, pointed = (float(np.mean(values)) for values in zip(*scores, strict=True))
     return {
         "success": all(score[0] >= ENOUGH for score in scores),
@@ -69,31 +75,37 @@ def judge(bench: Bench, index: int, *, form: str) -> Result | None:
     }
 
 
-def compare(values: torch.Tensor, truth: np.ndarray) -> tuple[float, float, float, float]:
+def compare(
+    values: torch.Tensor, truth: np.ndarray, guide: np.ndarray | None = None
+) -> tuple[float, float, float, float]:
     """(IoU on the token grid, IoU in pixels, the best that tokens allow, whether the maximum lies on the
-    object). values: row, column; truth: bool [H, W]."""
+    object). values: row, column; truth: bool [H, W]; `guide`: the picture, [H, W, 3] in 0..1, whose edges the
+    mask follows."""
     height, width = truth.shape
     rows, columns = values.shape
-    areas = truth.reshape(rows, height // rows, columns, width // columns).mean((1, 3))
-    drawn = areas >= 0.5
-    if not drawn.any():
-        drawn = areas == areas.max()
-    try:
-        cells = cut(values, "largest").numpy()
-    except StudioError:
-        # a flat map cuts nothing out
-        cells = np.zeros_like(drawn)
+
+    def shares_of(mask: np.ndarray) -> np.ndarray:
+        found: np.ndarray = mask.reshape(rows, height // rows, columns, width // columns).mean((1, 3))
+        return found
 
     def enlarged(grid: np.ndarray) -> np.ndarray:
         return grid.repeat(height // rows, 0).repeat(width // columns, 1)
 
+    areas = shares_of(truth)
+    drawn = areas >= 0.5
+    if not drawn.any():
+        drawn = areas == areas.max()
+    try:
+        chosen = cut(values, "largest")
+        cells, mask = chosen.numpy(), enlarged(chosen.numpy())
+        if guide is not None:
+            mask = along_edges(values, chosen, torch.from_numpy(guide).permute(2, 0, 1)).numpy() > 0
+            cells = shares_of(mask) >= 0.5
+    except StudioError:
+        # a flat map cuts nothing out
+        cells, mask = np.zeros_like(drawn), np.zeros_like(truth)
     top = np.unravel_index(int(values.argmax()), values.shape)
-    return (
-        iou(cells, drawn),
-        iou(enlarged(cells), truth),
-        iou(enlarged(drawn), truth),
-        float(areas[top] > 0),
-    )
+    return iou(cells, drawn), iou(mask, truth), iou(enlarged(drawn), truth), float(areas[top] > 0)
 
 
 def iou(one: np.ndarray, other: np.ndarray) -> float:
