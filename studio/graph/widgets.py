@@ -275,7 +275,7 @@ def region_problem(region: object) -> tuple[str, str] | None:
     for name, value in region.items():
         found = _region_value_problem(name, value)
         if found is not None:
-            return f"{name}: {found[0]}", found[1]
+            return (found[0] if name == "box" else f"{name}: {found[0]}"), found[1]
     if region.get("shape", "box") == "mask" and region.get("mask") is None:
         return "The shape is a mask, but there is no mask.", "Paint one, or set the shape to box."
     if "box" not in region and region.get("mask") is None:
@@ -313,11 +313,15 @@ def _box_problem(box: object) -> tuple[str, str] | None:
             return f"{shown(list(box))} is not a box: {problem[0]}", hint
     x0, y0, x1, y1 = box
     if x0 >= x1 or y0 >= y1:
-        return f"The box {shown(list(box))} has no size.", f"{hint} Right is beyond left, bottom below top."
+        ends = ("left", x0, "right", x1) if x0 >= x1 else ("top", y0, "bottom", y1)
+        edges = f"{ends[0]} {ends[1]:.4g}, {ends[2]} {ends[3]:.4g}"
+        return f"The box has no size: {edges}.", f"{hint} Right is beyond left, bottom below top."
     if min(x0, y0) < 0 or max(x1, y1) > 1:
         inside = [min(max(edge, 0), 1) for edge in box]
         near = f" The part inside is {inside}." if inside[0] < inside[2] and inside[1] < inside[3] else ""
-        return f"The box {shown(list(box))} leaves the canvas.", hint + near
+        names = zip(("left", "top", "right", "bottom"), box, strict=True)
+        beyond = ", ".join(f"{name} {edge:.4g}" for name, edge in names if not 0 <= edge <= 1)
+        return f"The box leaves the canvas: {beyond}.", hint + near
     return None
 
 
@@ -337,7 +341,7 @@ class RegionsWidget(Widget):
         for place, region in enumerate(value, 1):
             found = region_problem(region)
             if found is not None:
-                name = region.get("name") or region.get("id") if isinstance(region, dict) else None
+                name = region.get("name") if isinstance(region, dict) else None
                 return f"Region {place}{f' {shown(name)}' if name else ''}: {found[0]}", found[1]
             if region["id"] in ids:
                 return (

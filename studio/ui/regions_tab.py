@@ -16,9 +16,9 @@ import gradio as gr
 
 from studio.errors import BadDocument, StudioError
 from studio.graph.document import to_json
-from studio.graph.widgets import RegionsWidget
+from studio.graph.widgets import MOST_REGIONS, RegionsWidget, region_problem
 from studio.layout.data import layout_json
-from studio.layout.lint import lint
+from studio.layout.lint import Finding, lint
 from studio.layout.plan import plan_sentence
 from studio.pixels import encode, read_picture, shrink, to_array, to_mask
 from studio.ui import asked, bus
@@ -31,7 +31,7 @@ from studio.watching import watched
 if TYPE_CHECKING:
     from studio.studio import Studio
 
-MOST_FOUND = 8  # findings told at once
+MOST_FOUND = 24  # findings told at once
 MASK_SIDE = 512
 PATCH = 16  # pixels of a token
 PLAIN = ("name", "prompt", "negative", "strength", "start", "end", "role", "locked")
@@ -57,17 +57,19 @@ class RegionsTab:
         self._uploads = Uploads(studio)
 
     def lint(self, event: gr.EventData) -> str:
-        """What the linter says of a layout: {"findings"}. Event data: `prompt`, `regions`, `width`,
-        `height`."""
+        """What the linter says of a layout, and which regions are none: {"findings"}. Event data: `prompt`,
+        `regions`, `width`, `height`."""
         data = asked.data(event)
         try:
-            layout = Layout(self._text(data, "prompt"), self._regions(data.get("regions")))
+            regions, broken, numbers = self._regions(data.get("regions"))
+            layout = Layout(self._text(data, "prompt"), regions)
             width, height = (_side(data.get(name)) for name in ("width", "height"))
-            found = lint(layout, tokens=(max(1, height // PATCH), max(1, width // PATCH)))
+            tokens = max(1, height // PATCH), max(1, width // PATCH)
+            found = [*broken, *lint(layout, tokens=tokens, numbers=numbers)]
         except StudioError as error:
             return bus.dump({"findings": [], "says": str(error)})
-        told = [f.as_json() for f in found if f.about not in ("prompt", "regions")][:MOST_FOUND]
-        return bus.dump({"findings": told, "says": ""})
+        told = [f.as_json() for f in found if f.about != "regions" and (f.regions or f in broken or regions)]
+        return bus.dump({"findings": told[:MOST_FOUND], "says": ""})
 
     def plan(self, event: gr.EventData) -> str:
         """A sentence turned into regions: {"planned"}. Event data: `prompt`, `width`, `height`."""
@@ -150,19 +152,32 @@ class RegionsTab:
         self._studio.policy.check_prompt(text, socket=name)
         return text
 
-    def _regions(self, regions: object) -> tuple[Region, ...]:
-        """The regions of a page's list, with their masks opened. Raises StudioError."""
+    def _regions(self, regions: object) -> tuple[tuple[Region, ...], list[Finding], dict[str, int]]:
+        """The sound regions of a page's list, with their masks opened; what is wrong with the others; and the
+        place of each in the list, from 1, by id. Raises StudioError."""
         self._studio.policy.check_json(len(json.dumps(regions, default=str).encode("utf-8", "replace")))
-        message, hint = RegionsWidget().problem(regions) or ("", "")
-        if message or not isinstance(regions, list):
-            raise BadDocument(message or "The page sent no regions.", hint=hint)
-        found = []
-        for entry in regions:
+        if not isinstance(regions, list) or len(regions) > MOST_REGIONS:
+            message, hint = RegionsWidget().problem(regions) or ("", "")
+            raise BadDocument(message, hint=hint)
+        found: list[Region] = []
+        broken: list[Finding] = []
+        numbers: dict[str, int] = {}
+        for place, entry in enumerate(regions, 1):
+            problem, mask = region_problem(entry), None
+            if problem is None and entry.get("shape", "mask") == "mask":
+                try:
+                    mask = self._opened(entry)
+                except StudioError as error:
+                    problem = error.message, error.hint
+            if problem is not None:
+                ids = (str(entry["id"]),) if isinstance(entry, dict) and "id" in entry else ()
+                broken.append(Finding("error", "Val", ids, f"Region {place}: {problem[0]}", problem[1]))
+                continue
+            numbers.setdefault(entry["id"], place)
             plain = {name: entry[name] for name in PLAIN if name in entry}
             box = tuple(float(edge) for edge in entry.get("box", (0, 0, 1, 1)))
-            mask = self._opened(entry) if entry.get("shape", "mask") == "mask" else None
             found.append(Region(entry["id"], box=box, mask=mask, **{"prompt": "", **plain}))  # type: ignore[arg-type]
-        return tuple(found)
+        return tuple(found), broken, numbers
 
     def _opened(self, entry: Mapping[str, Any]) -> Mask | None:
         reference = entry.get("mask")

@@ -217,7 +217,7 @@ def test_every_language_has_a_table_of_texts_that_are_in_use():
     assert set(tables) == names
     folders = (
         "assets/ui/*.js", "assets/workflows/*.json", "assets/graph/src/*", "studio/ui/*.py",
-        "studio/nodes/*.py", "studio/graph/*.py", "studio/*.py", "plugins/*.py",
+        "studio/nodes/*.py", "studio/graph/*.py", "studio/layout/*.py", "studio/*.py", "plugins/*.py",
     )  # fmt: skip
     sources = "\n".join(path.read_text("utf-8") for glob in folders for path in ROOT.glob(glob)).lower()
     sources = re.sub(r"\s+", " ", sources.replace("_", " "))

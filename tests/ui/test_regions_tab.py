@@ -69,10 +69,38 @@ def test_a_painted_mask_is_kept_shown_again_and_linted(fake):
     assert "covers" in json.loads(tab.lint(event(**data)))["findings"][0]["message"]
 
 
+NO_REGIONS = [
+    (7, "7 is not a region."),
+    ({"prompt": "x"}, "A region has no id."),
+    ({"id": "r2", "box": [0.99, 0, 0.89, 1]}, "The box has no size: left 0.99, right 0.89."),
+    ({"id": "r2", "box": [0, -0.05, 1, 1]}, "The box leaves the canvas: top -0.05."),
+    ({"id": "r2", "shape": "mask", "mask": {"file": "../x"}}, "SHA-256"),
+    ({"id": "r2", "prompt": "x", "shape": "mask", "mask": {"file": "0" * 64}}, "not here"),
+]
+
+
+@pytest.mark.parametrize(("entry", "said"), NO_REGIONS, ids=lambda data: repr(data)[:40])
+def test_a_region_that_is_none_is_named_and_the_others_are_looked_over_all_the_same(fake, entry, said):
+    data = layout((0.1, 0.1, 0.6, 0.6), (0, 0, 1, 1), (0.3, 0.3, 0.9, 0.9))
+    data["regions"][1] = entry
+    first, *rest = json.loads(tab_of(fake).lint(event(**data)))["findings"]
+    assert (
+        first["level"] == "error" and first["message"].startswith("Region 2: ") and said in first["message"]
+    )
+    assert first["regions"] == ([entry["id"]] if isinstance(entry, dict) and "id" in entry else [])
+    assert [f["message"] for f in rest] == ["Region 3 covers 36% of region 1."], "as the page numbers them"
+
+
+def test_what_has_no_words_is_told(fake):
+    data = layout((0.1, 0.1, 0.5, 0.5), prompt=" ")
+    data["regions"][0]["prompt"] = ""
+    found = json.loads(tab_of(fake).lint(event(**data)))["findings"]
+    assert [f["message"] for f in found] == ["The whole picture has no prompt.", "Region 1 has no prompt."]
+    assert json.loads(tab_of(fake).lint(event(**layout(prompt=""))))["findings"] == []
+
+
 JUNK = [
-    {}, {"prompt": 7}, {"prompt": "x", "regions": 7}, {"prompt": "x", "regions": [7]},
-    {"prompt": "x", "regions": [{"id": "a", "prompt": "x", "shape": "mask", "mask": {"file": "../x"}}]},
-    {"prompt": "x", "regions": [{"id": "a", "prompt": "x", "shape": "mask", "mask": {"file": "0" * 64}}]},
+    {}, {"prompt": 7}, {"prompt": "x", "regions": 7}, {"prompt": "x", "regions": [{}] * 65},
     {"prompt": "x", "regions": [], "width": "wide", "height": -1},
 ]  # fmt: skip
 
