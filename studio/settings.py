@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+SHIPPED_PLUGINS = ("back_projection.py", "duotone.py", "film_grain.py")  # came with Weft
 MEBIBYTE = 1024 * 1024
 NUMERICS = ("fast", "strict")
 DEVICES = "auto, cpu, cuda, cuda:N, mps"

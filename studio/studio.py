@@ -39,7 +39,7 @@ from studio.pixels import encode, shrink
 from studio.policy import Policy
 from studio.replay import Comparison, compare_runs
 from studio.reports import InvalidDocument, Report, Snapshots, error_fields, follow
-from studio.settings import ROOT, Settings
+from studio.settings import ROOT, SHIPPED_PLUGINS, Settings
 
 NODES = [str(ROOT / "studio" / "nodes")]
 NODE_MODULES = tuple(f"studio.nodes.{module.name}" for module in pkgutil.iter_modules(NODES))
@@ -77,7 +77,7 @@ class Studio:
         pinned = os.environ.get("STUDIO_LOAD_PLUGINS")
         self.registry = Registry(
             NODE_MODULES,
-            plugins=settings.plugins_folder,
+            plugins=settings.plugins_folder, shipped=SHIPPED_PLUGINS,
             entry_points=policy.allow_plugins,
             pinned=None if pinned is None else [name.strip() for name in pinned.split(",") if name.strip()],
             allowed=None if policy.allow_plugins else policy.plugin_digests,

@@ -19,10 +19,10 @@ import numpy as np
 import pytest
 import torch
 
+from studio.cli.laws import MAKERS, NEEDS, SIDE, graph_of, output_of, widgets
 from studio.graph.call import results
 from studio.graph.context import CancelToken, Context
 from studio.graph.digest import Codecs
-from studio.graph.document import Edge, Graph, Node
 from studio.graph.engine import Engine
 from studio.graph.events import Event, EventLog
 from studio.graph.registry import Registry
@@ -40,56 +40,7 @@ MODULES = [
 ]
 REGISTRY = Registry(MODULES, plugins=ROOT / "plugins")
 KINDS = sorted(REGISTRY.specs)
-SIDE = 64
 PICTURE = Image(np.random.default_rng(5).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8))
-SMALL = {
-    "width": SIDE,
-    "height": SIDE,
-    "steps": 2,
-    "model": "tiny:sd3",
-    "text": "a red star",
-    "words": "star",
-    "concepts": "star, house",
-    "panels": "a red star",
-    "count": 2,
-}
-"""Settings by name that make a node quick, or give it words to work on; all others keep their defaults."""
-
-
-OWN: dict[tuple[str, str], object] = {
-    ("inject_values", "steps"): 1,
-    ("load_lora", "strength"): 0.0,
-    ("layout", "regions"): [{"id": "r", "prompt": "a red star", "box": [0.0, 0.0, 0.5, 1.0]}],
-}
-"""Settings of one node."""
-MAKERS = {
-    "Model": ("load_model",),
-    "Conditioning": ("encode_prompt",),
-    "Latent": ("encode_image",),
-    "Sigmas": ("schedule",),
-    "Sampler": ("choose_sampler",),
-    "Guidance": ("cfg",),
-    "Image": ("load_image",),
-    "Mask": ("mask_from_words",),
-    "Layout": ("layout",),
-    "PanelGrid": ("panel_sheet",),
-    "Inversion": ("invert_picture",),
-    "Scorer": ("score_colours",),
-    "Seen": ("sample",),
-    "Upscaler": ("load_upscaler",),
-    "Measurement": ("degrade_picture",),
-    "Attachment": ("watch_words", "watch_blocks", "watch_estimates"),
-}
-"""The nodes that give a small value of a socket type; several where a list of them is wanted."""
-NEEDS = {("watch_regions", "regions"): "regional_prompts"}
-"""Inputs that take the value of one node alone."""
-WATCHED = {"sample": ("attachments",), "together": ("second", "third")}
-"""Inputs that a maker connects though it need not: without them there would be nothing to see."""
-
-
-def output_of(spec: NodeSpec, type: str) -> str:
-    """The name of the output of a type."""
-    return next(socket.name for socket in spec.outputs if socket.type == type)
 
 
 @pytest.fixture(scope="module")
@@ -134,20 +85,6 @@ def context(store: ModelStore, **more: Any) -> Context:
         generator=device.generator,
         **more,
     )
-
-
-def widgets(spec: NodeSpec) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for param in spec.params:
-        if param.widget.sort == "picture":
-            found[param.name] = {"file": "0" * 64, "name": "p.png"}
-        elif (spec.kind, param.name) in OWN:
-            found[param.name] = OWN[spec.kind, param.name]
-        elif param.name in SMALL and param.problem(SMALL[param.name]) is None:
-            found[param.name] = SMALL[param.name]
-        elif not param.required:
-            found[param.name] = param.default
-    return found
 
 
 def arguments(spec: NodeSpec, make: Callable[..., Any]) -> dict[str, Any]:
@@ -255,7 +192,7 @@ def test_node_stops_within_two_seconds_of_a_cancel(
 @every_node
 def test_node_runs_in_the_engine_and_comes_from_the_cache_afterwards(kind: str, store: ModelStore) -> None:
     spec = REGISTRY.get(kind)
-    graph = graph_of(spec)
+    graph = graph_of(REGISTRY, spec)
     engine = Engine(
         REGISTRY,
         codecs=[TensorCodec()],
@@ -272,28 +209,6 @@ def test_node_runs_in_the_engine_and_comes_from_the_cache_afterwards(kind: str, 
     again = engine.run(graph, ["last"])
     assert again.ran == (("last",) if spec.always_run or not spec.cache else ())
     engine.close()
-
-
-def graph_of(spec: NodeSpec) -> Graph:
-    """The node with everything that its required inputs need above it."""
-    nodes: dict[str, Node] = {}
-    edges: list[Edge] = []
-
-    def place(id: str, spec: NodeSpec) -> None:
-        nodes[id] = Node(id, spec.kind, widgets(spec), kind_version=spec.version)
-        extra = WATCHED.get(spec.kind, ()) if id != "last" else ()
-        wanted = [socket for socket in spec.inputs if socket.required or socket.name in extra]
-        for number, socket in enumerate(wanted):
-            kinds = MAKERS[socket.type]
-            several = spec.kind == "sample" and socket.name in extra
-            usual = "together" if several else kinds[number % len(kinds)]
-            maker = REGISTRY.get(NEEDS.get((spec.kind, socket.name), usual))
-            if maker.kind not in nodes:
-                place(maker.kind, maker)
-            edges.append(Edge((maker.kind, output_of(maker, socket.type)), (id, socket.name)))
-
-    place("last", spec)
-    return Graph(tuple(nodes.values()), tuple(edges))
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "plugins").rglob("*.py")), ids=lambda p: p.name)
@@ -314,7 +229,7 @@ def test_events_of_a_tiny_picture_can_be_sent_as_json(store: ModelStore) -> None
         models=store,  # type: ignore[list-item]
         encode_preview=lambda image: encode(image, "WEBP"),
     )
-    engine.run(graph_of(REGISTRY.get("decode")), ["last"], log=log)
+    engine.run(graph_of(REGISTRY, REGISTRY.get("decode")), ["last"], log=log)
     for event in log.since(0):
         assert Event.from_json(json.loads(json.dumps(event.to_json()))) == event
     engine.close()

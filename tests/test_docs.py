@@ -12,7 +12,7 @@ import pytest
 
 from studio.graph.spec import split_help
 from studio.policy import Policy
-from studio.settings import ROOT, Settings
+from studio.settings import ROOT, SHIPPED_PLUGINS, Settings
 
 if TYPE_CHECKING:
     from studio.studio import Studio
@@ -138,6 +138,13 @@ def test_the_node_of_the_page_loads_and_runs(page: Path, tmp_path: Path) -> None
     result = spec.function(image)
     assert (result.width, result.height) == (16, 24)
     assert result != image
+
+
+def test_the_node_of_a_page_takes_no_id_and_no_file_that_ships(studio: Studio) -> None:
+    for page in (ROOT / "README.md", ROOT / "docs" / "write-a-node.md"):
+        (name,) = re.findall(r"^def (\w+)\(", python_blocks(page)[0], re.MULTILINE)
+        assert f"Save this as `plugins/{name}.py`" in read(page)
+        assert name not in studio.registry.specs and f"{name}.py" not in SHIPPED_PLUGINS
 
 
 def test_the_node_of_the_readme_has_ten_lines() -> None:

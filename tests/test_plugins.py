@@ -12,7 +12,7 @@ from studio.graph.engine import Engine
 from studio.graph.registry import Registry
 from studio.models.codec import TensorCodec
 from studio.pixels import encode, to_array
-from studio.settings import ROOT
+from studio.settings import ROOT, SHIPPED_PLUGINS
 from studio.values import Image
 
 PLUGINS = Registry(plugins=ROOT / "plugins")
@@ -30,6 +30,12 @@ def test_every_file_in_the_folder_is_loaded_and_none_is_broken() -> None:
     assert PLUGINS.broken == ()
     files = {p.name for p in (ROOT / "plugins").glob("*.py") if not p.name.startswith("_")}
     assert {p.file for p in PLUGINS.plugins} == files
+
+
+def test_the_plugins_that_ship_are_those_that_keep_their_ids() -> None:
+    files = {p.name for p in (ROOT / "plugins").glob("*.py")}
+    assert set(SHIPPED_PLUGINS) <= files
+    assert {p.file for p in PLUGINS.plugins} >= set(SHIPPED_PLUGINS)
 
 
 @pytest.mark.parametrize("plugin", PLUGINS.plugins, ids=lambda p: p.name)

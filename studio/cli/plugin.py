@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import copy
-import os
-import random
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from studio.cli import shared
+from studio.cli.laws import MAKERS, SAMPLES, laws, open_bench
 from studio.errors import StudioError
-from studio.graph.context import Context
 from studio.graph.peek import Peek, peek
 from studio.graph.registry import Registry
 from studio.graph.spec import NodeSpec
-from studio.pixels import to_image, to_mask
+from studio.settings import ROOT
 
 TEMPLATE = '''"""{title}."""
 from typing import Annotated
@@ -148,8 +142,9 @@ def test(args: argparse.Namespace) -> int:
     seen = peek(path.read_bytes(), str(path))
     registry = Registry(plugins=path.parent, pinned=[path.stem])
     faults = [f"{b.file}:{b.line}: {b.message} {b.hint}".rstrip() for b in registry.broken]
-    results = {spec.kind: laws(spec) for spec in registry.specs.values()}
+    results = _held_to(list(registry.specs.values()))
     faults += [f"{kind}: {fault}" for kind, (found, _) in results.items() for fault in found]
+    faults += _taken(set(results), path, shared.settings_of(args).plugins_folder)
     if not results and not faults:
         faults.append(_nothing(seen))
     skipped = [f"{kind}: {why}" for kind, (_, why) in results.items() if why]
@@ -169,51 +164,26 @@ def test(args: argparse.Namespace) -> int:
     return shared.FAILED if faults else shared.FINISHED
 
 
-def laws(spec: NodeSpec) -> tuple[list[str], str]:
-    """What a node breaks of the laws (architecture 6.6), and why it was not run, if it was not."""
-    faults = [] if spec.help.strip() else ["it has no docstring; that is the help of the node"]
-    wanted: dict[str, Any] = {param.name: param.default for param in spec.params}
-    for socket in spec.inputs:
-        if socket.type not in SAMPLES:
-            if socket.required:
-                return faults, f"there is no sample for its input '{socket.name}' of type {socket.type}"
-            continue
-        sample = SAMPLES[socket.type]()
-        wanted[socket.name] = [sample, sample] if socket.many else sample
-    before, state = copy.deepcopy(wanted), _global_state()
-    try:
-        results = [_call(spec, wanted) for _ in range(2)]
-    except Exception as error:  # noqa: BLE001 - whatever a plugin raises is what this command is to tell
-        return [*faults, f"it raises {type(error).__name__}: {error}"], ""
-    if results[0] != results[1]:
-        faults.append("two calls with the same inputs give different results; draw from ctx.rng or a seed")
-    if wanted != before:
-        faults.append("it changes its inputs")
-    if _global_state() != state:
-        faults.append("it changes global state (random numbers or the working folder)")
-    return faults, ""
+def _taken(kinds: set[str], path: Path, plugins: Path) -> list[str]:
+    """Ids that another file has already: that of a built-in node, or of a plugin. No file is run for it."""
+    found = []
+    for other in (*sorted((ROOT / "studio" / "nodes").glob("*.py")), *sorted(plugins.glob("*.py"))):
+        if other.absolute() != path:
+            for kind in sorted(kinds & set(peek(other.read_bytes()).nodes)):
+                found.append(
+                    f"{kind}: {other.parent.name}/{other.name} has a node of this id; give yours another: "
+                    f"@node(id='my_{kind}'), or rename the function"
+                )
+    return found
 
 
-def _global_state() -> tuple[object, ...]:
-    numbers = repr(np.random.get_state(legacy=False))
-    return random.getstate(), numbers, os.getcwd(), dict(os.environ)
-
-
-def _call(spec: NodeSpec, values: dict[str, Any]) -> object:
-    context = Context(seed=1, may_draw=spec.random)
-    extra = {spec.context: context} if getattr(spec, "context", "") else {}
-    return spec.function(**values, **extra)
-
-
-def _picture() -> object:
-    ramp = np.linspace(0, 1, 32 * 24 * 3).reshape(24, 32, 3)  # height, width, channel
-    return to_image(ramp)
-
-
-SAMPLES: dict[str, Callable[[], object]] = {
-    "Image": _picture,
-    "Mask": lambda: to_mask(np.linspace(0, 1, 32 * 24).reshape(24, 32)),
-}
+def _held_to(specs: list[NodeSpec]) -> dict[str, tuple[list[str], str]]:
+    """Faults, and why it was not run, by kind. Other nodes are loaded only where their values are needed."""
+    needed = {socket.type for spec in specs for socket in spec.inputs if socket.required}
+    if not needed & ({*MAKERS} - {*SAMPLES}):
+        return {spec.kind: laws(spec) for spec in specs}
+    with open_bench() as bench:
+        return {spec.kind: laws(spec, bench) for spec in specs}
 
 
 def _nothing(seen: Peek) -> str:

@@ -55,10 +55,11 @@ def peek(source: bytes, name: str = "plugin") -> Peek:
     imports = list(_imports(tree))
     forbidden = tuple((line, module) for line, module in imports if _is_forbidden(module))
     nodes = tuple(
-        item.name
+        _id_of(decorator) or item.name
         for item in ast.walk(tree)
         if isinstance(item, (ast.FunctionDef, ast.AsyncFunctionDef))
-        and any(_is_node(d) for d in item.decorator_list)
+        for decorator in item.decorator_list
+        if _is_node(decorator)
     )
     try:
         needs = _needs(text)
@@ -96,6 +97,14 @@ def _is_node(decorator: ast.expr) -> bool:
     return (isinstance(called, ast.Name) and called.id == "node") or (
         isinstance(called, ast.Attribute) and called.attr == "node"
     )
+
+
+def _id_of(decorator: ast.expr) -> str:
+    """The id that a @node line gives; empty where the function's name is the id."""
+    for keyword in decorator.keywords if isinstance(decorator, ast.Call) else ():
+        if keyword.arg == "id" and isinstance(keyword.value, ast.Constant):
+            return str(keyword.value.value)
+    return ""
 
 
 def _needs(text: str) -> tuple[str, ...]:

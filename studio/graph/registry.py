@@ -75,12 +75,19 @@ class _Source:
     broken: Broken | None = None
     module: str = ""
     built_in: bool = False
+    shipped: bool = False
+
+    @property
+    def rank(self) -> int:
+        """Whose node an id stays where several claim it: a built-in one's, else that of a shipped plugin."""
+        return 2 if self.built_in else 1 if self.shipped else 0
 
 
 class Registry:
     """All kinds of nodes there are. `modules`: built-in modules; `plugins`: the folder; `pinned`: only these
-    plugin names are loaded; `allowed`: only files with these SHA-256 (public hosts); `import_seconds`: time a
-    plugin's import may take."""
+    plugin names are loaded; `allowed`: only files with these SHA-256 (public hosts); `shipped`: file names
+    of the plugins that came with the studio, which keep their ids; `import_seconds`: time an import may take.
+    """
 
     def __init__(
         self,
@@ -90,10 +97,12 @@ class Registry:
         entry_points: bool = False,
         pinned: Collection[str] | None = None,
         allowed: Collection[str] | None = None,
+        shipped: Collection[str] = (),
         import_seconds: float = 20.0,
     ) -> None:
         self._folder = Path(plugins).absolute() if plugins is not None else None
         self._pinned, self._allowed, self._import_seconds = pinned, allowed, import_seconds
+        self._shipped = frozenset(shipped)
         self._lock = threading.RLock()
         self._fixed: list[_Source] = [_built_in(name) for name in modules]
         if entry_points:
@@ -185,7 +194,8 @@ class Registry:
                 digest = hashlib.sha256(data).hexdigest()
                 old = self._files.get(path)
                 if old is None or old.digest != digest:
-                    self._files[path] = self._load_file(path, data, digest, old)
+                    self._files[path] = source = self._load_file(path, data, digest, old)
+                    source.shipped = source.file in self._shipped
             self._merge()
             now = self._specs
             return Changes(
@@ -296,7 +306,7 @@ class Registry:
 
     def _merge(self) -> None:
         """One table of all sources. Plugins that claim one kind are all refused it; a built-in keeps its
-        kind."""
+        kind, and a shipped plugin against others."""
         with self._lock:
             sources = [*self._fixed, *self._files.values()]
             claims: dict[str, list[_Source]] = {}
@@ -309,16 +319,20 @@ class Registry:
                 if len(owners) < 2:
                     continue
                 names = " and ".join(o.file or o.origin for o in owners)
+                first = [o for o in owners if o.rank == max(x.rank for x in owners)]
+                keeper = first[0] if len(first) == 1 and first[0].rank else None
+                kept = f" {keeper.file or keeper.origin} came with Weft and keeps it." if keeper else ""
                 for owner in owners:
-                    if owner.built_in and sum(o.built_in for o in owners) == 1:
+                    if owner is keeper:
                         continue
                     refused.add((kind, id(owner)))
+                    line = next(s.function.__code__.co_firstlineno for s in owner.specs if s.kind == kind)
                     broken.append(
                         Broken(
                             owner.file or owner.origin,
-                            0,
-                            f"The node id {kind!r} is claimed by {names}.",
-                            "Give one of them another id: @node(id='...').",
+                            line,
+                            f"The node id {kind!r} is claimed by {names}.{kept}",
+                            f"Give {'yours' if keeper else 'one of them'} another id: @node(id='...').",
                         )
                     )
             specs = {

@@ -11,7 +11,7 @@ from typing import Any
 import PIL.Image
 import pytest
 
-from studio.cli.plugin import laws
+from studio.cli.laws import laws
 from studio.graph.registry import Registry
 
 Cli = Callable[..., Any]
@@ -156,7 +156,22 @@ def test_a_new_plugin_works_as_it_stands_and_is_not_overwritten(cli: Cli, tmp_pa
         (
             "from studio.api import Image, node\n@node(group='Finish')\n"
             "def loud(image: Image) -> Image:\n    'Loud.'\n    raise RuntimeError('boom')\n",
-            "boom",
+            "line 5: it raises RuntimeError: boom",
+        ),
+        (
+            "from studio.api import Image, node\n@node(group='Finish')\n"
+            "def lost(image: Image) -> Image:\n    'Lost.'\n    image.pixels\n",
+            "returned None; it declares Image",
+        ),
+        (
+            "from studio.api import Image, Mask, node\n@node(group='Finish')\n"
+            "def wrong(image: Image, mask: Mask) -> Image:\n    'Wrong.'\n    return mask\n",
+            "it declares Image",
+        ),
+        (
+            "from studio.api import Image, node\n@node(group='Finish')\n"
+            "def film_grain(image: Image) -> Image:\n    'Mine.'\n    return image\n",
+            "plugins/film_grain.py has a node of this id",
         ),
     ],
 )
@@ -168,11 +183,30 @@ def test_plugin_test_names_the_fault(cli: Cli, tmp_path: Path, body: str, named:
     assert named in said.out
 
 
-def test_plugin_explain_runs_nothing(cli: Cli, tmp_path: Path) -> None:
+def test_plugin_test_runs_nodes_on_values_of_other_types_too(cli: Cli, tmp_path: Path, home: Path) -> None:
     path = tmp_path / "odd.py"
-    path.write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nimport os\n", "utf-8")
+    path.write_text(
+        "from studio.api import Latent, Sigmas, node\n@node(group='Sampling')\n"
+        "def louder(latent: Latent, sigmas: Sigmas) -> Latent:\n    'Louder.'\n    return latent\n"
+        "@node(group='Sampling')\ndef fewer(sigmas: Sigmas) -> Latent:\n    'Fewer.'\n    return sigmas\n",
+        "utf-8",
+    )
+    said = cli("plugin", "test", path, "--json").json
+    assert said["nodes"] == ["louder", "fewer"] and said["not_run"] == []
+    (fault,) = said["faults"]
+    assert fault.startswith("fewer: ") and "it declares Latent" in fault
+    assert list(home.iterdir()) == []
+
+
+def test_plugin_explain_names_ids_and_runs_nothing(cli: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "odd.py"
+    path.write_text(
+        f"open({str(tmp_path / 'ran')!r}, 'w')\nimport os\n"
+        "@node(id='mine')\ndef a(): ...\n@node\ndef b(): ...\n",
+        "utf-8",
+    )
     said = cli("plugin", "explain", path, "--json")
-    assert said.json["imports"] == ["os"]
+    assert said.json["imports"] == ["os"] and said.json["nodes"] == ["mine", "b"]
     assert not (tmp_path / "ran").exists()
 
 

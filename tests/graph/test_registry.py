@@ -145,6 +145,21 @@ def test_two_plugins_with_one_id_are_both_refused_and_both_named(tmp_path: Path)
     assert set(registry.specs) == {"same", "other"}
 
 
+def test_a_plugin_that_came_with_weft_keeps_its_id_and_the_new_one_is_refused_by_name(tmp_path: Path) -> None:
+    write(tmp_path, "ours.py", GOOD.format(name="same", value=1))
+    write(tmp_path, "another.py", "import math\n" + GOOD.format(name="same", value=2))
+    write(tmp_path, "third.py", GOOD.format(name="same", value=3) + GOOD.format(name="other", value=3))
+    registry = Registry(plugins=tmp_path, shipped=["ours.py"])
+    assert {kind: spec.origin for kind, spec in registry.specs.items()} == {
+        "same": "plugins/ours.py",
+        "other": "plugins/third.py",
+    }
+    assert [b.file for b in registry.broken] == ["another.py", "third.py"]
+    for item in registry.broken:
+        assert "ours.py came with Weft and keeps it" in item.message and "id=" in item.hint
+        assert "def same" in "".join((tmp_path / item.file).read_text().splitlines()[item.line - 1 :][:2])
+
+
 def test_plugin_cannot_take_a_built_in_nodes_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path / "lib", "weft_builtin_test.py", GOOD.format(name="core", value=1))
     monkeypatch.syspath_prepend(str(tmp_path / "lib"))
