@@ -29,7 +29,7 @@
   }
   on("document", ({ current, source, template }) => {
     if (!current || !source) return;
-    const file = weft.opening && Date.now() - weft.opening.at < 10000 && weft.opening.name;
+    const file = weft.opening && Date.now() - weft.opening.at < 10000 && weft.opening.name, sort = weft.opening?.sort || "file";
     let origin = byDocument.get(current);
     if (!origin && !file && kept && kept.at === mark(current)) {
       origin = { sort: kept.sort, name: kept.name, clean: kept.clean };
@@ -38,7 +38,7 @@
     if (origin) { bySource.set(source, origin); byDocument.set(current, origin); return; }
     const picture = weft.origin?.[1] === "reuse" && [weft.reused, ...weft.pictures.list].find((p) => p?.id === weft.origin[0]), prompt = doc.field("prompt");
     weft.opening = null;
-    if (file) begin(source, current, "file", file);
+    if (file) begin(source, current, sort, file);
     else if (weft.origin?.[1] === "reuse") begin(source, current, "picture", (picture && weft.named(picture)) || String((prompt && doc.widget(prompt)) || ""), picture || null);
     else begin(source, current, template ? "template" : "own", template);
   });
@@ -49,7 +49,7 @@
   });
 
   Object.assign(weft, {
-    opening: null, // the file that is being opened: {name, at}
+    opening: null, // what is being opened: {name, at}, of a file; with `sort: "named"` by a tab
     reused: null, // the picture whose settings were asked for last
     /** The picture that a document from this source made; null where there is none. */
     pictureOf: (source) => (source && bySource.get(source)?.picture) || null,
@@ -57,7 +57,7 @@
     documentOf(current, source) {
       const { sort, name, clean } = bySource.get(source) || { sort: "own", name: "", clean: 0 };
       const card = (weft.facts.templates || []).find((c) => c.name === (sort === "template" ? name : ""))?.title;
-      const origin = { template: card, picture: name ? `How “${name}” was made` : "How a picture was made", file: name, new: "New graph" }[sort];
+      const origin = { template: card, picture: name ? `How “${name}” was made` : "How a picture was made", file: name, named: name, new: "New graph" }[sort];
       return { title: String(current.title || "") || origin || "A graph of your own", own: Boolean(current.title || sort === "file"), changed: Boolean(clean) && clean !== mark(current) };
     },
     beginDocument: (source, current, sort, name = "") => void begin(source, current, sort, name),

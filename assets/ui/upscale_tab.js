@@ -81,6 +81,7 @@
     }
     function start({ document, panel, template }) {
       if (run.live) return;
+      weft.opening = { sort: "named", name: "Make it larger", at: Date.now() };
       weft.adopt(document, panel, template);
       mine = true;
       weft.generate({ seeds: false, parents: source.id ? [[source.id, "upscale"]] : [] });

@@ -16,6 +16,7 @@ from studio.graph.inline import inline
 from studio.ui.theme import SOCKETS
 
 if TYPE_CHECKING:
+    from studio.graph.registry import Broken
     from studio.studio import Studio
 
 # Colour, shape and word of a type: never colour alone. Each colour has a contrast of 3 on both grounds.
@@ -59,11 +60,35 @@ CATEGORIES = {
     "Finish": "#2b8888",
 }
 
+# What other programs call a node, so that who comes from there finds it; the palette searches these, too.
+ALSO = {
+    "load_model": "checkpoint loader unet vae",
+    "encode_prompt": "clip text encode conditioning",
+    "sample": "ksampler denoise",
+    "decode": "vae decode",
+    "encode_image": "vae encode img2img",
+    "decode_by_tiles": "vae decode tiled",
+    "encode_by_tiles": "vae encode tiled",
+    "empty_latent": "empty latent image width height",
+    "schedule": "scheduler sigmas steps denoise",
+    "choose_sampler": "ksampler select sampler name",
+    "paint_around": "inpaint outpaint",
+    "keep_outside": "inpaint composite masked",
+    "edit_picture": "img2img instruct edit",
+    "regional_prompts": "area conditioning set mask",
+    "word_weight": "emphasis prompt weighting",
+    "upscale_picture": "esrgan upscale model",
+    "apg": "cfg rescale",
+    "perturbed_guidance": "pag",
+    "save_image": "output preview",
+}
+
 
 def graph_routes(studio: Studio) -> list[Route]:
     """/weft/registry.json: made anew when asked, so that a reloaded page sees a plugin that has changed."""
 
     def registry(request: Request) -> Response:
+        studio.registry.refresh()
         return JSONResponse(registry_json(studio), headers={"Cache-Control": "no-cache"})
 
     return [Route("/weft/registry.json", registry, methods=["GET"])]
@@ -73,12 +98,14 @@ def registry_json(studio: Studio) -> dict[str, Any]:
     """Plain JSON: types and categories with their signs, kinds with sockets and widgets (ui.md 5.3).
 
     Each output carries `line`, its type and base types, so that the editor joins what the engine joins.
-    `usual` tells what people build: see `usual_nodes`.
+    `usual` tells what people build: see `usual_nodes`; `broken` which plugins do not load, and why.
     """
     known = studio.registry.to_json()
     nodes: dict[str, Any] = {}
     for kind, given in known["nodes"].items():
         entry = dict(given)
+        if kind in ALSO:
+            entry["also"] = ALSO[kind]
         spec = studio.registry.find(kind)
         if spec is not None:
             lines = {socket.name: list(socket.line) for socket in spec.outputs}
@@ -93,7 +120,13 @@ def registry_json(studio: Studio) -> dict[str, Any]:
         "categories": {name: CATEGORIES.get(name) or _spare(name) for name in _in_order(groups)},
         "nodes": nodes,
         "usual": usual_nodes(studio),
+        "broken": [plugin.to_json() for plugin in broken_plugins(studio)],
     }
+
+
+def broken_plugins(studio: Studio) -> tuple[Broken, ...]:
+    """What does not load, for the owner of the machine; a host that takes no plugins names none."""
+    return studio.registry.broken if studio.policy.allow_plugins else ()
 
 
 def usual_nodes(studio: Studio) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from studio.settings import ROOT
 from studio.ui.create import CreateTab
 from studio.ui.graph_export import as_call, as_python
 from studio.ui.graph_tab import MOST_TARGETS, GraphTab, targets_of
-from studio.ui.graph_view import SIGNS, registry_json
+from studio.ui.graph_view import ALSO, SIGNS, registry_json
 from studio.ui.owners import LOCAL, Owners
 from studio.ui.pictures import Pictures
 from studio.ui.templates import Templates
@@ -228,7 +228,9 @@ def test_what_the_ready_workflows_use_most_is_counted(tmp_path):
 
     studio = Studio(Settings(home=tmp_path), Policy.local())
     try:
-        usual = registry_json(studio)["usual"]
+        known = registry_json(studio)
+        usual = known["usual"]
+        assert set(ALSO) <= set(known["nodes"]) and "vae" in known["nodes"]["decode"]["also"]
         files = sorted(studio.settings.workflows_folder.glob("*.json"))
     finally:
         studio.close()

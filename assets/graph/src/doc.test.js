@@ -110,6 +110,8 @@ test("search: titles first, all words, help last", () => {
   assert.equal(d.search(registry, "load model")[0].kind, "load");
   assert.deepEqual(d.search(registry, "picture").map((f) => f.kind), ["decode"]);
   assert.equal(d.search(registry, "zzz").length, 0);
+  const also = { ...registry, nodes: { ...registry.nodes, decode: { ...registry.nodes.decode, also: "vae decode" } } };
+  assert.deepEqual(d.search(also, "vae").map((f) => f.kind), ["decode"]);
   assert.equal(d.search(registry, "").length, 3);
 });
 test("a wire finds what fits it and the socket to join", () => {

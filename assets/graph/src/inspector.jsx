@@ -107,7 +107,7 @@ export function Inspector({ ids, onClose }) {
     return (
       <aside className="g-inspector" aria-label="Inspector" data-folded={folded || undefined}>
         <div className="g-side-head"><TitleField node={node} />{close}</div>
-        <p className="g-kind" style={{ "--g-category": app.model.registry.categories[spec.category] }}>{[spec.title, spec.category, spec.origin && spec.origin !== "built-in" ? spec.origin : ""].filter(Boolean).join(" · ")}</p>
+        <p className="g-kind" style={{ "--g-category": app.model.registry.categories[spec.category] }}>{spec.sub ? "Sub-graph of this graph" : [spec.title, spec.category, spec.origin && spec.origin !== "built-in" ? spec.origin : ""].filter(Boolean).join(" · ")}</p>
         <div className="g-scroll" key={node.id}>
           <NodeActions ids={[node.id]} single />
           <ModeSwitch node={node} />

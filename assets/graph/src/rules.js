@@ -104,7 +104,7 @@ export function fitting(registry, wire, said = (word) => word) {
   return found.sort((a, b) => b.here - a.here || b.type - a.type || b.exact - a.exact || byName(said)(a, b));
 }
 
-/** Kinds for words: title first, then kind, group and help; of equal ones, and without words, those that are used most
+/** Kinds for words: title first, then kind, what others call it, group and help; of equal ones, and without words, those that are used most
  *  in front. `among` keeps its order. `said` puts a title or a group into the language of the page; both are searched. */
 export function search(registry, text, among = null, said = (word) => word) {
   const asked = text.toLowerCase().split(/\s+/).filter(Boolean);
@@ -115,7 +115,7 @@ export function search(registry, text, among = null, said = (word) => word) {
     let total = 0;
     const both = (word) => [word, said(word)].map((one) => one.toLowerCase()), titles = both(spec.title), groups = both(spec.category);
     for (const word of asked) {
-      const points = titles.some((t) => t.startsWith(word)) ? 8 : titles.some((t) => t.includes(word)) ? 5 : kind.includes(word) ? 4 : groups.some((g) => g.includes(word)) ? 2 : (spec.help || "").toLowerCase().includes(word) ? 1 : 0;
+      const points = titles.some((t) => t.startsWith(word)) ? 8 : titles.some((t) => t.includes(word)) ? 5 : kind.includes(word) ? 4 : (spec.also || "").includes(word) ? 3 : groups.some((g) => g.includes(word)) ? 2 : (spec.help || "").toLowerCase().includes(word) ? 1 : 0;
       if (!points) return 0;
       total += points;
     }

@@ -218,13 +218,17 @@ export function outdate(cells, before, after) {
  *  `run`: the page's newest run, {of: {document, source} or null where nobody knows, snapshot, live}.
  *  `madeBy`: the picture that a document from a source made before, or null: it shows until an edit or a run. */
 export function follow(cells, model, run, madeBy = () => null) {
-  let of, base = null, { source } = model;
+  let of, base = null, { source } = model, before = null; // `before`: {picture, base} of what a document made earlier
   function find() {
     ({ of } = run);
     if (!of || alike(of.document, model.whole)) base = model.whole;
     else base = of.source === model.source ? readable(of.document) : null;
   }
   function tell() {
+    if (before) {
+      receivePictures(cells, [before.picture]);
+      outdate(cells, before.base, model.whole);
+    }
     receiveRun(cells, base ? run.snapshot : { job: run.snapshot.job });
     if (base && !run.live) outdate(cells, base, model.whole);
   }
@@ -233,12 +237,12 @@ export function follow(cells, model, run, madeBy = () => null) {
       if (of !== run.of) find();
       tell();
     },
-    changed(before) {
-      if (source === model.source) return outdate(cells, before, model.whole);
+    changed(last) {
+      if (source === model.source) return run.live || !(base || before) ? outdate(cells, last, model.whole) : tell(); // back at what ran, it is told again
       ({ source } = model);
       cells.fill("image", {});
       const picture = madeBy(source);
-      if (picture) receivePictures(cells, [picture]);
+      before = picture && { picture, base: model.whole };
       find();
       tell();
     },
