@@ -40,6 +40,7 @@ class Policy:
     plugin_digests: frozenset[str]
     # one run
     max_pixels: int
+    max_enlarged: int
     max_steps: int
     max_batch: int
     max_prompt: int
@@ -71,7 +72,7 @@ class Policy:
             allow_plugins=True, allow_paths=True, allow_hub=True, allow_urls=True,
             share_cache=True, embed_graph=True, show_traces=True,
             hub_ids=frozenset(), plugin_digests=frozenset(),
-            max_pixels=16_777_216, max_steps=1000, max_batch=64, max_prompt=20_000,
+            max_pixels=16_777_216, max_enlarged=40_000_000, max_steps=1000, max_batch=64, max_prompt=20_000,
             max_nodes=10_000, max_edges=40_000, max_json_bytes=50_000_000, max_json_depth=64,
             max_cells=1000,
             max_upload_bytes=200_000_000, max_decoded_pixels=64_000_000, max_frames=1,
@@ -87,7 +88,7 @@ class Policy:
             allow_plugins=False, allow_paths=False, allow_hub=False, allow_urls=False,
             share_cache=False, embed_graph=False, show_traces=False,
             hub_ids=frozenset(), plugin_digests=frozenset(),
-            max_pixels=1_050_000, max_steps=50, max_batch=4, max_prompt=2_000,
+            max_pixels=1_050_000, max_enlarged=1_050_000, max_steps=50, max_batch=4, max_prompt=2_000,
             max_nodes=64, max_edges=256, max_json_bytes=1_000_000, max_json_depth=32,
             max_cells=9,
             max_upload_bytes=20_000_000, max_decoded_pixels=16_800_000, max_frames=1,
@@ -120,6 +121,16 @@ class Policy:
         if pixels > self.max_pixels:
             what = f"pixels in a run ({width} × {height} × {batch})"
             raise self._refused(what, pixels, self.max_pixels, node, socket)
+
+    def check_enlarged(self, width: int, height: int, *, socket: str = "") -> None:
+        """Width, height: pixels of a picture that an upscaler makes, which works by tiles and so has room for
+        more than a run of a model."""
+        if width * height > self.max_enlarged:
+            raise Refused(
+                f"That would be {width} × {height} = {width * height / 1e6:.1f} million pixels; at most "
+                f"{self.max_enlarged / 1e6:.1f} million are possible.",
+                hint="Choose a smaller factor, or begin with a smaller picture.", socket=socket,
+            )
 
     def check_steps(self, steps: int, *, node: str = "", socket: str = "") -> None:
         if steps > self.max_steps:

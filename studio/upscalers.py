@@ -64,15 +64,17 @@ def _told(studio: Studio, path: Path) -> FoundUpscaler:
     return FoundUpscaler(str(path), path.stem, upscaler.scales)
 
 
-def passes_of(scales: tuple[int, ...], factor: int) -> tuple[int, ...]:
-    """The scales of the passes that make a factor, in order: one, or twice 2 for 4; () where none can.
+def passes_of(scales: tuple[int, ...], factor: int) -> tuple[float, ...]:
+    """The scales of the passes that make a factor, in order: one, or two such as 2 and 1.5 for 3;
+    () where none can.
 
-    scales: what an upscaler makes in one pass; factor: 2 or more. A larger scale is made smaller afterwards.
+    scales: what an upscaler makes in one pass; factor: 2 or more. What a pass makes too large is made smaller
+    afterwards.
     """
     if any(scale >= factor for scale in scales):
-        return (factor,)
+        return (float(factor),)
     own = max(scales, default=0)
-    return (own, own) if own >= 2 and own * own == factor else ()
+    return (float(own), factor / own) if own >= 2 and own * own >= factor else ()
 
 
 def tiles_of(studio: Studio, ref: str, width: int, height: int, tile: int) -> int:

@@ -22,6 +22,7 @@ REFUSALS: dict[str, Callable[[Policy], None]] = {
     "allow_urls": lambda policy: policy.check_url(),
     "show_traces": lambda policy: policy.check_trace(),
     "max_pixels": lambda policy: policy.check_pixels(2048, 1024),
+    "max_enlarged": lambda policy: policy.check_enlarged(6000, 4000),
     "max_steps": lambda policy: policy.check_steps(51),
     "max_batch": lambda policy: policy.check_pixels(64, 64, 5),
     "max_prompt": lambda policy: policy.check_prompt("x" * 2001),

@@ -125,7 +125,7 @@ def upscale_picture(
     steps: for upscalers that work in steps
     seed: for upscalers that draw noise
     """
-    ctx.policy.check_pixels(round(image.width * scale), round(image.height * scale), socket="scale")
+    ctx.policy.check_enlarged(round(image.width * scale), round(image.height * scale), socket="scale")
     ctx.policy.check_steps(steps, socket="steps")
     found = enlarge(
         upscaler,

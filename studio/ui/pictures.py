@@ -13,6 +13,7 @@ from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from studio.errors import StudioError
+from studio.ui.enlarged import enlarged
 from studio.ui.owners import Owners
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class Pictures:
             "tags": list(item.tags),
             "note": item.note,
             "seconds": _seconds(item.record),
+            "enlarged": enlarged(item, lambda id: self._studio.history.get(item.owner, id)),
             "file": _name(item),
             "url": url,
             "thumb": f"weft/thumb/{where}.webp?{key}",

@@ -16,7 +16,7 @@ from studio.values import Image
 if TYPE_CHECKING:
     from studio.studio import Studio
 
-LONGEST_SIDE = 2048  # pixels; no canvas is larger
+LONGEST_SIDE = 2048  # pixels; no canvas is larger, and no page shows more
 THUMB_SIDE = 160
 
 
@@ -26,14 +26,15 @@ class Uploads:
     def __init__(self, studio: Studio) -> None:
         self._studio = studio
 
-    def store(self, data: bytes, name: str) -> dict[str, object]:
-        """A PNG, JPEG or WEBP file as a stored PNG of at most 2048 pixels a side.
+    def store(self, data: bytes, name: str, *, whole: bool = False) -> dict[str, object]:
+        """A PNG, JPEG or WEBP file as a stored PNG of at most 2048 pixels a side; `whole`: as large as it is.
 
         Gives `value` (what a picture widget holds) and `thumb` (a data address). Raises StudioError.
         """
         policy = self._studio.policy
         policy.check_upload(len(data))
-        image = shrink(read_picture(data, max_pixels=policy.max_decoded_pixels), LONGEST_SIDE)
+        image = read_picture(data, max_pixels=policy.max_decoded_pixels)
+        image = image if whole else shrink(image, LONGEST_SIDE)
         digest = self._studio.history.put_upload(encode(image))
         shown = "".join(letter for letter in name if letter.isprintable())[-80:]
         return {"value": {"file": digest, "name": shown or "picture"}, "thumb": _thumb(image)}

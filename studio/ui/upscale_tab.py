@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import statistics
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +16,12 @@ import gradio as gr
 
 from studio.errors import BadDocument, StudioError
 from studio.graph.document import Graph, loads, to_json
-from studio.pixels import read_picture
+from studio.pixels import encode, read_picture, shrink
 from studio.ui import asked, bus
 from studio.ui.forms import panel
 from studio.ui.owners import Owners
-from studio.ui.uploads import Uploads
+from studio.ui.uploads import LONGEST_SIDE, Uploads
+from studio.values import Image
 
 if TYPE_CHECKING:
     from studio.history.store import Generation
@@ -31,7 +33,14 @@ PAINTED = ("canvas", "schedule", "paint", "picture")  # what the person's pictur
 REDRAWN = ("model", "prompt", "avoid", "sampler", "guidance", "encode", "detail", "tiles", "coarse",
            "repaint", "decode")  # fmt: skip
 MOST_LOOKED_AT = 40  # pictures of the history that may tell how long it takes
-MOST_SIDE = 16384
+ENOUGH = 5  # of them
+MOST_SIDE = 65_536
+# How little is changed where the model only paints detail: measured, docs/measured.md, Larger pictures.
+MILD: dict[str, dict[str, float]] = {
+    "detail": {"shift": 1.0},
+    "coarse": {"block": 2},
+    "guidance": {"cfg_scale": 1.0},
+}
 
 
 class UpscaleTab:
@@ -74,12 +83,13 @@ class UpscaleTab:
         try:
             self._owners.owner(token)
             data = asked.upload(event, self._studio.policy.max_upload_bytes)
-            source, file = self._stored(data, asked.text(event, "name", 1000))
+            source, image = self._stored(data, asked.text(event, "name", 1000))
         except binascii.Error:
             return bus.dump({"says": "The picture did not arrive whole. Try again."})
         except (OSError, StudioError) as error:
             return bus.dump({"says": str(error)})
-        url = "data:image/png;base64," + base64.b64encode(file).decode()
+        shown = encode(shrink(image, LONGEST_SIDE))
+        url = "data:image/png;base64," + base64.b64encode(shown).decode()
         return bus.dump({"source": {**source, "id": "", "prompt": "", "url": url}})
 
     def plan(self, token: object, event: gr.EventData) -> str:
@@ -93,7 +103,9 @@ class UpscaleTab:
             owner = self._owners.owner(token)
             width, height = (_side(event, name) for name in ("width", "height"))
             engine, factor, redraw, tile = self._choice(event)
-            self._studio.policy.check_pixels(width * factor, height * factor, socket="scale")
+            self._studio.policy.check_enlarged(width * factor, height * factor, socket="scale")
+            if redraw:
+                self._studio.policy.check_pixels(width * factor, height * factor, socket="scale")
             told |= {"width": width * factor, "height": height * factor}
             told["tiles"] = self._tiles(engine, width, height, factor, tile)
             told["seconds"] = self._seconds(owner, engine.ref, width * height * factor**2, redraw)
@@ -146,9 +158,12 @@ class UpscaleTab:
         graph = loads(bus.dump({**data, "nodes": nodes, "edges": edges, "exposed": shown}))
         graph = graph.set("upscaler", "upscaler", engine.ref)
         for name, scale in zip(("larger", "again"), passes, strict=False):
-            graph = graph.set(name, "scale", float(scale)).set(name, "tile", tile)
+            graph = graph.set(name, "scale", scale).set(name, "tile", tile)
         if redraw:
             graph = graph.set("prompt", "text", prompt).set("detail", "strength", redraw)
+            for name, values in MILD.items():
+                for widget, value in values.items():
+                    graph = graph.set(name, widget, value)
             if isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0:
                 graph = graph.set("encode", "seed", seed)
         return graph
@@ -187,11 +202,12 @@ class UpscaleTab:
         count = 0
         for scale in _passes(engine, factor):
             count += tiles_of(self._studio, engine.ref, width, height, tile)
-            width, height = width * scale, height * scale
+            width, height = round(width * scale), round(height * scale)
         return count
 
     def _seconds(self, owner: str, ref: str, pixels: int, redraw: float) -> float | None:
-        """By the pace of the newest run with this engine, and as much painted anew or nothing."""
+        """By the middle pace of the newest runs with this engine, with detail painted anew or without."""
+        paces: list[float] = []
         page = self._studio.history.search(owner, node_kind="upscale_picture", limit=MOST_LOOKED_AT)
         for item in page.items:
             timings = item.record.get("timings")
@@ -202,8 +218,10 @@ class UpscaleTab:
             painted = isinstance(timings.get("repaint"), int | float)
             if not known or not isinstance(timings.get("larger"), int | float) or painted != bool(redraw):
                 continue
-            return round(sum(known) * pixels / max(1, item.width * item.height), 1)
-        return None
+            paces.append(sum(known) / max(1, item.width * item.height))
+            if len(paces) == ENOUGH:
+                break
+        return round(statistics.median_low(paces) * pixels, 1) if paces else None
 
     def _engine_of(self, item: Generation, owner: str) -> object:
         try:
@@ -212,16 +230,14 @@ class UpscaleTab:
             return None
         return next((n.widgets.get("upscaler") for n in made.nodes if n.kind == "load_upscaler"), None)
 
-    def _stored(self, data: bytes, name: str) -> tuple[dict[str, Any], bytes]:
-        """The facts of a picture that is stored, and its file."""
-        stored = self._uploads.store(data, name)
-        value: Any = stored["value"]
-        file = self._studio.history.upload(value["file"]).read_bytes()
-        image = read_picture(file)
-        return {"value": value, "width": image.width, "height": image.height}, file
+    def _stored(self, data: bytes, name: str) -> tuple[dict[str, Any], Image]:
+        """The facts of a picture that is stored as large as it is, and the picture."""
+        image = read_picture(data, max_pixels=self._studio.policy.max_decoded_pixels)
+        stored = self._uploads.store(data, name, whole=True)
+        return {"value": stored["value"], "width": image.width, "height": image.height}, image
 
 
-def _passes(engine: FoundUpscaler, factor: int) -> tuple[int, ...]:
+def _passes(engine: FoundUpscaler, factor: int) -> tuple[float, ...]:
     from studio.upscalers import passes_of
 
     return () if engine.problem else passes_of(engine.scales, factor)

@@ -13,7 +13,9 @@ from PIL import Image as Pillow
 from studio.graph.check import check
 from studio.graph.document import loads
 from studio.graph.registry import Registry
+from studio.pixels import read_picture
 from studio.settings import ROOT
+from studio.ui.enlarged import enlarged
 from studio.ui.owners import Owners
 from studio.ui.upscale_tab import UpscaleTab
 from studio.upscalers import passes_of
@@ -70,6 +72,49 @@ def ready(tab: UpscaleTab, **more):
     return told["ready"]["document"]
 
 
+def test_a_picture_of_ones_own_is_taken_as_large_as_it_is(tab, fake):
+    told = json.loads(tab.bring("", event(name="wide.png", data=picture(4000, 3))))["source"]
+    assert (told["width"], told["height"]) == (4000, 3)
+    stored = read_picture(fake.history.upload(told["value"]["file"]).read_bytes())
+    assert (stored.width, stored.height) == (4000, 3)
+    shown = read_picture(base64.b64decode(told["url"].split(",")[1]))
+    assert shown.width == 2048, "the page is sent no more than it shows"
+
+
+@pytest.mark.parametrize(
+    ("width", "factor", "redraw", "fault"),
+    [(3000, 2, 0, False), (3000, 4, 0, True), (3000, 2, 0.1, True), (2000, 2, 0.1, False)],
+)
+def test_what_would_be_too_large_is_said_before_the_start(tab, width, factor, redraw, fault):
+    """40 million pixels by an upscaler, 16.7 million where a model paints."""
+    asked = choice(width=width, height=2000, factor=factor, redraw=redraw)
+    assert bool(json.loads(tab.plan("", event(**asked)))["plan"].get("fault")) is fault
+
+
+def kept(id="a", prompt="", parents=(), nodes=None, params=None):
+    record = {"nodes": {name: {"kind": kind} for name, kind in (nodes or {}).items()}, "params": params or {}}
+    return SimpleNamespace(
+        id=id, prompt=prompt, parents=parents, record=record, record_json=json.dumps(record)
+    )
+
+
+def test_an_enlarged_picture_is_called_by_the_words_behind_it():
+    loaded = {"picture": {"file": "f" * 64, "name": "picture.png"}}
+    nodes = {"yours": "load_image", "larger": "upscale_picture", "again": "upscale_picture"}
+    scales = {"larger": {"scale": 2}, "again": {"scale": 1.5}, "yours": loaded}
+    first = kept("first", prompt="a red star")
+    second = kept("second", "", (("first", "upscale"),), nodes, scales)
+    third = kept("third", "", (("second", "upscale"),), nodes, scales)
+    known = {item.id: item for item in (first, second, third)}
+    assert enlarged(first, known.get) is None
+    assert enlarged(second, known.get) == enlarged(third, known.get) == {"of": "a red star", "times": 3}
+    del known["first"]  # deleted since
+    assert enlarged(third, known.get) == {"of": "", "times": 3}
+    mine = {"yours": {"picture": {"file": "f" * 64, "name": "me.jpg"}}, "larger": {"scale": 2.0}}
+    assert enlarged(kept(nodes=nodes, params=mine), known.get) == {"of": "me.jpg", "times": 2}
+    assert enlarged(kept(nodes=nodes, params={"larger": {"scale": "x"}}), known.get) is None
+
+
 def test_the_engine_that_ships_comes_first_and_wrong_files_say_what_they_are(tab, fake):
     folder = fake.settings.models_folder / "upscalers"
     folder.mkdir(parents=True)
@@ -78,7 +123,7 @@ def test_the_engine_that_ships_comes_first_and_wrong_files_say_what_they_are(tab
     (folder / "notes.txt").write_text("no upscaler")
     told = json.loads(tab.look(""))
     engines = {e["ref"]: e for e in told["engines"]}
-    assert told["engines"][0]["ref"] == EMBEDDED and told["engines"][0]["factors"] == [2, 4]
+    assert told["engines"][0]["ref"] == EMBEDDED and told["engines"][0]["factors"] == [2, 3, 4]
     assert engines["lanczos"]["factors"] == [2, 3, 4] and told["folder"] == str(folder)
     assert "pickle" in engines[str(folder / "old.pth")]["problem"]
     assert engines[str(folder / "broken.safetensors")]["problem"]
@@ -90,7 +135,7 @@ def test_the_engine_that_ships_comes_first_and_wrong_files_say_what_they_are(tab
     [
         ((2,), 2, (2,)),
         ((2,), 4, (2, 2)),
-        ((2,), 3, ()),
+        ((2,), 3, (2, 1.5)),
         ((4,), 2, (2,)),
         ((4,), 3, (3,)),
         ((1,), 2, ()),
@@ -111,7 +156,7 @@ def test_size_and_tiles_are_told_before_the_start(tab):
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"engine": "nowhere"}, {"engine": 7}, {"factor": 3}, {"factor": 99}, {"factor": True}, {"tile": -1},
+    [{"engine": "nowhere"}, {"engine": 7}, {"factor": 5}, {"factor": 99}, {"factor": True}, {"tile": -1},
      {"tile": 5}, {"redraw": float("nan")}, {"redraw": "x"}, {"width": 0}, {"width": 10**9},
      {"width": 16384, "height": 16384}],
     ids=repr,
@@ -129,15 +174,19 @@ def test_without_new_detail_the_graph_needs_no_model(tab, registry):
 
 
 @pytest.mark.parametrize("redraw", [0, 0.25])
-@pytest.mark.parametrize("factor", [2, 4])
+@pytest.mark.parametrize("factor", [2, 3, 4])
 def test_every_choice_is_a_graph_that_checks_clean(tab, registry, factor, redraw):
     document = ready(tab, factor=factor, redraw=redraw, tile=64)
     assert check(loads(json.dumps(document)), registry) == []
     nodes = {n["id"]: n for n in document["nodes"]}
-    assert ("again" in nodes) == (factor == 4) and nodes["larger"]["widgets"]["tile"] == 64
+    scales = [nodes[name]["widgets"]["scale"] for name in ("larger", "again") if name in nodes]
+    assert scales == {2: [2], 3: [2, 1.5], 4: [2, 2]}[factor] and nodes["larger"]["widgets"]["tile"] == 64
     if redraw:
         assert nodes["detail"]["widgets"]["strength"] == 0.25 and nodes["encode"]["widgets"]["seed"] == 5
         assert nodes["prompt"]["widgets"]["text"] == "a red star"
+        # what keeps a picture of the embedded model: docs/measured.md, Larger pictures
+        assert (nodes["detail"]["widgets"]["shift"], nodes["coarse"]["widgets"]["block"]) == (1, 2)
+        assert nodes["guidance"]["widgets"]["cfg_scale"] == 1
 
 
 @pytest.mark.parametrize("data", ["", "!!", base64.b64encode(b"no picture").decode(), 7, None], ids=repr)
