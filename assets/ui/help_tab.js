@@ -14,6 +14,8 @@
     const section = (title, ...body) => el("section", { class: "w-panel" }, el("h3", {}, title), ...body);
     const keys = weft.shortcutSheet();
     const kept = el("div", { class: "w-kept", id: "weft-kept" });
+    const plugins = section("Nodes of your own", el("div", { class: "w-plugins", id: "weft-plugins" }));
+    plugins.hidden = true;
     const said = el("p", { class: "w-notice", role: "status", hidden: true });
     const forget = el("button", { type: "button", class: "w-btn", id: "weft-forget", onclick: () => {
       const box = dialog("Delete all my pictures?", el("p", {}, "Every picture of the history, its prompt and its settings are deleted for good. This cannot be undone."),
@@ -28,7 +30,7 @@
             el("p", { class: "w-help" }, "Prompts stay as you write them. Help of the nodes and messages of models are in English."))),
           section("Privacy", el("p", {}, "Weft sends nothing to anybody: the page talks to this studio only, and no use is counted."), kept,
             el("p", { class: "w-help" }, "This browser keeps the open graph, theme, language and the seed lock, nothing else."), el("div", { class: "w-actions" }, wipe, forget))),
-        el("div", {}, section("Shortcuts", keys, el("p", { class: "w-help" }, "The sheet opens anywhere with ?."))))));
+        el("div", {}, plugins, section("Shortcuts", keys, el("p", { class: "w-help" }, "The sheet opens anywhere with ?."))))));
 
     function paint({ pictures, bytes, home, places, cache, hours, graphInside }) {
       const rows = [["Your pictures", `${pictures} · ${weft.bytes(bytes)}`], home && ["Folder", home], ...places.map(([name, path]) => [STORED[name], path]), cache && ["Largest size of the cache", weft.bytes(cache)]].filter(Boolean);
@@ -36,9 +38,19 @@
         el("p", {}, graphInside ? "A saved picture carries its workflow and prompt. Export with “Pictures alone” leaves them out." : "A saved picture carries no workflow unless you choose “PNG with settings”."),
         hours ? el("p", {}, `This host deletes pictures after ${hours} hours.`) : "");
     }
+    /** Plugin files: what each brings, or where and why it does not load. */
+    function paintPlugins({ folder, loaded, broken }) {
+      const where = ({ file, line }) => el("code", { translate: "no" }, line ? `${file}:${line}` : file);
+      plugins.hidden = false;
+      plugins.lastChild.replaceChildren(...broken.map((one) => el("p", { class: "w-unknown", role: "alert" }, where(one), " ", el("strong", {}, "does not load."), " ", el("span", { translate: "no" }, `${one.message} ${one.hint}`.trim()))),
+        loaded.length ? el("ul", { class: "w-loras" }, ...loaded.map((one) => el("li", {}, where(one), " ", el("span", { class: "w-help" }, ...one.nodes.flatMap((title, i) => [i ? ", " : "", el("span", {}, title)]))))) : "",
+        el("p", { class: "w-help" }, "Each file in this folder adds nodes to the Graph tab:"), el("p", {}, el("code", { translate: "no" }, folder)),
+        el("p", { class: "w-help" }, broken.length ? "Mend the file, then reload the page." : "docs/write-a-node.md shows how to write one. After a change, reload the page."));
+    }
     watch("value", () => {
       const message = parse(props.value);
       if (message.kept) paint(message.kept);
+      if (message.plugins) paintPlugins(message.plugins);
       const text = message.says || (message.gone !== undefined ? "All pictures are deleted." : "");
       said.textContent = text;
       said.hidden = !text;

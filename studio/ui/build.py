@@ -24,7 +24,7 @@ from studio.ui.edit_masks import EditMasks
 from studio.ui.edit_tab import EditTab
 from studio.ui.facts import facts
 from studio.ui.graph_tab import GraphTab, targets_of
-from studio.ui.graph_view import graph_routes
+from studio.ui.graph_view import broken_plugins, graph_routes
 from studio.ui.history_tab import HistoryTab
 from studio.ui.manifest import manifest_routes
 from studio.ui.more_tabs import MOUNT, more_tabs, tab
@@ -269,6 +269,9 @@ def serve(studio: Studio, *, host: str | None = None, port: int | None = None) -
 def launch(studio: Studio) -> int:
     """Serves the page until Ctrl+C and returns the exit code; prints the address."""
     served = serve(studio)
+    for plugin in broken_plugins(studio):
+        where = f"{plugin.file}:{plugin.line}" if plugin.line else plugin.file
+        sys.stdout.write(f"Not loaded: plugins/{where}: {plugin.message} {plugin.hint}".rstrip() + "\n")
     sys.stdout.write(f"Weft is open at {served.url}  (stop with Ctrl+C)\n")
     sys.stdout.flush()
     if studio.settings.open_browser:

@@ -9,6 +9,7 @@ import gradio as gr
 
 from studio.errors import StudioError
 from studio.ui import asked, bus
+from studio.ui.graph_view import broken_plugins
 from studio.ui.owners import Owners
 
 if TYPE_CHECKING:
@@ -23,10 +24,11 @@ class HelpTab:
         self._owners = owners
 
     def look(self, token: object) -> str:
-        """What is kept for this owner: {"kept"} with pictures, bytes, folder and limits."""
+        """What is kept for this owner: {"kept"} with pictures, bytes, folder and limits; and the {"plugins"}
+        of this computer, null on a host that takes none."""
         try:
             owner = self._owners.owner(token)
-            return bus.dump({"kept": self._kept(owner)})
+            return bus.dump({"kept": self._kept(owner), "plugins": self._plugins()})
         except StudioError as error:
             return bus.dump({"says": str(error)})
 
@@ -54,6 +56,20 @@ class HelpTab:
             "graphInside": policy.embed_graph,
             "urls": policy.allow_urls or policy.allow_hub,
         }
+
+    def _plugins(self) -> dict[str, object] | None:
+        """The folder, and by file what it brings or why it does not load; files are looked at anew."""
+        studio = self._studio
+        if not studio.policy.allow_plugins:
+            return None
+        studio.registry.refresh()
+        titles = {kind: spec.title for kind, spec in studio.registry.specs.items()}
+        loaded = [
+            {"file": plugin.file, "nodes": [titles[kind] for kind in plugin.nodes if kind in titles]}
+            for plugin in studio.registry.plugins
+        ]
+        broken = [plugin.to_json() for plugin in broken_plugins(studio)]
+        return {"folder": str(studio.settings.plugins_folder), "loaded": loaded, "broken": broken}
 
 
 def _there(home: Path) -> list[str]:

@@ -166,6 +166,9 @@ class FakeStudio:
         self.registry = SimpleNamespace(
             find=SPECS.get,
             specs=SPECS,
+            plugins=(),
+            broken=(),
+            refresh=lambda: None,
             to_json=lambda: {
                 "types": {},
                 "categories": {},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,6 +17,7 @@ from starlette.testclient import TestClient
 from studio.policy import Policy
 from studio.settings import ROOT, Settings
 from studio.ui import window
+from studio.ui.graph_view import graph_routes
 from studio.ui.help_tab import HelpTab
 from studio.ui.manifest import MANIFEST, manifest_routes
 from studio.ui.models_tab import ModelsTab, scores
@@ -106,6 +108,44 @@ def test_on_a_public_host_a_visitor_deletes_only_what_is_theirs(make_fake):
     assert told["pictures"] == 1 and told["home"] is None and told["places"] == [] and told["hours"] == 24
     assert str(studio.settings.home) not in json.dumps(told)
     assert "says" in kept(studio, "nonsense", sure=True)
+
+
+# plugins
+
+
+def test_a_plugin_that_does_not_load_is_named_where_people_are(settings, tmp_path, monkeypatch, capsys):
+    """By file and line: under Help, in the list of nodes of the Graph tab, and in the terminal."""
+    from studio.studio import Studio
+    from studio.ui import build
+
+    good = "from studio.api import Image, node\n@node(group='Finish')\ndef mine(image: Image) -> Image:\n"
+    folder = tmp_path / "plugins"
+    folder.mkdir()
+    (folder / "good.py").write_text(good + "    'Mine.'\n    return image\n")
+    (folder / "bad.py").write_text(good + "    'Mine.'\n    return image(\n")
+    studio = Studio(replace(settings, plugins_folder=folder), Policy.local())
+    served = SimpleNamespace(url="http://x/", close=int, demo=SimpleNamespace(block_thread=int))
+    monkeypatch.setattr(build, "serve", lambda studio: served)
+    try:
+        build.launch(studio)
+        assert re.search(r"Not loaded: plugins/bad\.py:5: SyntaxError: .+\n", capsys.readouterr().out)
+        told = json.loads(HelpTab(studio, owners_of(studio)).look(""))["plugins"]
+        assert told["loaded"] == [{"file": "good.py", "nodes": ["Mine"]}] and told["folder"] == str(folder)
+        assert [(one["file"], one["line"]) for one in told["broken"]] == [("bad.py", 5)]
+        with TestClient(Starlette(routes=graph_routes(studio))) as page:
+            known = page.get("/weft/registry.json").json()
+            assert known["broken"] == told["broken"] and "mine" in known["nodes"]
+            (folder / "bad.py").write_text(good.replace("mine", "other") + "    'Mine.'\n    return image\n")
+            known = page.get("/weft/registry.json").json()
+            assert known["broken"] == [] and {"mine", "other"} <= set(known["nodes"])
+    finally:
+        studio.close()
+
+
+def test_a_public_host_names_no_plugin_and_no_folder(make_fake):
+    studio = make_fake(Policy.public(), pace=0.001)
+    owners = owners_of(studio)
+    assert json.loads(HelpTab(studio, owners).look(owners.issue()))["plugins"] is None
 
 
 # the installed app
