@@ -72,7 +72,7 @@
     function card(axis, place) {
       const f = spec(axis), chosen = el("select", { class: "w-text", "aria-label": `${PLACES[place]}: what varies`, onchange: () => { axes[place] = starting(options[chosen.selectedIndex]); build(); changed(); list.children[place].querySelector("select").focus(); } });
       const options = inputs().filter((o) => o === f || isText(o) || !axes.some((a) => a.node === o.node && a.widget === o.widget));
-      chosen.replaceChildren(...options.map((o) => el("option", {}, o.label)));
+      chosen.replaceChildren(...options.map((o, i) => el("option", { value: i }, o.label))); // with a value it is translated
       chosen.selectedIndex = options.indexOf(f);
       const tool = (name, label, act) => el("button", { type: "button", class: "w-square w-small", "aria-label": label, title: label, onclick: act }, icon(name));
       const head = el("div", { class: "w-axis-head" }, el("span", { class: "w-axis-place" }, PLACES[place]), chosen,
@@ -116,8 +116,9 @@
         } else body.push(input, el("p", { class: "w-help" }, "Numbers with commas between them."));
       } else body.push(input, el("p", { class: "w-help" }, f.whole ? "Commas between them. 4:20:4 goes from 4 to 20 in steps of 4." : "Commas between them. 1:5:0.5 goes from 1 to 5 in steps of 0.5."));
       if (!axis.own && !["choice", "bool", "model"].includes(f.kind)) body.push(suggested);
-      parts[place] = { tags, fault, input };
-      return el("section", { class: "w-axis", "aria-label": `${PLACES[place]}: ${f.label}` }, head, ...body.filter(Boolean), tags, fault);
+      const unknown = el("p", { class: "w-unknown", role: "status", hidden: true });
+      parts[place] = { tags, fault, input, unknown };
+      return el("section", { class: "w-axis", "aria-label": `${PLACES[place]}: ${f.label}` }, head, ...body.filter(Boolean), tags, unknown, fault);
     }
     function build() {
       axes = axes.filter((a) => spec(a));
@@ -142,6 +143,10 @@
           part.fault.hidden = !fault;
           part.fault.textContent = fault;
           part.input.closest(".w-axis")?.classList.toggle("w-wrong", Boolean(fault));
+          const known = isText(spec(axes[i])) && !fault ? weft.vocabularyOf(doc) : new Set(), strange = new Map();
+          if (known.size) for (const label of labels) for (const { word, near } of weft.unknownWords(label, known)) strange.set(word, word + (near.length ? ` (perhaps ${near[0]}?)` : ""));
+          part.unknown.hidden = !strange.size;
+          part.unknown.textContent = strange.size ? `Not known to this model: ${[...strange.values()].slice(0, 6).join(", ")}.` : "";
           const plain = labels.join(", ") === part.input.value.trim() || labels.length < 2;
           part.tags.replaceChildren(...(plain ? [] : [...labels.slice(0, 24).map((label) => el("span", { class: "w-tag" }, label)), labels.length > 24 ? el("span", { class: "w-help" }, `and ${labels.length - 24} more`) : ""]));
         });
