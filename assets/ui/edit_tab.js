@@ -168,8 +168,10 @@
       side = results.length > 1;
       show();
     }
+    // a part of the run: nothing, or at least one whole step of it
+    const part = (share, steps = get("schedule", "steps") || 20) => { const s = Math.round(share * 20) / 20; return s * steps >= 1 ? s : s * steps < 0.5 ? 0 : Math.ceil(20 / steps) / 20; };
     const farAs = (share) => (way === "picture" ? { strength: Math.round(share * 100) / 100 }
-      : { eta: Math.round((1 - share) * 20) / 20, tau: Math.round((1 - share) * 0.5 * 20) / 20 }); // how long the rest is put back, and the layout kept
+      : { eta: part(1 - share), tau: part((1 - share) * 0.5) }); // how long the rest is put back, and the layout kept
     function setFar(share) { for (const [widget, value] of Object.entries(farAs(share))) set("edit", widget, value); }
     /** The settings of an edit in a document; null where it is none. */
     const editOf = (document) => document?.nodes.some((n) => n.id === "before") && document.nodes.find((n) => n.id === "edit")?.widgets;

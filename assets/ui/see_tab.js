@@ -10,7 +10,7 @@
     const strips = weft.desk(props.estimates || props.desk, (d) => d.template === "estimates");
     let maps = null, picture = null, word = "", spot = null, view = "mean", at = 0, asked = "", strip = null, cut = false, wanted = null, turn = 0, looking = false;
 
-    const words = weft.promptBox({ label: "The picture", rows: 3, placeholder: "A red star on the left and a blue house on the right, at night", oninput: (text) => { desk.set(desk.field("prompt"), text); desk.set({ node: "watch", widget: "words" }, ""); } });
+    const words = weft.promptBox({ label: "The picture", rows: 3, placeholder: "A red star on the left and a blue house on the right, at night", oninput: (text) => { desk.write(desk.field("prompt"), text); desk.write({ node: "watch", widget: "words" }, ""); } });
     const buttons = el("div", { class: "w-chips w-words", id: "weft-see-words", role: "group", "aria-label": "Words of the prompt" });
     const views = el("div", { class: "w-tool-group", role: "group", "aria-label": "What the map is of" }, ...VIEWS.map(([name, label]) => el("button", { type: "button", class: "w-tool", "data-view": name, "aria-pressed": String(name === view), onclick: () => { view = name; at = name === "mean" ? 0 : (maps?.[name].length || 1) - 1; paint(); } }, label)));
     const slide = el("input", { type: "range", min: 0, max: 0, step: 1, "aria-label": "Block or step", oninput: () => { at = slide.valueAsNumber; paint(); } });
@@ -18,7 +18,7 @@
     const slideBox = el("label", { class: "w-tool-width", hidden: true }, slide, slideWords);
     const heat = el("input", { type: "range", min: 0, max: 100, value: 78, "aria-label": "How strongly the map covers the picture", oninput: () => { layer.style.opacity = heat.value / 100; } });
     const bar = el("div", { class: "w-tools" }, views, slideBox, el("span", { class: "w-spread" }), el("label", { class: "w-tool-width" }, el("span", { class: "w-tool-short" }, "Map"), heat));
-    const image = el("img", { alt: "", draggable: "false" }), layer = el("canvas", { class: "w-heat", width: 256, height: 256 }), shape = el("canvas", { class: "w-heat w-shape", hidden: true });
+    const image = el("img", { alt: "", draggable: "false" }), layer = el("canvas", { class: "w-heat", width: 256, height: 256 }), shape = el("canvas", { class: "w-shape", hidden: true });
     const print = el("figure", { class: "w-seen" }, image, layer, shape);
     const empty = el("div", { class: "w-empty" }, el("h2", {}, "Where does each word act?"), el("p", {}, "Press Look: the picture is painted while every word is watched. Then click a word."));
     const mat = el("div", { class: "w-mat" }, empty);

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
 import numpy as np
-from e2e_hands import HOSTILE, MARKS, PHONE, PROMPT, lock_seed, make, state
+from e2e_hands import HOSTILE, LONG, MARKS, PHONE, PROMPT, lock_seed, make, reload, state
 
 pytestmark = MARKS
 TAB = "#weft-edit"
@@ -59,6 +60,36 @@ def test_one_changed_word_changes_that_thing_and_keeps_the_rest(weft, open_page)
     assert int(slider.input_value()) == at - 1, "what a person set stays"
     page.locator("#weft-new-source").click()
     page.wait_for_function("document.querySelector('#weft-edit textarea').value.includes('green')")
+
+
+def test_four_strengths_outlive_a_reload_and_another_page_gets_them(weft, open_page):
+    page, other = open_page(), open_page()
+    lock_seed(page, 1068141294)
+    make(page, PROMPT, steps=4)
+    page.locator("#weft-edit-this").click()
+    page.wait_for_function("document.querySelector('#weft-edit textarea')?.value.length > 0")
+    page.get_by_label("What it shall show").fill(PROMPT.replace("red", "green"))
+    stored = weft.studio.history.count("local")
+    page.locator("#weft-edit-several").click()
+    page.locator("#weft-stop-all").wait_for()
+    reload(page)
+    page.get_by_role("tab", name="Edit", exact=True).click()
+    cells = page.locator(f"{TAB} .w-side button")
+    cells.nth(4).wait_for(timeout=LONG)
+    assert cells.all_inner_texts() == ["Before", "25 %", "50 %", "75 %", "100 %"]
+    assert weft.studio.history.count("local") == stored + 4, "the source is not stored again"
+    other.evaluate("window.dispatchEvent(new Event('focus'))")
+    newest = page.evaluate("window.weft.pictures.list[0].id")
+    other.wait_for_function(f"window.weft.pictures.list[0]?.id === '{newest}'")
+
+    page.get_by_label("What it shall show").fill(PROMPT.replace("red", "yellow"))
+    page.locator("#weft-edit-several").click()
+    page.locator("#weft-stop-all").click()
+    page.wait_for_function("!window.weft.run.live")
+    end = time.monotonic() + 30
+    while weft.studio.live_run("local") is not None and time.monotonic() < end:
+        page.wait_for_timeout(100)
+    assert weft.studio.jobs.waiting("local") == 0 and weft.studio.live_run("local") is None
 
 
 def test_an_upload_is_a_source_and_a_hostile_word_stays_text_on_a_dark_phone(open_page, pictures: Path):

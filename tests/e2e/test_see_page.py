@@ -30,6 +30,17 @@ def test_a_clicked_word_shows_where_it_acts_and_its_mask_becomes_a_region(weft, 
         assert page.evaluate(PEAK, "#weft-see .w-heat") < 0.5
         page.locator("#weft-see-words [data-word=house]").click()
         assert page.evaluate(PEAK, "#weft-see .w-heat") > 0.5
+    shape = "document.querySelector('#weft-see .w-shape')"
+    inside = f"""(() => {{
+      const c = {shape}, d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;
+      return d.filter((_, i) => i % 4 === 3 && d[i] > 127).length; }})()"""
+    page.locator("#weft-show-mask").click()
+    page.wait_for_function(f"!{shape}.hidden && {inside} > 0")
+    before = page.evaluate(inside)
+    page.get_by_label("How much of it").first.fill("75")
+    page.wait_for_function(f"{inside} > {before}")
+    page.locator("#weft-show-mask").click()
+    page.locator("#weft-see .w-heat").wait_for()
     page.locator("#weft-see [data-view=steps]").click()
     assert page.locator("#weft-see .w-small-map").count() == 20
     page.locator("#weft-see .w-small-map").first.click()
