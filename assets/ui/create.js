@@ -84,12 +84,14 @@
   weft.create = (root, { props, trigger, watch }) => {
     const form = el("section", { class: "w-form", "aria-label": "Picture settings" });
     const stage = el("section", { class: "w-stage", "aria-label": "Picture" });
-    const left = {}; // how this page left each template, while it is open
-    weft.useTemplate = (name) => {
-      if (doc.template) left[doc.template] = doc.current;
+    /** Opens a template as it was left, or `anew`; "" is the graph of one's own. */
+    weft.useTemplate = (name, anew = false) => {
+      const kept = anew ? null : name && name === doc.template ? doc.current : weft.left.get(name)?.document;
+      if (!name && (!kept || !doc.template)) return;
       weft.origin = null;
       doc.flush();
-      trigger("choose", { name, text: left[name] ? JSON.stringify(left[name]) : "" });
+      if (name) trigger("choose", { name, text: kept ? JSON.stringify(kept) : "" });
+      else trigger("open", { text: JSON.stringify(kept), name: "" });
     };
     const cards = weft.templates(weft.useTemplate);
     root.append(el("div", { class: "weft w-create" }, cards.box, form, stage));
@@ -140,10 +142,10 @@
       go.classList.toggle("w-stop", run.live);
       go.replaceChildren(icon(run.live ? "stop" : "go"), run.live ? "Stop" : "Generate", el("kbd", { "aria-hidden": "true" }, run.live ? "Esc" : "Ctrl ↵"));
     }
-    function say(text, undo = null) {
+    function say(text, undo = null, word = "Undo") {
       weft.emit("says", text);
       notice.hidden = !text;
-      notice.replaceChildren(el("span", {}, text || ""), undo ? el("button", { type: "button", class: "w-link", onclick: () => { undo(); say(""); } }, "Undo") : "");
+      notice.replaceChildren(el("span", {}, text || ""), undo ? el("button", { type: "button", class: "w-link", onclick: () => { undo(); say(""); } }, word) : "");
     }
     // What is wrong, before the run (Python's check) and after it: at its field where that shows, else under the button.
     function examine() {
@@ -173,7 +175,6 @@
     /** Another tab's document becomes the page's; `left` keeps what it takes the place of. */
     weft.adopt = (document, panel, template) => {
       const before = doc.current, beforePanel = doc.panel, own = before && !doc.template;
-      if (doc.template) left[doc.template] = before;
       weft.origin = null;
       told = [];
       failed = null;
@@ -289,7 +290,8 @@
         weft.vocabulary = weft.vocabularyOf(doc);
         build();
         if (message.restored && message.restored.seed) { remember.set("seed-lock", "on"); build(); }
-        say(message.says, before && message.undo ? () => { doc.load(before, panel, template); build(); doc.flush(); } : null);
+        if (message.anew) say(message.says, () => weft.useTemplate(message.template, true), "Begin anew");
+        else say(message.says, before && message.undo ? () => { doc.load(before, panel, template); build(); doc.flush(); } : null);
         if (before) doc.flush();
       } else if (message.says) say(message.says);
     }

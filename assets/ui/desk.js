@@ -10,7 +10,8 @@
 
   /** `start`: {document, panel, template} from Python; `fits(doc)`: whether the page's document is meant already. */
   weft.desk = (start, fits) => {
-    const draft = { document: copy(start.document), panel: start.panel };
+    const draft = { document: copy(start.document), panel: start.panel, template: start.template };
+    let carried = {}; // by role: what came along last, so that what was written here since stays
     /** The settings that a model asks for, as when it is chosen on Create. */
     function suit(model) {
       const settings = weft.presets.settings(model);
@@ -21,6 +22,7 @@
       get own() { return Boolean(doc.current) && fits(doc); },
       get document() { return desk.own ? doc.current : draft.document; },
       get panel() { return desk.own ? doc.panel : draft.panel; },
+      get template() { return desk.own ? doc.template : draft.template; },
       field: (role) => desk.panel.find((f) => f.role === role),
       find: (node, widget) => desk.panel.find((f) => f.node === node && f.widget === widget) || { node, widget },
       node: (id) => desk.document.nodes.find((n) => n.id === id),
@@ -30,8 +32,16 @@
       },
       set(spec, value) {
         if (!spec || !desk.node(spec.node)) return;
+        desk.write(spec, value); // first here: a view that hears of the new document shows it with this in it
+        if (desk.own) return;
         desk.take();
         doc.set(spec, value);
+      },
+      /** Changes what this tab works on, and leaves the page's document alone where that is another. */
+      write(spec, value) {
+        if (!spec || !desk.node(spec.node)) return;
+        if (desk.own) doc.set(spec, value);
+        else (desk.node(spec.node).widgets ||= {})[spec.widget] = value;
       },
       /** What a person set in the page's document comes along, as with the template cards. */
       carry() {
@@ -39,7 +49,8 @@
         let fresh = false;
         for (const role of KEPT) {
           const from = doc.field(role), to = draft.panel.find((f) => f.role === role), value = from && doc.widget(from);
-          if (!from || !to || (role === "prompt" && !String(value).trim())) continue;
+          if (!from || !to || (role === "prompt" && !String(value).trim()) || carried[role] === value) continue;
+          carried[role] = value;
           const node = draft.document.nodes.find((n) => n.id === to.node);
           if (role === "model" && node.widgets[to.widget] !== value) suit(value);
           fresh ||= role === "prompt" && node.widgets[to.widget] !== value;
@@ -47,8 +58,8 @@
         }
         return fresh;
       },
-      lay(document, panel = start.panel) { draft.document = copy(document); draft.panel = panel; },
-      take() { if (!desk.own) weft.adopt(copy(draft.document), draft.panel, start.template); },
+      lay(document, panel = start.panel, template = start.template) { Object.assign(draft, { document: copy(document), panel, template }); carried = {}; },
+      take() { if (!desk.own) weft.adopt(copy(draft.document), draft.panel, draft.template); },
     };
     return desk;
   };

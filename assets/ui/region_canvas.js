@@ -252,7 +252,9 @@
         const chosen = region.id === store.chosen, mask = gesture?.id === region.id && gesture.mask ? gesture.mask : store.mask(region);
         const [x0, y0, x1, y1] = (Array.isArray(region.box) ? region.box : [0, 0, 1, 1]).map((edge) => 100 * Number(edge));
         const place = `left:${x0}%;top:${y0}%;width:${x1 - x0}%;height:${y1 - y0}%;--w-hue:${weft.hue(index)}`;
-        const tag = el("span", { class: "w-box-tag" }, el("b", {}, String(index + 1)), region.name || region.prompt || "");
+        // a name may be wider than its box: it goes on to the side where there is more room
+        const [left, right] = [100 - x0, x1], rightward = left >= 45 || left >= right, named = region.name || region.prompt || "";
+        const tag = el("span", { class: "w-box-tag" + (rightward ? "" : " w-tag-left"), style: `max-width:calc(${(100 * (rightward ? left : right)) / Math.max(x1 - x0, 1)}% - 2px)` }, el("b", {}, String(index + 1)), named ? el("span", {}, named) : null);
         const box = el("div", { class: "w-box" + (mask ? " w-box-mask" : ""), "data-id": region.id, style: place, "data-chosen": chosen ? "" : null, "data-level": store.level(region.id) || null, "data-locked": region.locked ? "" : null }, tag,
           chosen && !mask && !region.locked && tool.name === "box" ? Object.keys(CORNERS).map((c) => el("i", { class: "w-grip w-grip-" + c, "data-corner": c })) : null);
         if (!mask) return box;

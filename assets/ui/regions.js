@@ -4,23 +4,52 @@
   const weft = window.weft;
   const { el, icon, doc, makers, field } = weft;
   const EDGES = ["Left", "Top", "Right", "Bottom"];
-  const START = [0.25, 0.25, 0.75, 0.75];
+  const START = [0.25, 0.25, 0.75, 0.75], LEAST = 2; // percent
   const plain = (value) => Array.isArray(value) && value.every((r) => r && typeof r === "object" && !Array.isArray(r));
   const boxed = (region) => Array.isArray(region.box) && region.box.length === 4 && region.shape !== "mask";
 
   weft.hue = (index) => `hsl(${(index * 67) % 360} 55% 50%)`;
   weft.masks = weft.masks || {}; // painted masks by the hash of their picture, as canvases
 
-  /** The list behind canvas and rows. `read`, `write(list)`: where it is kept; `ratio()`: width to height. */
-  weft.regionStore = ({ read, write, ratio }) => {
+  const FILL = new Set("and or on in at of to by with over under above below behind beside near next from is are left right top bottom middle".split(" "));
+  const ARTICLES = new Set(["a", "an", "the", "two", "three"]);
+  /** The thing that a word means in a sentence, with what is said of it: "star" is "a green star". */
+  weft.phraseOf = (text, word) => {
+    const words = [...text.matchAll(/[\p{L}\p{N}'-]+/gu)], at = words.findIndex((w) => w[0].toLowerCase() === word.toLowerCase());
+    if (at < 0 || FILL.has(word.toLowerCase())) return word;
+    let from = at;
+    while (from > 0 && at - from < 4 && !ARTICLES.has(words[from][0].toLowerCase()) && !FILL.has(words[from - 1][0].toLowerCase())
+      && /^\s+$/.test(text.slice(words[from - 1].index + words[from - 1][0].length, words[from].index))) from -= 1;
+    return text.slice(words[from].index, words[at].index + words[at][0].length);
+  };
+
+  /** The list behind canvas and rows. `read`, `write(list)`: where it is kept; `ratio()`: width to height; `words`: the
+   *  prompt that goes with it, {read, write(text)}, which undo takes along. */
+  weft.regionStore = ({ read, write, ratio, words = null }) => {
     const past = [], future = [], drawn = {}, levels = {};
+    const now = () => JSON.stringify({ list: store.list(), words: words?.read() ?? "" });
+    function back(from, to) {
+      if (!from.length) return;
+      to.push(now());
+      const was = JSON.parse(from.pop());
+      write(was.list);
+      if (words && words.read() !== was.words) words.write(was.words);
+      store.onchange(true);
+    }
     const store = {
       chosen: null, asked: null, boxed, plain, onchange: () => {}, onchoose: () => {}, onask: () => {}, keep: null,
       list: () => (plain(read()) ? read() : []),
       get: (id) => store.list().find((r) => r.id === id),
       level: (id) => levels[id],
       tell(found) { for (const id of Object.keys(levels)) delete levels[id]; Object.assign(levels, found); },
-      mark() { past.push(JSON.stringify(store.list())); future.length = 0; if (past.length > 100) past.shift(); },
+      mark(was = now()) { past.push(was); future.length = 0; if (past.length > 100) past.shift(); },
+      /** Another list lies here than the one that was seen last: undo brings that one back. */
+      swapped() {
+        const seen = store.seen && JSON.parse(store.seen).list;
+        if (seen?.length && JSON.stringify(seen) !== JSON.stringify(store.list())) store.mark(store.seen);
+        store.saw();
+      },
+      saw() { store.seen = now(); },
       put(next) { // the first change makes the tab's document the page's, which draws the old list once more
         const { chosen } = store;
         store.mark();
@@ -44,15 +73,15 @@
         return `r${number}`;
       },
       add(part, { focus = true } = {}) {
-        const id = store.name();
+        const id = store.name(), box = part.box || weft.freePlace(store.list().map((r) => r.box).filter((b) => Array.isArray(b) && b.length === 4));
         store.chosen = id;
-        store.put([...store.list(), { id, prompt: "", box: START, ...part }]);
+        store.put([...store.list(), { id, prompt: "", ...part, box }]);
         if (focus) store.ask(id);
         return id;
       },
       remove(id) {
         const at = store.list().findIndex((r) => r.id === id), rest = store.list().filter((r) => r.id !== id);
-        store.chosen = rest[Math.min(at, rest.length - 1)]?.id ?? null;
+        if (store.chosen === id || !store.get(store.chosen)) store.chosen = rest[Math.min(at, rest.length - 1)]?.id ?? null;
         store.put(rest);
       },
       copy(id) {
@@ -67,8 +96,8 @@
         [next[at], next[to]] = [next[to], next[at]];
         store.put(next);
       },
-      undo() { if (past.length) { future.push(JSON.stringify(store.list())); write(JSON.parse(past.pop())); store.onchange(true); } },
-      redo() { if (future.length) { past.push(JSON.stringify(store.list())); write(JSON.parse(future.pop())); store.onchange(true); } },
+      undo: () => back(past, future),
+      redo: () => back(future, past),
       get undoable() { return past.length > 0; },
       get redoable() { return future.length > 0; },
       // painted masks
@@ -118,13 +147,24 @@
     let built = "";
     const place = (region) => store.list().findIndex((r) => r.id === region.id);
 
+    /** A value within its bounds, and a line that says so where it was held. */
+    function held(input, label, value, low, high, unit = "") {
+      const kept = Math.round(Math.min(Math.max(value, low), Math.max(low, high)) * 100) / 100, note = input.closest("li")?.querySelector(".w-held");
+      input.value = kept;
+      if (note) {
+        note.hidden = kept === value;
+        note.textContent = note.hidden ? "" : `${label} may be ${Math.round(low * 10) / 10} to ${Math.round(high * 10) / 10}${unit}; it is ${kept} now.`;
+      }
+      return kept;
+    }
     function edge(region, index, at) {
       const name = `${EDGES[at]} of region ${index + 1}, percent`;
       const input = el("input", { class: "w-text w-number", type: "number", min: 0, max: 100, step: 1, "aria-label": name, "data-key": "edge" + at });
       input.addEventListener("change", () => {
         if (!Number.isFinite(input.valueAsNumber)) return;
-        const now = store.get(region.id);
-        store.change(region.id, { box: now.box.map((old, i) => (i === at ? Math.round(input.valueAsNumber * 100) / 10000 : old)) });
+        const now = store.get(region.id), other = 100 * now.box[(at + 2) % 4], [low, high] = at < 2 ? [0, Math.max(0, other - LEAST)] : [Math.min(100, other + LEAST), 100];
+        const value = held(input, EDGES[at], input.valueAsNumber, low, high, " %");
+        store.change(region.id, { box: now.box.map((old, i) => (i === at ? Math.round(value * 100) / 10000 : old)) });
       });
       input.sync = (now) => { input.value = Math.round(now.box[at] * 1000) / 10; };
       return [el("label", { class: "w-edge" }, el("span", { class: "w-help" }, EDGES[at]), input), input];
@@ -137,9 +177,13 @@
       input.sync = (now) => { input.value = String(now[key] ?? ""); };
       return [label ? el("label", { class: "w-edge" }, el("span", { class: "w-help" }, label), input) : input, input];
     }
-    function number(region, index, key, label, usual, low, high, scale) {
-      const input = el("input", { class: "w-text w-number", type: "number", min: low * scale, max: high * scale, step: scale === 1 ? 0.1 : 5, "aria-label": `${label} of region ${index + 1}`, "data-key": key });
-      input.addEventListener("change", () => { if (Number.isFinite(input.valueAsNumber)) store.change(region.id, { [key]: Math.min(Math.max(input.valueAsNumber / scale, low), high) }); });
+    function number(region, index, key, label, usual, bounds, scale) {
+      const [low, high] = [0, scale === 1 ? 2 : 100];
+      const input = el("input", { class: "w-text w-number", type: "number", min: low, max: high, step: scale === 1 ? 0.1 : 5, "aria-label": `${label} of region ${index + 1}`, "data-key": key });
+      input.addEventListener("change", () => {
+        if (!Number.isFinite(input.valueAsNumber)) return;
+        store.change(region.id, { [key]: held(input, label.replace(", %", ""), input.valueAsNumber, ...bounds(store.get(region.id)), scale === 1 ? "" : " %") / scale });
+      });
       input.sync = (now) => { input.value = Math.round((now[key] ?? usual) * scale * 100) / 100; };
       return [el("label", { class: "w-edge" }, el("span", { class: "w-help" }, label), input), input];
     }
@@ -156,13 +200,13 @@
       const lock = press(region.locked ? "lock" : "unlock", `Lock region ${number_}`, region.locked ? "Locked: it stays where it is" : "Lock its place", () => store.change(region.id, { locked: !region.locked }), { "aria-pressed": String(Boolean(region.locked)), "data-key": "lock" });
       const detail = full && chosen ? el("div", { class: "w-region-detail" },
         el("div", { class: "w-two" }, take(text(region, "name", "Name", `Name of region ${number_}`, "optional", 100)), take(text(region, "negative", "Avoid there", `Avoid in region ${number_}`, "nothing"))),
-        el("div", { class: "w-three" }, take(number(region, index, "strength", "Strength", 1, 0, 2, 1)), take(number(region, index, "start", "From step, %", 0, 0, 1, 100)), take(number(region, index, "end", "Until, %", 1, 0, 1, 100))),
+        el("div", { class: "w-three" }, take(number(region, index, "strength", "Strength", 1, () => [0, 2], 1)), take(number(region, index, "start", "From step, %", 0, (r) => [0, 100 * (r.end ?? 1) - 1], 100)), take(number(region, index, "end", "Until, %", 1, (r) => [100 * (r.start ?? 0) + 1, 100], 100))),
         edges,
         el("div", { class: "w-row w-region-tools" }, press("up", `Bring region ${number_} to the front`, "Nearer: drawn over the others", () => store.order(region.id, 1), { disabled: index === count - 1, "data-key": "up" }),
           press("down", `Send region ${number_} behind`, "Farther: drawn under the others", () => store.order(region.id, -1), { disabled: index === 0, "data-key": "down" }),
           press("copy", `Copy region ${number_}`, "Copy", () => store.copy(region.id)), lock)) : null;
-      const item = el("li", { "data-id": region.id, "data-chosen": chosen ? "" : null, onfocusin: (event) => { if (event.target !== pick) store.choose(region.id); } },
-        el("div", { class: "w-row" }, pick, prompt, !full || !chosen ? (region.locked ? lock : null) : null, remove), full ? detail : edges);
+      const item = el("li", { "data-id": region.id, "data-chosen": chosen ? "" : null, onfocusin: (event) => { if (!event.target.closest("button")) store.choose(region.id); } }, // a row that is chosen grows: what is pressed would slip away
+        el("div", { class: "w-row" }, pick, prompt, !full || !chosen ? (region.locked ? lock : null) : null, remove), full ? detail : edges, el("p", { class: "w-help w-held", role: "status", hidden: true }));
       item.sync = (now) => parts.forEach((input) => { if (input !== document.activeElement) input.sync(now); });
       return item;
     }

@@ -9,21 +9,23 @@
     const cards = weft.facts.templates || [];
     const card = ({ name, title, help }) => el("button", { type: "button", class: "w-template", "data-template": name, "aria-pressed": "false", onclick: () => choose(name) },
       el("strong", {}, title), el("span", {}, help));
-    const row = el("div", { class: "w-templates", id: "weft-templates", role: "toolbar", "aria-label": "Templates" }, ...cards.map(card));
+    const own = card({ name: "", title: "Your own graph", help: "As you left it." });
+    const row = el("div", { class: "w-templates", id: "weft-templates", role: "toolbar", "aria-label": "Templates" }, own, ...cards.map(card));
     const all = el("button", { type: "button", class: "w-btn w-all", id: "weft-all-templates", onclick: () => every() }, `All ${cards.length}`);
     const box = el("nav", { class: "w-shelf", "aria-label": "Templates", hidden: cards.length < 2 }, row, all);
     const buttons = [...row.children];
     let open = "";
 
     const reach = (button) => { for (const b of buttons) b.tabIndex = b === button ? 0 : -1; };
-    reach(buttons[0]);
+    own.hidden = true;
+    reach(buttons[1]);
     row.addEventListener("keydown", (event) => {
-      const at = buttons.indexOf(document.activeElement);
-      const next = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: buttons.length - 1 }[event.key];
-      if (at < 0 || next === undefined || !buttons[next]) return;
+      const there = buttons.filter((button) => !button.hidden), at = there.indexOf(document.activeElement);
+      const next = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: there.length - 1 }[event.key];
+      if (at < 0 || next === undefined || !there[next]) return;
       event.preventDefault();
-      reach(buttons[next]);
-      buttons[next].focus();
+      reach(there[next]);
+      there[next].focus();
     });
     const mark = (button) => button.setAttribute("aria-pressed", String(button.dataset.template === open));
     function every() {
@@ -38,6 +40,7 @@
     }
     function show(name) {
       open = name || "";
+      own.hidden = Boolean(open) && !weft.left.get("");
       buttons.forEach(mark);
       const chosen = buttons.find((b) => b.dataset.template === open);
       if (!chosen) return;

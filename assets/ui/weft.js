@@ -78,7 +78,10 @@
   const doc = {
     current: null, panel: [], template: "", publish: () => {}, timer: 0,
     source: null, // another one with each document that comes in; edits leave it
+    /** Another document is open from now on; the one before is kept, unless it is the page's untouched beginning. */
     load(document, panel, template = "") {
+      if (!doc.current) doc.beginning = JSON.stringify(document);
+      else if ((template !== doc.template || !template) && JSON.stringify(doc.current) !== doc.beginning) window.weft.left.put({ document: doc.current, panel: doc.panel, template: doc.template });
       doc.current = document;
       doc.source = {};
       doc.panel = panel || [];

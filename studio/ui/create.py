@@ -35,6 +35,7 @@ MOST_PARENTS = 8
 MOST_VARIED = 8
 MOST_SERIES = 8
 ROLES = ("source", "variation", "inpaint", "upscale", "reuse", "sweep")
+RETURNED = "This is as you left it."
 BUG = StudioError("Something went wrong inside the studio.", hint="The log of the studio says more.")
 
 
@@ -53,8 +54,11 @@ class CreateTab:
         """The document a new page starts with, and its form."""
         return self.message(self._studio.workflow())
 
-    def message(self, document: Graph, *, says: str = "", undo: bool = False, seed: bool = False) -> str:
-        """`undo`: the page offers the way back; `seed`: the seed came from a picture and is to be kept."""
+    def message(
+        self, document: Graph, *, says: str = "", undo: bool = False, seed: bool = False, anew: bool = False
+    ) -> str:
+        """`undo`: the page offers the way back; `anew`: it offers the untouched template; `seed`: the seed
+        came from a picture and is to be kept."""
         fields = panel(document, self._studio.registry)
         return bus.dump(
             {
@@ -64,6 +68,7 @@ class CreateTab:
                 "thumbs": self._uploads.thumbs(document, fields),
                 "says": says,
                 "undo": undo,
+                "anew": anew,
                 "restored": {"seed": seed},
             }
         )
@@ -285,7 +290,10 @@ class CreateTab:
         with suppress(StudioError):
             kept = self._studio.read_document(asked.text(event, "text", self._studio.policy.max_json_bytes))
         try:
-            return self.message(self.templates.open(asked.text(event, "name", 200), before, kept))
+            name = asked.text(event, "name", 200)
+            document = self.templates.open(name, before, kept)
+            returned = self.templates.returned(name, kept)
+            return self.message(document, says=RETURNED if returned else "", anew=returned)
         except StudioError as error:
             return bus.dump({"says": str(error)})
 

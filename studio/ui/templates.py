@@ -99,7 +99,8 @@ class Templates:
     def open(self, name: str, before: Graph | None = None, kept: Graph | None = None) -> Graph:
         """The document of a template, with what a person set in `before` where both have it.
 
-        `kept`: how this page left the template; used if it still is that template. Raises StudioError.
+        `kept`: how this page left the template; used if it still is that template, and as it is if it holds a
+        layout, whose prompt and shape belong to it. Raises StudioError.
         """
         if name not in self._start:
             raise StudioError(
@@ -107,7 +108,25 @@ class Templates:
                 hint=did_you_mean(name, self._start) or "Reload the page.",
             )
         opened = kept if kept is not None and self.name_of(kept) == name else self._start[name]
-        return opened if before is None else self._taken_over(before, opened)
+        if before is None or (opened is kept and self._laid_out(opened, name)):
+            return opened
+        return self._taken_over(before, opened)
+
+    def returned(self, name: str, kept: Graph | None) -> bool:
+        """Whether a template that was left so is another than its start, what comes along set aside."""
+        if kept is None or name not in self._start or self.name_of(kept) != name:
+            return False
+        return self._laid_out(kept, name) or any(
+            _value(kept, field) != _value(self._start[name], field)
+            for field in panel(self._start[name], self._studio.registry)
+            if field["role"] not in KEPT
+        )
+
+    def _laid_out(self, document: Graph, name: str) -> bool:
+        """Whether it holds regions that a person drew."""
+        start = self._start[name]
+        fields = [f for f in panel(start, self._studio.registry) if f["kind"] == "regions"]
+        return any(_value(document, f) and _value(document, f) != _value(start, f) for f in fields)
 
     def _taken_over(self, before: Graph, after: Graph) -> Graph:
         """`after` with the seed of `before`, and its prompt, size and model unless nobody changed them."""

@@ -33,7 +33,7 @@ CSP = (
     "object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors {ancestors}"
 )
 SCRIPTS = (  # in this order
-    "weft.js", "language.js", "origin.js", "chrome.js", "stage.js", "fields.js", "presets.js",
+    "weft.js", "language.js", "kept.js", "origin.js", "chrome.js", "stage.js", "fields.js", "presets.js",
     "region_canvas.js", "mask_paint.js", "regions.js", "templates.js", "create.js", "history.js",
     "picture_detail.js", "desk.js",
     "region_looks.js", "regions_tab.js", "edit_mask.js", "edit_tab.js", "see_tab.js", "upscale_tab.js",
