@@ -43,9 +43,9 @@
           rows([["Size on disk", model.bytes ? size(model.bytes) : ""], ["Licence", model.licence]])),
         model.scores.length ? el("section", { class: "w-scores" }, el("h4", {}, "How often everything asked for is right"), el("table", { class: "w-times" }, el("tbody", {}, ...model.scores.map(bar))),
           el("p", { class: "w-help" }, `Tried with ${model.scores[0].n} prompts each that it had never seen. In brackets: where the true share lies, 19 times in 20.`)) : null,
-        el("div", { class: "w-actions" }, model.problem || chosen ? null : el("button", { type: "button", class: "w-btn", onclick: () => use(model) }, "Use this model"),
+        model.problem ? null : el("div", { class: "w-actions" }, chosen ? null : el("button", { type: "button", class: "w-btn", onclick: () => use(model) }, "Use this model"),
           chosen && weft.modelOf(doc) ? el("button", { type: "button", class: "w-btn", onclick: () => weft.knows() }, icon("book"), "What it knows") : null),
-        el("details", { class: "w-fold w-model-detail" }, el("summary", {}, icon("chevron"), "Technical details"),
+        model.problem ? null : el("details", { class: "w-fold w-model-detail" }, el("summary", {}, icon("chevron"), "Technical details"),
           rows([["Family", model.family], ["Reference", model.ref], ...model.settings]),
           model.source.startsWith("http") ? el("p", { class: "w-help" }, "Its settings come from ", el("a", { href: model.source, target: "_blank", rel: "noreferrer" }, own(model.source))) : null,
           ours && (model.limits || model.training) ? el("p", { class: "w-help", translate: "no" }, [model.limits, model.training].filter(Boolean).join(" ")) : null));

@@ -30,6 +30,7 @@ from studio.models.family import Component, Parts
 from studio.models.folders import Folder, check_folder
 from studio.models.lora import digest_with, lora_model
 from studio.models.references import (
+    BESIDE_MODELS,
     HUB,
     TINY,
     LoraInfo,
@@ -187,7 +188,8 @@ class ModelStore:
         ]
         if self._own is not None and self._own.is_dir() and self.policy.allow_paths:
             for path in sorted(self._own.iterdir()):
-                if path.is_dir() and not path.name.startswith("."):
+                kept = path.name in BESIDE_MODELS and not (path / "model_index.json").exists()
+                if path.is_dir() and not kept and not path.name.startswith("."):
                     found.append(info_of(str(path), path.name, path.name, path, read_card(path)))
         return tuple(found)
 

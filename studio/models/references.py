@@ -27,6 +27,7 @@ from studio.models.presets import lora_preset
 from studio.policy import Policy
 
 HUB, TINY = "hub:", "tiny:"
+BESIDE_MODELS = ("loras", "upscalers")  # folders in that of the models that hold other files
 HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
 
 

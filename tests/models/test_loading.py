@@ -216,6 +216,14 @@ def test_the_guard_restores_rng_and_grad_mode_after_an_exception():
     assert torch.equal(torch.get_rng_state(), before) and not torch.is_inference_mode_enabled()
 
 
+def test_folders_of_other_files_are_no_broken_models(tmp_path):
+    for name in ("loras", "upscalers", "half a model"):
+        (tmp_path / "models" / name).mkdir(parents=True)
+    found = ModelStore(device="cpu", models_folder=tmp_path / "models").list()
+    own = [info for info in found if info.path.parent == tmp_path / "models"]
+    assert [info.title for info in own] == ["half a model"] and own[0].problem
+
+
 @pytest.mark.model
 def test_the_embedded_models_are_listed_and_load(store):
     most = {"embedded:scenes-sd3": 22, "embedded:scenes-flux": 18}
