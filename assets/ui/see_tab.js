@@ -103,7 +103,7 @@
       say("");
       // the picture that Create shows is looked at as it is; other words are painted, and the picture kept
       const there = weft.shown?.(), same = there && !there.missing && weft.plainly(there) && there.prompt.trim() === String(desk.get(desk.field("prompt"))).trim();
-      if (!same || there.id === picture?.id) return anew();
+      if (!same || (maps && there.id === picture?.id)) return anew();
       if (run.live) return;
       wanted = there;
       trigger("look", { generation: there.id, turn: (turn += 1) });
