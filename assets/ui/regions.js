@@ -205,7 +205,9 @@
         el("div", { class: "w-row w-region-tools" }, press("up", `Bring region ${number_} to the front`, "Nearer: drawn over the others", () => store.order(region.id, 1), { disabled: index === count - 1, "data-key": "up" }),
           press("down", `Send region ${number_} behind`, "Farther: drawn under the others", () => store.order(region.id, -1), { disabled: index === 0, "data-key": "down" }),
           press("copy", `Copy region ${number_}`, "Copy", () => store.copy(region.id)), lock)) : null;
-      const item = el("li", { "data-id": region.id, "data-chosen": chosen ? "" : null, onfocusin: (event) => { if (!event.target.closest("button")) store.choose(region.id); } }, // a row that is chosen grows: what is pressed would slip away
+      const item = el("li", { "data-id": region.id, "data-chosen": chosen ? "" : null, onfocusin: (event) => { // a row that is chosen grows: a button that is pressed would slip away, and the caret is where it was clicked only afterwards
+        if (!event.target.closest("button")) setTimeout(() => { if (item.contains(document.activeElement)) store.choose(region.id); });
+      } },
         el("div", { class: "w-row" }, pick, prompt, !full || !chosen ? (region.locked ? lock : null) : null, remove), full ? detail : edges, el("p", { class: "w-help w-held", role: "status", hidden: true }));
       item.sync = (now) => parts.forEach((input) => { if (input !== document.activeElement) input.sync(now); });
       return item;
