@@ -208,7 +208,8 @@ def test_a_run_from_create_shows_in_graph_although_it_was_never_opened(open_page
     state(page, "done")
     show_graph(page)
     node(page, "save").locator(".g-picture img").wait_for()
-    node(page, "draw").locator(".g-state").wait_for()
+    node(page, "save").locator(".g-head strong").click()  # what is pressed is not hidden by the inspector
+    until(page, "document.querySelector('.g-selected').getBoundingClientRect().right < innerWidth - 318")
     page.evaluate("document.querySelector('.g-root').marked = true")
     page.get_by_role("tab", name="History").click()
     page.get_by_role("tab", name="Graph").click()

@@ -64,6 +64,7 @@ export function Canvas({ onSelection, onAsk, dark, api }) {
     fresh.current = false;
     if (overlapping(model.doc, sizes(nodes))) model.settle(place(model.doc, arrange(model.doc, sizes(nodes))));
     requestAnimationFrame(() => {
+      if (!ground.current) return;
       const kept = app.views.get(where), room = ground.current.getBoundingClientRect();
       flow.setViewport(kept || opening(model, flow.getNodes(), room.width, room.height));
       ground.current.removeAttribute("data-opening");
@@ -146,6 +147,13 @@ export function Canvas({ onSelection, onAsk, dark, api }) {
       fit: () => flow.fitView({ ...FIT, duration: reduced() ? 0 : 200 }),
     };
   });
+  /** A node that was pressed stays in view when the inspector takes room beside it. */
+  const keepInView = (id) => {
+    const n = flow.getInternalNode(id), { x, y, zoom } = flow.getViewport(), room = ground.current?.clientWidth;
+    if (!n?.measured?.width || !room) return; // gone meanwhile, or the way into a sub-graph was taken
+    const left = n.internals.positionAbsolute.x * zoom + x, over = left + n.measured.width * zoom - (room - 24);
+    if (over > 16 && left > 24) flow.setViewport({ x: x - Math.min(over, left - 24), y, zoom }, { duration: reduced() ? 0 : 160 });
+  };
   const drop = (e) => {
     const kind = e.dataTransfer.getData("application/x-weft-kind");
     if (!kind) return;
@@ -155,7 +163,7 @@ export function Canvas({ onSelection, onAsk, dark, api }) {
   return (
     <div className={`g-canvas ${far ? "g-far" : ""}`} ref={ground} data-opening={fresh.current && nodes.length > 0 ? "" : undefined} onPointerDownCapture={boxBegins} onPointerUp={boxEnds} onPointerCancel={boxEnds} onDoubleClick={(e) => { if (e.target.classList?.contains("react-flow__pane")) onAsk({ x: e.clientX, y: e.clientY }); }} onDragOver={(e) => { if ([...e.dataTransfer.types].includes("application/x-weft-kind")) e.preventDefault(); }} onDrop={drop}>
       <style ref={wiring} />
-      <ReactFlow aria-label="Canvas of the graph" nodes={nodes} edges={edges} nodeTypes={NODE_TYPES} onNodesChange={onNodesChange} onEdgesChange={onEdgesChange} onConnect={onConnect} onConnectStart={onConnectStart} onConnectEnd={onConnectEnd}
+      <ReactFlow aria-label="Canvas of the graph" nodes={nodes} edges={edges} nodeTypes={NODE_TYPES} onNodesChange={onNodesChange} onEdgesChange={onEdgesChange} onNodeClick={(_, n) => setTimeout(() => keepInView(n.id), 80)} onConnect={onConnect} onConnectStart={onConnectStart} onConnectEnd={onConnectEnd}
         isValidConnection={isValid} onMove={(_, view) => { setFar(view.zoom < FAR); if (!fresh.current) app.views.set(where, view); }} colorMode={dark ? "dark" : "light"} connectionRadius={30} connectionLineType={ConnectionLineType.Bezier} minZoom={0.1} maxZoom={2} snapToGrid snapGrid={[GRID, GRID]}
         deleteKeyCode={null} multiSelectionKeyCode={ADD_KEYS} zoomOnDoubleClick={false} onlyRenderVisibleElements={doc.nodes.length > MANY} elevateNodesOnSelect proOptions={{ hideAttribution: false }}
         ariaLabelConfig={{ "node.a11yDescription.default": "Press Enter or Space to choose this node, arrows to move it, Delete to remove it." }}>
