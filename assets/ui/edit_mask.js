@@ -29,7 +29,7 @@
    *  Gives {box, values(), reset()}; `grow`: pixels to begin with. */
   weft.cutSettings = ({ onchange, grow = 0 }) => {
     const slider = (label, low, high, value, hint) => {
-      const input = el("input", { type: "range", min: low, max: high, value, "aria-label": label, oninput: () => { tell(); onchange(); } }), words = el("span", { class: "w-help w-number" });
+      const input = el("input", { type: "range", min: low, max: high, value, "aria-label": label, oninput: () => { tell(); onchange(); } }), words = el("span", { class: "w-help w-number", translate: "no" });
       return { input, words, box: el("label", { class: "w-field w-cut-row" }, el("span", { class: "w-label" }, el("span", {}, label), words), input, hint) };
     };
     const amount = slider("How much of it", 0, 100, 50, el("span", { class: "w-ends w-help" }, el("span", {}, "the surest part"), el("span", {}, "all around it")));
