@@ -95,6 +95,31 @@ def test_two_drawn_regions_come_out_where_they_were_drawn(weft, open_page):
     page.wait_for_function(
         f"document.querySelectorAll('{ROWS} [data-key=prompt]')[1].value === 'a green tree at night'"
     )
+    kept = regions(page)
+
+    page.get_by_role("tab", name="See", exact=True).click()  # words that are written there take nothing away
+    words = page.locator("#weft-see textarea").first
+    words.press("Control+Home")
+    page.keyboard.type("At dusk ")
+    assert words.input_value().startswith("At dusk ") and regions(page) == kept
+    page.get_by_role("tab", name="Upscale").click()  # a run of another document
+    page.locator("#weft-upscale .w-thumb").first.click()
+    page.locator("#weft-upscale [data-ref=lanczos] input").check()
+    page.locator("#weft-upscale-sum").get_by_text("becomes").wait_for()
+    page.locator("#weft-upscale-go").click()
+    page.locator("#weft-upscale .w-caption-text").wait_for()
+    assert regions(page) == [], "the page's document is another one now"
+    for once_more in (False, True):
+        if once_more:
+            page.evaluate("window.weft.doc.flush()")
+            reload(page)
+        page.get_by_role("tab", name="Regions").click()
+        page.locator("#weft-returned").wait_for()
+        assert page.locator(ROWS).count() == 2 and regions(page) == []
+    page.locator("#weft-begin-anew").click()
+    page.get_by_text("No regions yet").wait_for()
+    page.locator("#weft-regions-undo").click()
+    assert regions(page) == kept and page.evaluate("window.weft.doc.template") == "regions"
 
 
 def test_moving_keeps_the_size_and_keys_do_what_the_mouse_does(open_page):
@@ -122,14 +147,16 @@ def test_moving_keeps_the_size_and_keys_do_what_the_mouse_does(open_page):
     assert len(regions(page)) == 1
 
     page.locator(STAGE).focus()
-    page.keyboard.press("Enter")
-    page.keyboard.press("ArrowLeft")
-    assert near(regions(page)[1]["box"], (0.24, 0.25, 0.74, 0.75), 0.012)
+    page.keyboard.press("Enter")  # it takes a free place
+    page.keyboard.press("ArrowDown")
+    assert near(regions(page)[1]["box"], (0.0, 0.01, 0.5, 0.51), 0.002)
     page.locator("#weft-regions").get_by_label("Lock region 2").click()
     page.locator(STAGE).focus()
     page.keyboard.press("ArrowLeft")
     page.keyboard.press("Delete")
-    assert regions(page)[1]["locked"] and near(regions(page)[1]["box"], (0.24, 0.25, 0.74, 0.75), 0.012)
+    assert regions(page)[1]["locked"] and near(regions(page)[1]["box"], (0.0, 0.01, 0.5, 0.51), 0.002)
+    page.locator("#weft-regions").get_by_label("Remove region 1").click()  # not the chosen one: one click
+    assert [r.get("locked") for r in regions(page)] == [True]
 
 
 def test_a_row_sets_everything_and_the_linter_warns(open_page):
@@ -143,6 +170,12 @@ def test_a_row_sets_everything_and_the_linter_warns(open_page):
     for label, value in (("Strength of region", "1.4"), ("From step, % of", "20"), ("Until, % of", "80")):
         row.get_by_label(label).fill(value)
         row.get_by_label(label).press("Tab")
+    strength = row.get_by_label("Strength of region")
+    strength.fill("7")
+    strength.press("Tab")
+    row.get_by_text("Strength may be 0 to 2; it is 2 now.").wait_for()
+    strength.fill("1.4")
+    strength.press("Tab")
     (region,) = regions(page)
     wanted = {"name": "star", "negative": "moon", "strength": 1.4, "start": 0.2, "end": 0.8}
     assert wanted.items() <= region.items()
