@@ -19,11 +19,12 @@
     ["M", "Mute: the node gives nothing"], ["B", "Bypass: what comes in goes on as it is"], ["F", "Fit the view"],
     ["P", "Show what would run, and why"], ["Ctrl + S", "Save as a file"],
   ];
-  const regions = [["Enter", "Add a box"], ["Arrow keys", "Move the box; with Shift, change its size"], ["N or P", "Choose the next box, or the one before"], ["Delete", "Remove the box"]];
+  const regions = [["Enter", "Add a box"], ["Arrow keys", "Move the box; with Shift, change its size"], ["N or P", "Choose the next box, or the one before"], ["Delete", "Remove the box"], ["Ctrl + Z", "Undo"], ["Ctrl + Shift + Z", "Redo"]];
+  const brush = [["Arrow keys", "Move the brush; with Shift, in long steps"], ["Space", "Paint a spot"], ["Enter", "Lower the brush, or lift it"], ["[ or ]", "Narrower or wider"]];
   const mouse = [["Shift + click", "Add a node to what is chosen, or take it away"], ["Shift + drag", "Choose all in a box"]];
   const past = [["Arrow keys", "Go from picture to picture"], ["Home or End", "Newest or oldest picture"], ["Shift + click", "While selecting: all pictures in between"], ["Ctrl + Z", "Bring back what was deleted"]];
   const printed = { Shift: "⇧ Shift", Delete: "Del" }; // as on the keys; "Delete" alone is what a button says
-  const groups = [["Everywhere", everywhere], ["Regions, on the canvas", regions], ["Graph", [...graph, ...mouse]], ["History", past]];
+  const groups = [["Everywhere", everywhere], ["Regions, on the canvas", regions], ["Brush, in Regions and Edit", brush], ["Graph", [...graph, ...mouse]], ["History", past]];
   window.weft.shortcutSheet = () => el("div", { class: "w-sheet" }, ...groups.map(([title, list]) => el("section", { class: "w-group" }, el("h3", {}, title), el("dl", { class: "w-keys" }, ...list.flatMap(([keys, what]) => [
     el("dt", {}, ...keys.split(/( \+ | or )/).map((key, i) => (i % 2 ? el("span", { class: "w-help" }, key) : el("kbd", {}, printed[key] || key)))), el("dd", {}, what)])))));
 
@@ -119,6 +120,7 @@
       onclick: () => tabs.scrollBy({ left: (to === "left" ? -1 : 1) * tabs.clientWidth * 0.7, behavior: "smooth" }) }, icon("chevron")));
     tabs?.addEventListener("scroll", ends, { passive: true });
     if (tabs) new ResizeObserver(ends).observe(tabs);
+    if (tabs) new MutationObserver(ends).observe(tabs, { subtree: true, childList: true, characterData: true }); // in another language they are wider
     const reach = () => tabs.querySelector(".selected")?.scrollIntoView({ block: "nearest", inline: "center", behavior: "instant" });
     if (tabs) new MutationObserver(reach).observe(tabs, { subtree: true, attributeFilter: ["aria-selected"] });
 

@@ -42,11 +42,11 @@
       const [across, down = { title: "", labels: [""] }, deep = { title: "", labels: [""] }] = table.axes;
       const two = table.axes.length > 1;
       buttons.clear();
-      tables.replaceChildren(...deep.labels.map((sheet, z) => el("table", { class: "w-table", translate: "no" },
-        el("caption", { class: table.axes.length > 2 ? "" : "w-sr" }, table.axes.length > 2 ? `${deep.title}: ${sheet}` : "The pictures by what varies"),
+      tables.replaceChildren(...deep.labels.map((sheet, z) => el("table", { class: "w-table" },
+        el("caption", { class: table.axes.length > 2 ? "" : "w-sr" }, ...(table.axes.length > 2 ? [deep.title, ": ", el("span", { translate: "no" }, sheet)] : ["The pictures by what varies"])),
         el("thead", {}, el("tr", {}, two ? el("th", { class: "w-axis-down", scope: "col" }, el("span", {}, down.title)) : null, el("th", { class: "w-axis-across", scope: "colgroup", colspan: across.labels.length }, across.title)),
-          el("tr", {}, two ? el("td", { class: "w-corner" }) : null, ...across.labels.map((label) => el("th", { scope: "col", title: label }, el("span", {}, label))))),
-        el("tbody", {}, ...down.labels.map((label, j) => el("tr", {}, two ? el("th", { scope: "row", title: label }, el("span", {}, label)) : null, ...across.labels.map((_, i) => {
+          el("tr", {}, two ? el("td", { class: "w-corner" }) : null, ...across.labels.map((label) => el("th", { scope: "col", title: label, translate: "no" }, el("span", {}, label))))),
+        el("tbody", {}, ...down.labels.map((label, j) => el("tr", {}, two ? el("th", { scope: "row", title: label, translate: "no" }, el("span", {}, label)) : null, ...across.labels.map((_, i) => {
           const at = [i, j, z].slice(0, table.axes.length).join(",");
           const button = el("button", { type: "button", class: "w-cell", "data-at": at, tabindex: buttons.size ? -1 : 0, onclick: () => open(at), onfocus: () => reach(at) });
           buttons.set(at, button);
@@ -109,7 +109,7 @@
       const place = at.split(",").map(Number), button = (label, act, extra = {}) => el("button", { type: "button", class: "w-btn", ...extra, onclick: () => { box.close(); act(); } }, label);
       const rows = [...table.axes.map((axis, i) => [axis.title, axis.labels[place[i]]]), ["Seed", table.axes.some((axis) => axis.title === "Seed") ? null : p.seed], ["Size", `${p.width} × ${p.height}`], ["Time", p.seconds ? `${p.seconds.toFixed(1)} s` : ""]].filter(([, value]) => value !== "" && value !== null && value !== undefined);
       const box = dialog(cell.name, el("div", { class: "w-detail" }, el("img", { src: p.url, alt: weft.named(p), width: p.width, height: p.height }),
-        el("div", { class: "w-cell-side" }, p.prompt ? el("p", { class: "w-cell-prompt", translate: "no" }, p.prompt) : null, el("dl", { translate: "no" }, ...rows.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, String(value))])),
+        el("div", { class: "w-cell-side" }, p.prompt ? el("p", { class: "w-cell-prompt", translate: "no" }, p.prompt) : null, el("dl", {}, ...rows.flatMap(([name, value]) => [el("dt", {}, name), el("dd", { translate: "no" }, String(value))])),
           el("div", { class: "w-actions" }, button("Open in Create", () => { weft.openTab("Create"); weft.reused = p; weft.reuse(p, "all"); }, { "data-to": "create" }), button("Show in Graph", () => { weft.reused = p; weft.reuse(p, "all"); weft.openTab("Graph"); }, { "data-to": "graph" }),
             button("Open in History", () => weft.inHistory(p.id), { "data-to": "history" }), button("Compare as A", () => pick(at, b === at ? a : b)), button("Compare as B", () => { view = "pair"; pick(a === at ? b : a, at); }), ...weft.saveLinks(p)))));
       box.classList.add("w-large");

@@ -10,6 +10,15 @@
     images: "Pictures, each with the workflow inside", uploads: "Pictures you brought", "studio.db": "History, queue and settings of each picture", cache: "Results that need not be made again; may be deleted", models: "Models you added",
   };
 
+  // every name under which the page stores something in the browser, and what that is
+  const HERE = [
+    ["document left origin touched", "The graphs that you had open, and what you changed in them"],
+    ["edit compare regions-picture vary cut-edges", "What was set on Create, Edit, Regions and Compare"],
+    ["graph-map graph-view more", "How the Graph tab looks, and what is unfolded"],
+    ["theme language seed-lock guided", "Theme, language, the seed lock, and that the first steps were shown"],
+    ["visitor", "The key by which a shared studio knows your pictures; the button below leaves it"],
+  ];
+
   weft.helpTab = (root, { props, trigger, watch }) => {
     const section = (title, ...body) => el("section", { class: "w-panel" }, el("h3", {}, title), ...body);
     const keys = weft.shortcutSheet();
@@ -29,7 +38,7 @@
           el("div", { class: "w-field" }, el("span", { class: "w-label" }, "Language"), radios("w-language", "Language", Object.entries(weft.languages), weft.language, (value) => weft.setLanguage(value)),
             el("p", { class: "w-help" }, "Prompts stay as you write them. Help of the nodes and messages of models are in English."))),
           section("Privacy", el("p", {}, "Weft sends nothing to anybody: the page talks to this studio only, and no use is counted."), kept,
-            el("p", { class: "w-help" }, "This browser keeps the open graph, theme, language and the seed lock, nothing else."), el("div", { class: "w-actions" }, wipe, forget))),
+            el("p", { class: "w-help" }, "This browser keeps the following, and nothing else:"), el("ul", { class: "w-locks w-help" }, ...HERE.map(([, what]) => el("li", {}, what))), el("div", { class: "w-actions" }, wipe, forget))),
         el("div", {}, plugins, section("Shortcuts", keys, el("p", { class: "w-help" }, "The sheet opens anywhere with ?."))))));
 
     function paint({ pictures, bytes, home, places, cache, hours, graphInside }) {
@@ -88,6 +97,10 @@
       box.classList.toggle("w-guide-up", at === 2); // beside the tabs that it speaks of, and not over the picture
       if (at === 2 && matchMedia("(max-width: 640px)").matches) document.querySelector("#weft-mat")?.scrollIntoView({ block: "end" });
       if (marked && at < 2) marked.scrollIntoView({ block: "nearest" });
+      box.style.top = box.style.bottom = "";
+      const edge = (what) => document.querySelector(what)?.getBoundingClientRect(), card = box.getBoundingClientRect(), stage = edge("#weft-mat"), list = edge("#weft-mat .w-examples");
+      if (at === 0 && list?.height && stage.top > 0 && card.top < list.bottom && card.left < list.right && stage.top + 12 + card.height < list.top) // over the drawing, not over the examples that it speaks of
+        Object.assign(box.style, { bottom: "auto", top: `${stage.top + 12}px` });
     }
     function end() {
       marked?.classList.remove("w-lit");

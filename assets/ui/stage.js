@@ -17,7 +17,7 @@
     const words = (weft.titled(p) || "picture").replaceAll(/[-_]+/g, " ").trim();
     return words.charAt(0).toUpperCase() + words.slice(1) + (p.item === null || p.item === undefined ? "" : ` ${p.item + 1}`);
   };
-  weft.named = (p) => p.prompt || weft.titled(p) || "Picture without a prompt";
+  weft.named = (p) => p.prompt || weft.titled(p) || weft.said("Picture without a prompt"); // said here: where a name stands nothing is translated
   // On a shared host the saved file carries no workflow unless asked for.
   weft.saveLinks = (p) => [[p.save, "Save PNG"], [p.saveWithGraph, "PNG with settings"]].filter(([href]) => href)
     .map(([href, label]) => el("a", { class: "w-btn", href, download: p.file }, icon("save"), label));

@@ -143,15 +143,12 @@ class Registry:
     def plugins(self) -> tuple[PluginFile, ...]:
         """The plugins that are loaded."""
         with self._lock:
-            sources = [
-                s
-                for s in (*self._fixed, *self._files.values())
-                if not s.built_in and s.origin != "test" and s.specs
-            ]
-            return tuple(
-                PluginFile(Path(s.file).stem, s.file, s.digest, tuple(x.kind for x in s.specs), s.needs)
-                for s in sources
-            )
+            found = []
+            for s in (*self._fixed, *self._files.values()):
+                kinds = tuple(x.kind for x in s.specs if self._specs.get(x.kind) is x)  # less those refused
+                if kinds and not s.built_in and s.origin != "test":
+                    found.append(PluginFile(Path(s.file).stem, s.file, s.digest, kinds, s.needs))
+            return tuple(found)
 
     def find(self, kind: str) -> NodeSpec | None:
         """The spec of a kind, also by an id that it replaces; None if there is none."""
@@ -269,7 +266,7 @@ class Registry:
             hint = outcome.hint if isinstance(outcome, StudioError) else ""
             if isinstance(outcome, ModuleNotFoundError) and outcome.name:
                 hint = f"It needs a package: pip install {outcome.name.partition('.')[0]}"
-            return broken(line_of(outcome, path), said, hint)
+            return broken(line_of(outcome, path), _sentence(said) if hint else said, hint)
         found = tuple(with_code(s, f"plugins/{shown}", code_digest(path) + digest) for s in specs_of(outcome))
         if not found:
             forget(name)
@@ -345,10 +342,15 @@ class Registry:
             self._broken = tuple(broken)
 
 
+def _sentence(text: str) -> str:
+    """With a mark at its end: a hint follows."""
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
 def _refusal(seen: Peek) -> tuple[int, str, str] | None:
     """Why a file is not even run, as (line, message, hint)."""
     if seen.error is not None:
-        return seen.error[0], seen.error[1], "Correct the line and save."
+        return seen.error[0], _sentence(seen.error[1]), "Correct the line and save."
     if seen.forbidden:
         line, module = seen.forbidden[0]
         return (

@@ -155,6 +155,7 @@ def test_a_plugin_that_came_with_weft_keeps_its_id_and_the_new_one_is_refused_by
         "other": "plugins/third.py",
     }
     assert [b.file for b in registry.broken] == ["another.py", "third.py"]
+    assert {p.file: p.nodes for p in registry.plugins} == {"ours.py": ("same",), "third.py": ("other",)}
     for item in registry.broken:
         assert "ours.py came with Weft and keeps it" in item.message and "id=" in item.hint
         assert "def same" in "".join((tmp_path / item.file).read_text().splitlines()[item.line - 1 :][:2])

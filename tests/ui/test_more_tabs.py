@@ -247,6 +247,16 @@ def test_the_sheet_says_what_the_graph_listens_to():
     assert len(graph) >= 15 and sheet == graph
 
 
+def test_all_that_the_browser_keeps_is_told():
+    sources = [*(ROOT / "assets/ui").glob("*.js"), *(ROOT / "assets/graph/src").glob("*.js*")]
+    code = "\n".join(path.read_text("utf-8") for path in sources)
+    page = (ROOT / "assets/ui/help_tab.js").read_text("utf-8")
+    told = page.partition("const HERE = [")[2].partition("  ];")[0]
+    names = " ".join(re.findall(r'^    \["([\w -]+)"', told, re.MULTILINE)).split()
+    stored = {*re.findall(r"""remember\.[sg]et\(["']([\w-]+)""", code), "visitor"}
+    assert len(stored) > 10 and sorted(names) == sorted(stored)
+
+
 def test_every_language_has_a_table_of_texts_that_are_in_use():
     """A text that no source holds any more is dead; a missing one is found by the browser test."""
     known = re.search(r"const languages = \{([^}]+)\}", (ROOT / "assets/ui/language.js").read_text("utf-8"))
