@@ -61,7 +61,7 @@
     const brushing = () => tool.name === "paint" || tool.name === "erase";
 
     const buttons = [...tools.filter(([name]) => name === "look"), ["paint", "brush", "Brush", "Paint the place"], ["erase", "eraser", "Eraser", "Take away from the place"], ...tools.filter(([name]) => name !== "look")].map(([name, glyph, word, title]) =>
-      el("button", { type: "button", class: "w-tool", "data-tool": name, title, "aria-pressed": "false", onclick: () => use(name) }, icon(glyph), el("span", { class: "w-tool-word" }, word)));
+      el("button", { type: "button", class: "w-tool", "data-tool": name, title, "aria-label": word, "aria-pressed": "false", onclick: () => use(name) }, icon(glyph), el("span", { class: "w-tool-word" }, word)));
     const wide = el("input", { type: "range", min: 2, max: 50, value: 12, "aria-label": "Width of the brush", oninput: () => { tool.size = wide.valueAsNumber / 100; } });
     const width = el("label", { class: "w-tool-width", hidden: true }, el("span", { class: "w-tool-short" }, "Width"), wide);
     const action = (name, glyph, word, act) => el("button", { type: "button", class: "w-tool", "data-act": name, "aria-label": word, title: word, onclick: act }, icon(glyph));

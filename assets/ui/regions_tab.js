@@ -18,7 +18,7 @@
       words: { read: () => String(desk.get(prompt()) ?? ""), write: (text) => { desk.set(prompt(), text); words.show(text); } } });
     const { stage, paint: sketch, tool, picture } = weft.regionCanvas(store, { label: "Regions" });
     const tools = [["box", "box", "Boxes"], ["paint", "brush", "Paint"], ["erase", "eraser", "Erase"]].map(([name, glyph, label]) =>
-      el("button", { type: "button", class: "w-tool", "data-tool": name, "aria-pressed": String(name === "box"), onclick: () => use(name) }, icon(glyph), el("span", { class: "w-tool-word" }, label)));
+      el("button", { type: "button", class: "w-tool", "data-tool": name, "aria-label": label, "aria-pressed": String(name === "box"), onclick: () => use(name) }, icon(glyph), el("span", { class: "w-tool-word" }, label)));
     const wide = el("input", { type: "range", min: 2, max: 40, step: 1, value: 12, "aria-label": "Width of the brush", oninput: () => { tool.size = wide.valueAsNumber / 100; } });
     tool.onsize = () => { wide.value = Math.round(100 * tool.size); };
     const widths = el("label", { class: "w-tool-width", hidden: true, title: "Width of the brush" }, el("span", { class: "w-tool-short" }, "Width"), wide);
