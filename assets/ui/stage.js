@@ -93,16 +93,16 @@
       mat.replaceChildren(print(p.width, p.height, p.url, weft.named(p), false));
       fit();
       caption.replaceChildren(
-        el("div", { class: "w-caption-text" }, el("p", { translate: "no" }, weft.named(p)), el("p", { class: "w-facts" }, weft.facts_of(p))),
+        el("div", { class: "w-caption-text" }, el("p", { translate: "no" }, weft.named(p)), el("div", { class: "w-facts-line" }, el("span", { class: "w-facts" }, weft.facts_of(p)),
+          el("button", { type: "button", class: "w-link", onclick: () => weft.reuse(p, "prompt") }, "Only prompt"),
+          weft.seedOf(p) === null ? null : el("button", { type: "button", class: "w-link", onclick: () => weft.reuse(p, "seed") }, "Only seed"))),
+        el("div", { class: "w-actions w-saves" }, ...weft.saveLinks(p)),
         el("div", { class: "w-actions" },
           el("button", { type: "button", class: "w-btn", id: "weft-reuse", onclick: () => weft.reuse(p, "all") }, icon("reuse"), "Reuse settings"),
           el("span", { class: "w-split" }, el("button", { type: "button", class: "w-btn w-quiet", id: "weft-vary", title: "Four pictures near this one", onclick: () => weft.vary(p) }, "Vary"), howFar()),
           el("button", { type: "button", class: "w-btn w-quiet", id: "weft-edit-this", onclick: () => weft.editThis(p) }, "Edit this"),
           el("button", { type: "button", class: "w-btn w-quiet", id: "weft-upscale-this", onclick: () => weft.upscaleThis(p) }, "Make it larger"),
-          el("button", { type: "button", class: "w-btn w-quiet", id: "weft-how", onclick: () => { weft.reuse(p, "all"); weft.openTab("Graph"); } }, "Show how it was made"),
-          el("button", { type: "button", class: "w-btn w-quiet", onclick: () => weft.reuse(p, "prompt") }, "Only prompt"),
-          weft.seedOf(p) === null ? null : el("button", { type: "button", class: "w-btn w-quiet", onclick: () => weft.reuse(p, "seed") }, "Only seed"),
-          ...weft.saveLinks(p)));
+          el("button", { type: "button", class: "w-btn w-quiet", id: "weft-how", onclick: () => { weft.reuse(p, "all"); weft.openTab("Graph"); } }, "Show how it was made")));
     }
     function forming(snapshot) {
       const nodes = Object.values(snapshot.nodes), image = nodes.map((n) => n.image).filter(Boolean).pop();
