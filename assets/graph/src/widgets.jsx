@@ -1,5 +1,5 @@
 // Controls for every kind of value. What the registry does not know is shown and kept.
-import { useId, useRef, useState } from "react";
+import { useEffect, useId, useRef, useState } from "react";
 import { app, useCell, useOf } from "./app.js";
 import { isExposed, resetWidget, setExposed, setWidget, titleOf, specOf, widgetValue, words } from "./doc.js";
 import { Icon } from "./icons.jsx";
@@ -26,6 +26,12 @@ function NumberField({ value, onValue, whole, ...rest }) {
         if (way && step && typeof value === "number") { e.preventDefault(); setText(null); onValue(clamp(tidy(value + way * step), rest["data-min"], rest["data-max"])); }
       }} />
   );
+}
+const hue = (index) => `hsl(${(index * 67) % 360} 55% 50%)`;
+const addresses = new WeakMap(); // of painted masks, by their canvas
+function maskAddress(canvas) {
+  if (!addresses.has(canvas)) addresses.set(canvas, canvas.toDataURL());
+  return addresses.get(canvas);
 }
 const tidy = (value) => Math.round(value * 1e6) / 1e6;
 const clamp = (value, low, high) => Math.min(high ?? Infinity, Math.max(low ?? -Infinity, value));
@@ -103,11 +109,15 @@ const CONTROLS = {
   },
   regions({ w, value, node, id }) {
     const list = Array.isArray(value) ? value.filter((r) => r && typeof r === "object") : [];
+    const [, again] = useState(0), painted = list.map((r) => (r.shape === "mask" && r.mask?.file) || "").join(" ");
+    useEffect(() => { window.weft?.needMasks?.(list, () => again((n) => n + 1)); }, [painted]);
+    const maskOf = (r) => (r.shape === "mask" && window.weft?.masks?.[r.mask?.file]) || null;
     return (
       <span className="g-regions">
         <span className="g-map" aria-hidden="true">
+          {list.map((r, i) => maskOf(r) && <b key={`m${i}`} style={{ maskImage: `url(${maskAddress(maskOf(r))})`, "--g-hue": hue(i) }} />)}
           {list.map((r, i) => Array.isArray(r.box) && r.box.length === 4 && r.box.every(Number.isFinite) && (
-            <i key={i} style={{ left: `${100 * r.box[0]}%`, top: `${100 * r.box[1]}%`, width: `${100 * (r.box[2] - r.box[0])}%`, height: `${100 * (r.box[3] - r.box[1])}%`, "--g-hue": `hsl(${(i * 67) % 360} 55% 50%)` }}>{i + 1}</i>
+            <i key={i} className={maskOf(r) ? "g-painted" : undefined} style={{ left: `${100 * r.box[0]}%`, top: `${100 * r.box[1]}%`, width: `${100 * (r.box[2] - r.box[0])}%`, height: `${100 * (r.box[3] - r.box[1])}%`, "--g-hue": hue(i) }}>{i + 1}</i>
           ))}
         </span>
         <button type="button" id={id} className="g-in g-file" onClick={() => app.actions.editRegions(node.id, w)}>{list.length === 1 ? "Edit 1 region" : `Edit ${list.length} regions`}</button>
