@@ -84,8 +84,10 @@
   weft.create = (root, { props, trigger, watch }) => {
     const form = el("section", { class: "w-form", "aria-label": "Picture settings" });
     const stage = el("section", { class: "w-stage", "aria-label": "Picture" });
+    let renewed = null; // what was left aside for the untouched template
     /** Opens a template as it was left, or `anew`; "" is the graph of one's own. */
     weft.useTemplate = (name, anew = false) => {
+      renewed = anew ? { document: doc.current, panel: doc.panel, template: doc.template } : null;
       const kept = anew ? null : name && name === doc.template ? doc.current : weft.left.get(name)?.document;
       if (!name && (!kept || !doc.template)) return;
       weft.origin = null;
@@ -290,7 +292,10 @@
         weft.vocabulary = weft.vocabularyOf(doc);
         build();
         if (message.restored && message.restored.seed) { remember.set("seed-lock", "on"); build(); }
-        if (message.anew) say(message.says, () => weft.useTemplate(message.template, true), "Begin anew");
+        const aside = renewed;
+        renewed = null;
+        if (aside && message.template === aside.template) say("This is the template as it comes.", () => { doc.load(aside.document, aside.panel, aside.template); build(); doc.flush(); });
+        else if (message.anew) say(message.says, () => weft.useTemplate(message.template, true), "Begin anew");
         else say(message.says, before && message.undo ? () => { doc.load(before, panel, template); build(); doc.flush(); } : null);
         if (before) doc.flush();
       } else if (message.says) say(message.says);

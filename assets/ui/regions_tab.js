@@ -232,7 +232,7 @@
     function act(tries = 40) {
       if (store.bare) { store.choose(store.bare.id); return say("The mask of this region is empty. Paint where it is, or remove the region."); }
       if (store.waiting && tries) return void setTimeout(() => act(tries - 1), 100); // a mask is on its way
-      const mute = store.list().flatMap((r, i) => (String(r.prompt ?? "").trim() || r.strength === 0 ? [] : [i + 1]));
+      const mute = store.list().flatMap((r, i) => (`${r.prompt ?? ""}${r.negative ?? ""}`.trim() || r.strength === 0 ? [] : [i + 1]));
       say(!store.list().length ? "No region is drawn, so the prompt of the whole picture paints it all."
         : mute.length > 1 ? `Regions ${mute.join(", ")} say nothing: the prompt of the whole picture paints there.` : mute.length ? `Region ${mute[0]} says nothing: the prompt of the whole picture paints there.` : "");
       desk.take();

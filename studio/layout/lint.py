@@ -129,7 +129,7 @@ def _words(layout: Layout, called: Named) -> Iterator[Finding]:
         if region.strength <= 0:
             text = f"{called(region)} has the strength 0, so it is not there."
             yield Finding("note", "strength", one, text, "Raise its strength, or delete it.")
-        elif not region.prompt.strip():
+        elif not (region.prompt.strip() or region.negative.strip()):
             yield Finding(
                 "warning", "prompt", one, f"{called(region)} has no prompt.", "Say what it shall show."
             )

@@ -12,7 +12,7 @@ from studio.models.family import parts_of
 from studio.models.text import encode_prompt
 from studio.models.words import segment_conditioning
 from studio.nodes.prompt import outline, review_cut
-from studio.nodes.regions import review_texts, warn_of_text
+from studio.nodes.regions import named, review_texts, warn_of_text
 from studio.values import Conditioning, Layout, Region
 
 
@@ -90,9 +90,9 @@ def _texts(
     if avoid.strip():
         for warning in encode_prompt(parts, avoid, model.title, ctx.kept)[1]:
             ctx.warn(warning)
+    for place, region in enumerate(layout.regions if layout else (), 1):
+        warn_of_text(parts, model.title, named(region, place), region.negative, ctx)
     regions = [region for region in (layout.regions if layout else ()) if region.negative.strip()]
-    for region in regions:
-        warn_of_text(parts, model.title, region, region.negative, ctx)
     return (
         segment_conditioning(parts, avoid, kept=ctx.kept) if avoid.strip() else None,
         tuple((r, segment_conditioning(parts, r.negative, kept=ctx.kept)) for r in regions),

@@ -57,7 +57,7 @@ def _problem(entry: Mapping[str, Any]) -> tuple[str, str] | None:
     """What is wrong with a region, by the rules of the list that `layout` takes."""
     regions = next(param for param in layout.spec.params if param.name == "regions")  # type: ignore[attr-defined]
     found: tuple[str, str] | None = regions.problem([{"id": "it", **entry}])
-    return None if found is None else (found[0].removeprefix("Region 1 'it': "), found[1])
+    return None if found is None else (found[0].removeprefix("Region 1: "), found[1])
 
 
 def review_region(view: View) -> Iterator[Refusal]:
@@ -205,9 +205,14 @@ def regional_prompts(
     base, warnings, _ = encode_prompt(parts, layout.prompt, model.title, ctx.kept)
     for warning in warnings:
         ctx.warn(warning)
-    for region in layout.regions:
-        warn_of_text(parts, model.title, region, region.prompt, ctx)
-        warn_of_text(parts, model.title, region, region.negative, ctx)
+    for place, region in enumerate(layout.regions, 1):
+        silent = not (region.prompt.strip() or region.negative.strip() or _said(edited, region.id))
+        if region.strength > 0 and silent:
+            ctx.warn(
+                f"{named(region, place)} has no prompt, so the prompt of the whole picture paints there."
+            )
+        warn_of_text(parts, model.title, named(region, place), region.prompt, ctx)
+        warn_of_text(parts, model.title, named(region, place), region.negative, ctx)
     if overlap == ORDER:
         _warn_of_hidden(layout, ctx)
     control = make_regional(
@@ -226,11 +231,19 @@ def regional_prompts(
     return RegionalPrompts(base, control)  # type: ignore[arg-type]
 
 
-def warn_of_text(parts: Parts, title: str, region: Region, text: str, ctx: Context) -> None:
+def named(region: Region, place: int) -> str:
+    """What a region is called in messages: by its name, else by its place in the list, from 1."""
+    return f"Region {region.name!r}" if region.name else f"Region {place}"
+
+
+def _said(edited: Layout | None, id: str) -> bool:
+    return edited is not None and any(region.id == id and region.prompt.strip() for region in edited.regions)
+
+
+def warn_of_text(parts: Parts, title: str, called: str, text: str, ctx: Context) -> None:
     """Words of a region that the model does not know, and weights, which it cannot have."""
     if not text.strip():
         return
-    called = f"Region {region.name or region.id!r}"
     _, warnings, _ = encode_prompt(parts, text, title, ctx.kept)
     for warning in warnings:
         ctx.warn(f"{called}: {warning}")
@@ -273,4 +286,4 @@ def _warn_of_hidden(layout: Layout, ctx: Context) -> None:
         return
     for index in cover(layout.regions, LOOK).hidden:
         region = layout.regions[index]
-        ctx.warn(f"Region {region.name or region.id!r} lies wholly under others; nothing of it will show.")
+        ctx.warn(f"{named(region, index + 1)} lies wholly under others; nothing of it will show.")

@@ -211,6 +211,12 @@ def test_warnings_name_the_region(model):
     assert "Region 'Sky': weights such as" in said
     assert "Region 'Sky' lies wholly under others" in said
     again = Told()
+    mute = [{**entries[1], "prompt": " "}, {**entries[0], "name": ""}]
+    regional_prompts(model, layout("a wizard", mute, ctx=again), ctx=again)
+    said = "\n".join(again.warnings)
+    assert "Region 1 has no prompt, so the prompt of the whole picture paints there." in said
+    assert "Region 2: " in said and "Region 'a'" not in said
+    again = Told()
     regional_prompts(model, layout("", entries, ctx=again), overlap="share", ctx=again)
     assert not any("wholly" in text for text in again.warnings)
 
@@ -244,7 +250,7 @@ def test_avoiding_takes_the_negative_texts_of_a_layout(model):
     control = nag(model, "blue", Layout("w", parts), ctx=context)
     assert isinstance(control, Nag) and control.negative.text == "blue"
     assert [(region.id, text.text) for region, text in control.regions] == [("a", "red"), ("c", "a wizard")]
-    assert any("Region 'c'" in text for text in context.warnings)
+    assert any("Region 3: " in text for text in context.warnings)
     assert nag(model, ctx=context).is_neutral() and nasa(model, ctx=context).is_neutral()
     quiet = Told()
     nasa(model, ctx=quiet)
