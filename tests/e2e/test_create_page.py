@@ -201,7 +201,7 @@ def test_hostile_text_stays_text(weft, open_page):
     assert page.locator(".w-prompt textarea").input_value() == HOSTILE
     page.get_by_role("tab", name="History").click()
     page.locator("#weft-grid button").first.click()
-    assert HOSTILE in page.locator("dialog dl").inner_text()
+    assert HOSTILE in page.locator("dialog dl").first.inner_text()
     assert not alarms and page.locator("img[src='x']").count() == 0
 
 
