@@ -42,9 +42,10 @@
     if (job.state === "queued") return (job.ahead ? `${job.ahead} ahead of you` : "Starting next") + behind;
     if (job.state === "running") {
       const parts = job.cells ? [`picture ${Math.min(job.cell + 1, job.cells)} of ${job.cells}`] : [];
+      if (job.part) parts.push(job.part);
       if (job.total) parts.push(`step ${job.step} of ${job.total}`);
       else parts.push(Object.values(nodes).find((n) => n.state === "running")?.title || "preparing the model");
-      if (job.left_s !== null && job.left_s !== undefined) parts.push(job.left_s < 1.5 ? "almost there" : `${window.weft.about(job.left_s)} left`);
+      if (job.left_s !== null && job.left_s !== undefined) parts.push(job.left_s < 1.5 ? (job.least ? "more follows" : "almost there") : `${window.weft.about(job.left_s).replace("about", job.least ? "at least" : "about")} left`);
       return parts.join(", ") + behind;
     }
     if (warnings?.length) return warnings[0];
@@ -152,7 +153,7 @@
       keep.hidden = !snapshot.keep || !(run.live || word === "stopped");
       keep.title = keep.hidden ? "" : `Ends here and keeps the picture as it looks after step ${snapshot.keep}.`;
       const { step, total, cell, cells } = snapshot.job;
-      const own = total ? step / total : 0.02, share = word === "running" ? (cells ? (cell + own) / cells : own) : 0;
+      const own = snapshot.job.share ?? (total ? step / total : 0.02), share = word === "running" ? (cells ? (cell + own) / cells : own) : 0;
       fill.style.transform = `scaleX(${share})`;
       document.title = word === "running" && (total || cells) ? `${Math.round(100 * share)} % · Weft` : "Weft";
       if (word !== before) {

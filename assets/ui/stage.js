@@ -6,7 +6,7 @@
 
   const varied = (p) => /^variation-\d+$/.test(p.title);
   /** The seed that made a picture; null for variations, which come from another one's and from noise of their own. */
-  weft.seedOf = (p) => (varied(p) ? null : p.seed);
+  weft.seedOf = (p) => (varied(p) || (p.enlarged && !p.prompt) ? null : p.seed);
   weft.facts_of = (p) => [`${p.width} × ${p.height}`, weft.seedOf(p) === null ? null : `seed ${p.seed}`, p.seconds ? `${p.seconds.toFixed(1)} s` : null].filter(Boolean).join("  ·  ");
   weft.when = (p) => new Date(p.created * 1000).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
   weft.titled = (p) => (p.title === "weft" ? "" : p.title); // the name that every file gets unless somebody chose one
@@ -17,7 +17,7 @@
     const words = (weft.titled(p) || "picture").replaceAll(/[-_]+/g, " ").trim();
     return words.charAt(0).toUpperCase() + words.slice(1) + (p.item === null || p.item === undefined ? "" : ` ${p.item + 1}`);
   };
-  weft.named = (p) => p.prompt || weft.titled(p) || weft.said("Picture without a prompt"); // said here: where a name stands nothing is translated
+  weft.named = (p) => (p.enlarged?.of ? `${p.enlarged.of} · ${p.enlarged.times} ×` : "") || p.prompt || weft.titled(p) || weft.said("Picture without a prompt"); // said here: where a name stands nothing is translated
   // On a shared host the saved file carries no workflow unless asked for.
   weft.saveLinks = (p) => [[p.save, "Save PNG"], [p.saveWithGraph, "PNG with settings"]].filter(([href]) => href)
     .map(([href, label]) => el("a", { class: "w-btn", href, download: p.file }, icon("save"), label));

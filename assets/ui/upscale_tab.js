@@ -3,10 +3,16 @@
   "use strict";
   const weft = window.weft;
   const { el, icon, on, run, parse } = weft;
-  const OWN = { "scenes-upscale-x2": "Paper cut" }, TILES = [[0, "Automatic"], [128, "Small: least memory"], [4096, "The whole picture at once"]];
+  const KEY = "weft-upscale"; // of this window: a reload brings the tab back as it was, and nothing outlives the window
+  const visit = {
+    get: () => { try { return parse(sessionStorage.getItem(KEY), null); } catch { return null; } },
+    set: (told) => { try { sessionStorage.setItem(KEY, JSON.stringify(told)); } catch { /* nothing is kept */ } },
+  };
+  const OWN = { "scenes-upscale-x2": "Paper cut" }, TILES = [[0, "Automatic"], [128, "Small: least memory"], [4096, "The whole picture at once"]], FACTORS = [2, 3, 4];
 
   weft.upscaleTab = (root, { props, trigger, watch }) => {
     let engines = [], engine = null, factor = 2, source = null, waiting = null, shown = null, mine = false, close = false, asked = 0, plan = null, folder = "", wait = 0;
+    let back = visit.get(), made = { run: "", id: "" }; // what a reload brings back; the run of this tab and its picture
 
     const pick = el("input", { type: "file", accept: "image/png,image/jpeg,image/webp", class: "w-sr", tabindex: -1, "aria-hidden": "true", onchange: () => { if (pick.files[0]) bring(pick.files[0]); pick.value = ""; } });
     const newest = el("button", { type: "button", class: "w-btn", id: "weft-upscale-last", hidden: true, onclick: () => choose(last()) }, "Take the last picture");
@@ -26,10 +32,16 @@
     const list = el("div", { class: "w-engines", role: "radiogroup", "aria-label": "What makes it larger" });
     const where = el("p", { class: "w-help", hidden: true });
     const anew = el("input", { type: "checkbox", id: "weft-upscale-anew", onchange: () => { sync(); ask(); } });
-    const strength = el("input", { type: "range", min: 5, max: 60, value: 25, "aria-label": "How much is painted anew", oninput: () => { strengthWords.textContent = `${strength.value} %`; }, onchange: () => ask() });
-    const strengthWords = el("span", { class: "w-help w-number" }, "25 %");
-    const prompt = weft.promptBox({ label: "What it shows", rows: 2, placeholder: "a red star on the left, at night", oninput: () => {} });
-    const anewBox = el("div", { class: "w-anew", hidden: true }, el("div", { class: "w-field" }, el("div", { class: "w-label" }, el("span", {}, "How much is painted anew"), strengthWords), strength, el("div", { class: "w-ends w-help" }, el("span", {}, "close to the picture"), el("span", {}, "free"))), prompt.box);
+    const strength = el("input", { type: "range", min: 5, max: 50, value: 15, "aria-label": "How much is painted anew", oninput: () => amount(), onchange: () => ask() });
+    const strengthWords = el("span", { class: "w-help w-number" }, "15 %"), strays = el("p", { class: "w-help", role: "status" });
+    const amount = () => {
+      const much = strength.valueAsNumber > 20; // docs/measured.md, Larger pictures
+      strengthWords.textContent = `${strength.value} %`;
+      strays.classList.toggle("w-warned", much);
+      strays.textContent = much ? "With the demo model edges blur from here on: at 40 % the error is twice that without." : "So little keeps the picture as it is.";
+    };
+    const prompt = weft.promptBox({ label: "What it shows", rows: 2, placeholder: "a red star on the left, at night", oninput: () => keep() });
+    const anewBox = el("div", { class: "w-anew", hidden: true }, el("div", { class: "w-field" }, el("div", { class: "w-label" }, el("span", {}, "How much is painted anew"), strengthWords), strength, el("div", { class: "w-ends w-help" }, el("span", {}, "close to the picture"), el("span", {}, "free")), strays), prompt.box);
     const tiles = el("select", { class: "w-text", "aria-label": "Tiles", onchange: () => ask() }, ...TILES.map(([value, words]) => el("option", { value }, words)));
     const more = el("details", { class: "w-more" }, el("summary", {}, icon("chevron"), "More settings"), el("div", { class: "w-more-body" }, el("label", { class: "w-field w-wide" }, el("span", { class: "w-label" }, "Tiles"), tiles, el("span", { class: "w-help" }, "Large pictures are worked on piece by piece. Smaller pieces need less memory."))));
     const sum = el("p", { class: "w-becomes", id: "weft-upscale-sum", role: "status" });
@@ -42,6 +54,19 @@
       el("div", { class: "w-run" }, sum, said, go), more);
     root.append(el("div", { class: "weft w-create w-regions-tab w-edit-tab w-upscale-tab" }, el("section", { class: "w-stage", "aria-label": "Picture" }, bar, mat, caption, el("div", { class: "w-source-row" }, el("button", { type: "button", class: "w-square", "aria-label": "Bring a picture", title: "Bring a picture", onclick: () => pick.click() }, icon("open")), strip, pick)), form));
 
+    function keep() {
+      if (!source) return;
+      visit.set({ picture: source.value, id: source.id, words: prompt.input.value, engine: engine?.ref, factor, anew: anew.checked, strength: strength.value, tile: tiles.value, run: made.run, made: made.id });
+    }
+    function restore() { // what a reload took away, asked for once
+      if (!back?.picture) return;
+      Object.assign(anew, { checked: Boolean(back.anew) });
+      if (back.strength) strength.value = back.strength;
+      if (TILES.some(([value]) => String(value) === back.tile)) tiles.value = back.tile;
+      if (FACTORS.includes(back.factor)) factor = back.factor;
+      made = { run: back.run || "", id: back.made || "" };
+      trigger("source", { picture: back.picture });
+    }
     const say = (text) => { said.textContent = text; said.hidden = !text; };
     const last = () => weft.pictures.list.find((p) => weft.plainly(p) && !p.missing);
     const bring = (file) => weft.readFile(file, { fault: say, then: (data) => { say("Bringing it in …"); waiting = null; trigger("bring", { name: file.name, data }); } });
@@ -50,16 +75,30 @@
 
     function begin(message) {
       if (waiting && message.id && message.id !== waiting.id) return; // another one was chosen since
+      const again = !waiting && back?.picture?.file === message.value.file ? back : null;
+      back = null;
       source = { ...message, url: waiting && waiting.id === message.id ? waiting.url : message.url };
+      if (again) Object.assign(source, { id: again.id, prompt: again.words });
+      else made = { run: "", id: "" };
       shown = null;
       close = false;
       say("");
       prompt.show(source.prompt || "");
+      if (again) find();
       show();
       ask();
+      keep();
     }
+    /** The picture that this tab made last, once the page has it. */
+    function find() {
+      if (shown || !(made.id || made.run)) return;
+      shown = weft.pictures.list.find((p) => p.id === made.id || (made.run && p.run === made.run && p.node === "save")) || null;
+      if (shown) made.id = shown.id;
+    }
+    const ours = (document) => Boolean(source && document?.nodes.some((n) => n.id === "yours" && n.widgets.picture?.file === source.value.file));
     const choice = () => ({ engine: engine?.ref || "", factor, redraw: anew.checked ? strength.valueAsNumber / 100 : 0, tile: Number(tiles.value) });
     function ask() { // what it will be, before the start
+      keep();
       if (!source || !engine) return;
       clearTimeout(wait);
       wait = setTimeout(() => trigger("plan", { n: (asked += 1), width: source.width, height: source.height, ...choice() }), 120);
@@ -89,7 +128,8 @@
 
     function sync() {
       anewBox.hidden = !anew.checked;
-      factors.replaceChildren(...[2, 3, 4].filter((f) => engines.some((e) => e.factors.includes(f))).map((f) => el("label", { class: "w-chip" }, el("input", { type: "radio", name: "w-upscale-factor", checked: f === factor, disabled: !engine?.factors.includes(f), onchange: () => { factor = f; ask(); } }), `${f} ×`)));
+      amount();
+      factors.replaceChildren(...FACTORS.filter((f) => engine?.factors.includes(f)).map((f) => el("label", { class: "w-chip" }, el("input", { type: "radio", name: "w-upscale-factor", checked: f === factor, onchange: () => { factor = f; ask(); } }), `${f} ×`)));
     }
     function paintEngines() {
       const told = (e) => (e.problem ? e.problem : e.ref === "lanczos" ? "Smooth and quick. It adds no detail." : e.ref.startsWith("embedded:") ? "A small network that ships with Weft, trained on paper-cut scenes." : `Makes ${e.factors.join(", ")} times.`);
@@ -127,13 +167,17 @@
       strip.replaceChildren(...(all.length ? all.map((p) => el("li", {}, el("button", { type: "button", class: "w-thumb", "data-id": p.id, title: weft.named(p), "aria-label": `Make larger: ${weft.named(p)}`, "aria-current": source?.id === p.id ? "true" : null, onclick: () => choose(p) }, el("img", { src: p.thumb, alt: "", loading: "lazy", width: 84, height: 84 }))))
         : [el("li", { class: "w-strip-empty" }, "Your pictures will appear here.")]));
     }
-    on("pictures", () => { if (root.offsetParent) show(); });
-    on("run", ({ job }) => { if (["error", "stopped"].includes(job.state)) mine = false; });
+    on("pictures", () => { find(); if (root.offsetParent) show(); });
+    on("run", ({ job, run: id }) => {
+      if (id && id !== made.run && (mine || (run.live && ours(run.of?.document)))) { made = { run: id, id: "" }; keep(); }
+      if (["error", "stopped"].includes(job.state)) mine = false;
+    });
     on("made", () => {
-      const made = mine && weft.pictures.made.find((p) => p.node === "save");
-      if (!made) return;
+      const fresh = (mine || ours(run.of?.document)) && weft.pictures.made.find((p) => p.node === "save");
+      if (!fresh) return;
       mine = false;
-      shown = made;
+      shown = fresh;
+      made = { run: fresh.run, id: fresh.id };
       show();
       ask();
     });
@@ -143,8 +187,9 @@
       if (message.engines) {
         engines = message.engines;
         folder = message.folder || "";
-        engine = engines.find((e) => e.ref === engine?.ref && !e.problem) || engines.find((e) => !e.problem) || null;
+        engine = engines.find((e) => e.ref === (engine?.ref || back?.engine) && !e.problem) || engines.find((e) => !e.problem) || null;
         if (engine && !engine.factors.includes(factor)) factor = engine.factors[0];
+        if (back && !source) restore();
         paintEngines();
         sync();
         ask();

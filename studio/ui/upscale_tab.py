@@ -16,6 +16,7 @@ import gradio as gr
 
 from studio.errors import BadDocument, StudioError
 from studio.graph.document import Graph, loads, to_json
+from studio.graph.widgets import PictureRefWidget
 from studio.pixels import encode, read_picture, shrink
 from studio.ui import asked, bus
 from studio.ui.forms import panel
@@ -58,9 +59,10 @@ class UpscaleTab:
         try:
             self._owners.owner(token)
             engines = [
-                {"ref": found.ref, "title": found.title, "problem": found.problem,
-                 "factors": [factor for factor in FACTORS if _passes(found, factor)]}
+                {"ref": found.ref, "title": found.title, "factors": made,
+                 "problem": found.problem or ("" if made else "It mends a picture in its own size only.")}
                 for found in self._engines()
+                for made in [[factor for factor in FACTORS if _passes(found, factor)]]
             ]  # fmt: skip
         except (OSError, StudioError) as error:
             return bus.dump({"says": str(error)})
@@ -68,9 +70,12 @@ class UpscaleTab:
         return bus.dump({"engines": engines, "folder": None if folder is None else str(folder)})
 
     def source(self, token: object, event: gr.EventData) -> str:
-        """A picture of the history to enlarge: {"source"}. Event data: `generation`."""
+        """A picture of the history to enlarge, or one that was brought before: {"source"}. Event data:
+        `generation`, or `picture` (a reference)."""
         try:
             owner = self._owners.owner(token)
+            if (asked_for := asked.given(event, "picture")) is not None:
+                return self._again(asked_for)
             item = self._studio.history.show(owner, asked.text(event, "generation", 64))
             data = self._studio.history.handed_out(owner, item.id, strip=True)
             source, _ = self._stored(data, "picture.png")
@@ -88,9 +93,7 @@ class UpscaleTab:
             return bus.dump({"says": "The picture did not arrive whole. Try again."})
         except (OSError, StudioError) as error:
             return bus.dump({"says": str(error)})
-        shown = encode(shrink(image, LONGEST_SIDE))
-        url = "data:image/png;base64," + base64.b64encode(shown).decode()
-        return bus.dump({"source": {**source, "id": "", "prompt": "", "url": url}})
+        return bus.dump({"source": {**source, "id": "", "prompt": "", "url": _url(image)}})
 
     def plan(self, token: object, event: gr.EventData) -> str:
         """What a choice would make: {"plan": {"n", "width", "height", "tiles", "seconds", "fault"}}.
@@ -230,6 +233,15 @@ class UpscaleTab:
             return None
         return next((n.widgets.get("upscaler") for n in made.nodes if n.kind == "load_upscaler"), None)
 
+    def _again(self, given: object) -> str:
+        """The source that a reference names; what is no reference, or is gone, is said."""
+        if not isinstance(given, dict) or PictureRefWidget().problem(given) is not None:
+            raise BadDocument("The page sent no usable picture.", hint="Choose it again.")
+        data = self._studio.history.upload(given["file"]).read_bytes()
+        image = read_picture(data, max_pixels=self._studio.policy.max_decoded_pixels)
+        facts = {"value": given, "width": image.width, "height": image.height, "url": _url(image)}
+        return bus.dump({"source": {**facts, "id": "", "prompt": ""}})
+
     def _stored(self, data: bytes, name: str) -> tuple[dict[str, Any], Image]:
         """The facts of a picture that is stored as large as it is, and the picture."""
         image = read_picture(data, max_pixels=self._studio.policy.max_decoded_pixels)
@@ -241,6 +253,11 @@ def _passes(engine: FoundUpscaler, factor: int) -> tuple[float, ...]:
     from studio.upscalers import passes_of
 
     return () if engine.problem else passes_of(engine.scales, factor)
+
+
+def _url(image: Image) -> str:
+    """A picture as the page shows it, no larger than it can."""
+    return "data:image/png;base64," + base64.b64encode(encode(shrink(image, LONGEST_SIDE))).decode()
 
 
 def _number(event: gr.EventData) -> int:
