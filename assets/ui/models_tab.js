@@ -3,7 +3,8 @@
   "use strict";
   const weft = window.weft;
   const { el, icon, parse, doc } = weft;
-  const size = (bytes) => (bytes >= 1e9 ? `${(bytes / 1e9).toFixed(1)} GB` : bytes >= 1e6 ? `${(bytes / 1e6).toFixed(1)} MB` : `${Math.ceil(bytes / 1e3)} kB`);
+  const decimal = (number) => number.toFixed(1).replace(".", weft.language === "de" ? "," : ".");
+  const size = (bytes) => (bytes >= 1e9 ? `${decimal(bytes / 1e9)} GB` : bytes >= 1e6 ? `${decimal(bytes / 1e6)} MB` : `${Math.ceil(bytes / 1e3)} kB`);
   weft.bytes = size;
   const own = (text) => el("span", { translate: "no" }, text);
 
@@ -40,13 +41,14 @@
         model.problem ? el("p", { class: "w-unknown", translate: "no" }, model.problem) : null,
         el("div", { class: "w-model-words" }, part("What it paints", paints), part("Where it is weak", weak), part("Where it is weak", plain(model.limits), kept), part("What it learnt from", learnt), part("What it learnt from", plain(model.training), kept),
           model.locks.length ? el("section", {}, el("h4", {}, "What does not suit it"), el("ul", { class: "w-locks" }, ...model.locks.map((why) => el("li", {}, why)))) : null,
+          model.settings.length && !model.problem ? el("section", { class: "w-model-part" }, el("h4", {}, "Preset"), rows(model.settings), el("p", { class: "w-help" }, "Create sets these when the model is chosen, where you have set nothing else.")) : null,
           rows([["Size on disk", model.bytes ? size(model.bytes) : ""], ["Licence", model.licence]])),
         model.scores.length ? el("section", { class: "w-scores" }, el("h4", {}, "How often everything asked for is right"), el("table", { class: "w-times" }, el("tbody", {}, ...model.scores.map(bar))),
           el("p", { class: "w-help" }, `Tried with ${model.scores[0].n} prompts each that it had never seen. In brackets: where the true share lies, 19 times in 20.`)) : null,
         model.problem ? null : el("div", { class: "w-actions" }, chosen ? null : el("button", { type: "button", class: "w-btn", onclick: () => use(model) }, "Use this model"),
           chosen && weft.modelOf(doc) ? el("button", { type: "button", class: "w-btn", onclick: () => weft.knows() }, icon("book"), "What it knows") : null),
         model.problem ? null : el("details", { class: "w-fold w-model-detail" }, el("summary", {}, icon("chevron"), "Technical details"),
-          rows([["Family", model.family], ["Reference", model.ref], ...model.settings]),
+          rows([["Family", model.family], ["Reference", model.ref]]),
           model.source.startsWith("http") ? el("p", { class: "w-help" }, "Its settings come from ", el("a", { href: model.source, target: "_blank", rel: "noreferrer" }, own(model.source))) : null,
           ours && (model.limits || model.training) ? el("p", { class: "w-help", translate: "no" }, [model.limits, model.training].filter(Boolean).join(" ")) : null));
     }
@@ -55,8 +57,18 @@
     function paintLoras({ loras: found, folder }) {
       loras.hidden = !found.length && !folder;
       loras.replaceChildren(...[el("h3", {}, "LoRA files"), el("p", { class: "w-help" }, "Small files that teach a model a style, a subject, or to draw in few steps. Load LoRA in the graph takes them."),
-        found.length ? el("ul", { class: "w-loras" }, ...found.map((l) => el("li", { "data-ref": l.ref }, el("strong", { translate: "no" }, l.title), " ", el("span", { class: "w-help", translate: "no" }, l.problem || l.ref)))) : null,
+        found.length ? el("ul", { class: "w-loras" }, ...found.map((l) => el("li", { "data-ref": l.ref }, el("strong", { translate: "no" }, l.title), " ", l.preset ? el("span", { class: "w-help" }, "preset: ", own(l.preset), " · ") : "", el("span", { class: "w-help", translate: "no" }, l.problem || l.ref)))) : null,
         folder ? el("p", { class: "w-help" }, "Put more *.safetensors into ", el("code", { translate: "no" }, `${folder.path}/loras`)) : null].filter(Boolean));
+    }
+    const enlarge = el("section", { class: "w-panel", id: "weft-upscalers", "aria-label": "Upscalers", hidden: true });
+    loras.after(enlarge);
+    const PAPER = "embedded:scenes-upscale-x2";
+    function paintUpscalers({ upscalers: found, folder }) {
+      enlarge.hidden = false;
+      enlarge.replaceChildren(...[el("h3", {}, "Upscalers"), el("p", { class: "w-help" }, "Networks that make pictures larger, for the Upscale tab and for Load upscaler in the graph."),
+        el("ul", { class: "w-loras" }, ...found.map((u) => el("li", { "data-ref": u.ref }, el("strong", u.ref === PAPER ? {} : { translate: "no" }, u.ref === PAPER ? "Paper cut" : u.title), " ",
+          el("span", { class: "w-help" }, u.problem ? own(u.problem) : u.scales.length > 4 ? "plain resizing, adds no detail" : `${u.scales.join(", ")} times in one pass`, u.ref === u.title || u.problem ? "" : " · ", u.problem ? "" : own(u.ref))))),
+        folder ? el("p", { class: "w-help" }, "Put more *.safetensors into ", el("code", { translate: "no" }, `${folder.path}/upscalers`)) : null].filter(Boolean));
     }
     let last = null;
     function paint(found) {
@@ -66,6 +78,7 @@
         .map(([name, value]) => el("div", { class: "w-fact" }, el("span", { class: "w-help" }, name), value)));
       list.replaceChildren(...found.models.map(card));
       paintLoras(found);
+      paintUpscalers(found);
       const families = Object.values(found.families).join(", ");
       add.hidden = more.hidden = !found.folder;
       if (found.folder) add.replaceChildren(el("h3", {}, "Add a model"),

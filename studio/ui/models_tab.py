@@ -45,6 +45,7 @@ class ModelsTab:
                 "facts": [_known(info) for info in found if not info.problem],
                 "loras": [self._lora(info) for info in studio.models.loras()],
                 "knownLoras": known_loras(studio),
+                "upscalers": self._upscalers(),
                 "folder": None if folder is None else {"path": str(folder), "there": folder.is_dir()},
                 "hub": studio.policy.allow_hub,
                 "families": FAMILIES,
@@ -64,6 +65,21 @@ class ModelsTab:
             "preset": preset.get("name", "") if isinstance(preset, Mapping) else "",
             "source": preset.get("source", "") if isinstance(preset, Mapping) else "",
         }
+
+    def _upscalers(self) -> list[dict[str, object]]:
+        """What Load upscaler takes by name, or from the folder of upscalers."""
+        from studio.upscalers import found_upscalers
+
+        hidden = not self._studio.policy.show_traces
+        return [
+            {
+                "ref": found.ref,
+                "title": found.title,
+                "scales": list(found.scales),
+                "problem": "It cannot be used." if found.problem and hidden else found.problem,
+            }
+            for found in found_upscalers(self._studio)
+        ]
 
     def _told(self, info: ModelInfo) -> dict[str, object]:
         card = info.card

@@ -46,6 +46,8 @@ def test_models_tell_their_card_size_and_place(fake):
     assert "model_index.json" in broken["problem"]
     assert [model["ref"] for model in found["facts"]] == ["embedded:scenes-sd3"]
     assert found["folder"]["path"] == str(fake.settings.models_folder)
+    upscalers = {one["ref"]: (one["scales"], one["problem"]) for one in found["upscalers"]}
+    assert upscalers["embedded:scenes-upscale-x2"] == ([2], "") and upscalers["lanczos"][0][0] == 2
     assert (found["device"], found["dtype"], found["memory"]["free"]) == ("CPU", "float32", 500)
 
 
