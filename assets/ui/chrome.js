@@ -123,10 +123,18 @@
     if (tabs) new ResizeObserver(ends).observe(tabs);
     if (tabs) new MutationObserver(ends).observe(tabs, { subtree: true, childList: true, characterData: true }); // in another language they are wider
     const reach = () => tabs.querySelector(".selected")?.scrollIntoView({ block: "nearest", inline: "center", behavior: "instant" });
-    if (tabs) new MutationObserver(reach).observe(tabs, { subtree: true, attributeFilter: ["aria-selected"] });
-
-    const wanted = new URLSearchParams(location.search).get("tab"); // of a shortcut of the installed app
-    if (/^[a-z]+$/.test(wanted || "")) setTimeout(() => window.weft.openTab(wanted), 50);
+    // A reloaded page opens on the tab where it was; a shortcut of the installed app says which one it wants.
+    const wanted = new URLSearchParams(location.search).get("tab") || remember.here("tab");
+    // While gradio comes alive it opens its first tab once more, so the wish is held for a moment, until somebody presses.
+    const chosen = () => tabs?.querySelector(".selected")?.dataset.tabId || "";
+    let holding = /^[a-z]+$/.test(wanted || "") ? setInterval(() => chosen() !== wanted && window.weft.openTab(wanted), 100) : 0;
+    const free = () => { clearInterval(holding); holding = 0; };
+    for (const press of ["pointerdown", "keydown"]) addEventListener(press, free, { once: true, capture: true });
+    setTimeout(free, 3000);
+    if (tabs) new MutationObserver(() => {
+      reach();
+      if (!holding) remember.here("tab", chosen());
+    }).observe(tabs, { subtree: true, attributeFilter: ["aria-selected"] });
 
     let greeted = false; // the first steps are offered once, to who has no pictures yet
     on("pictures", (list) => {

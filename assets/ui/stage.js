@@ -106,14 +106,14 @@
     }
     function forming(snapshot) {
       const nodes = Object.values(snapshot.nodes), image = nodes.map((n) => n.image).filter(Boolean).pop();
-      const width = Number(doc.field("width") ? doc.widget(doc.field("width")) : 1) || 1, height = Number(doc.field("height") ? doc.widget(doc.field("height")) : 1) || 1;
+      const [width, height] = ["width", "height"].map((side) => Number(doc.field(side) ? doc.widget(doc.field(side)) : 1) || 1);
       const shown = mat.querySelector(".w-forming img");
       if (shown && image) { shown.src = image; return; }
       outputs.hidden = true;
       mat.replaceChildren(print(width, height, image, image ? "Live preview of the picture in the making" : snapshot.job.state === "queued" ? "Waiting for its turn" : "Laying out the paper", true));
       fit();
       const prompt = doc.field("prompt");
-      caption.replaceChildren(el("div", { class: "w-caption-text" }, el("p", { translate: "no" }, prompt ? doc.widget(prompt) : ""), el("p", { class: "w-facts" }, `${width} × ${height}`)));
+      caption.replaceChildren(el("div", { class: "w-caption-text" }, el("p", { translate: "no" }, prompt ? doc.widget(prompt) : ""), el("p", { class: "w-facts" }, width > 1 ? `${width} × ${height}` : "")));
     }
     function choose(p) {
       chosen = p;

@@ -72,6 +72,14 @@
   const remember = {
     get: (key) => { try { return localStorage.getItem("weft-" + key); } catch { return null; } },
     set: (key, value) => { try { localStorage.setItem("weft-" + key, value); } catch { /* private mode: nothing is kept */ } },
+    /** Of this window alone: what it kept, or with a value, that this is kept from now on. */
+    here(key, value) {
+      try {
+        if (value === undefined) return sessionStorage.getItem("weft-" + key);
+        sessionStorage.setItem("weft-" + key, value);
+      } catch { /* nothing is kept */ }
+      return null;
+    },
   };
 
   // The graph document: the one state behind every view. `panel` says which widgets Create shows and how (from Python).
@@ -133,12 +141,17 @@
       if (message.pictures?.length) pictures.add(message.pictures);
     },
     heard: 0, // when the studio last said something of this run
+    lost: false, // whether the studio stopped answering and has not been heard since
     async listen() { // a studio that was closed says nothing any more: that is asked, and told, instead of waited out
-      if (!run.live || Date.now() - run.heard < 5000) return;
+      if (!run.lost && (!run.live || Date.now() - run.heard < 5000)) return;
       const alive = await fetch("weft/page.js", { method: "HEAD", cache: "no-store" }).then(() => true, () => false);
-      if (alive || !run.live) return;
+      const before = run.lost;
+      run.lost = !alive;
+      if (run.lost === before || (alive && run.live)) return;
       run.pending = false;
-      const error = { message: "The studio does not answer.", hint: "Start it again (python app.py); what you wrote is kept in this browser." };
+      const error = alive
+        ? { message: "The studio is back.", hint: "Reload the page and press again: what you wrote is kept in this browser, and a run that broke off is offered." }
+        : { message: "The studio does not answer.", hint: "Start it again (python app.py); what you wrote is kept in this browser." };
       run.snapshot = { ...run.snapshot, job: { state: "error" }, error };
       emit("run", run.snapshot);
     },

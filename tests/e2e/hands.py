@@ -66,7 +66,7 @@ def reload(page: Any) -> None:
     """Reloads; gradio's own complaint about the event stream that a reload cuts is no fault."""
     before = len(page.watched.faults)
     page.reload()
-    page.locator("#weft-go").wait_for()
+    page.locator("#weft-go").wait_for(state="attached")
     cut = ("console: AbortError: signal is aborted", "console: Unexpected error Connection errored out.")
     page.watched.faults[before:] = [f for f in page.watched.faults[before:] if not f.startswith(cut)]
 
