@@ -36,6 +36,7 @@ MOST_VARIED = 8
 MOST_SERIES = 8
 ROLES = ("source", "variation", "inpaint", "upscale", "reuse", "sweep")
 RETURNED = "This is as you left it."
+STAYED = "These settings name words of their own prompt, so yours did not come along."
 BUG = StudioError("Something went wrong inside the studio.", hint="The log of the studio says more.")
 
 
@@ -293,7 +294,9 @@ class CreateTab:
             name = asked.text(event, "name", 200)
             document = self.templates.open(name, before, kept)
             returned = self.templates.returned(name, kept)
-            return self.message(document, says=RETURNED if returned else "", anew=returned)
+            stayed = before is not None and self.templates.stayed_behind(before, document)
+            says = RETURNED if returned else STAYED if stayed else ""
+            return self.message(document, says=says, anew=returned)
         except StudioError as error:
             return bus.dump({"says": str(error)})
 

@@ -122,6 +122,14 @@ class Templates:
             if field["role"] not in KEPT
         )
 
+    def stayed_behind(self, before: Graph, after: Graph) -> bool:
+        """Whether a prompt that a person wrote in `before` did not come along to `after`."""
+        old, new = self._roles(before).get("prompt"), self._roles(after).get("prompt")
+        if old is None or new is None or "panels" in (old["widget"], new["widget"]):
+            return False
+        start, text = self._start.get(self.name_of(before)), _value(before, old)
+        return text != _value(after, new) and (start is None or text != _value(start, old))
+
     def _laid_out(self, document: Graph, name: str) -> bool:
         """Whether it holds regions that a person drew."""
         start = self._start[name]
@@ -129,7 +137,10 @@ class Templates:
         return any(_value(document, f) and _value(document, f) != _value(start, f) for f in fields)
 
     def _taken_over(self, before: Graph, after: Graph) -> Graph:
-        """`after` with the seed of `before`, and its prompt, size and model unless nobody changed them."""
+        """`after` with the seed of `before`, and its prompt, size and model unless nobody changed them.
+
+        A prompt stays behind where other settings of `after` name words that it lacks.
+        """
         start = self._start.get(self.name_of(before))
         old, new = self._roles(before), self._roles(after)
         for role in KEPT:
@@ -137,10 +148,19 @@ class Templates:
                 continue
             value = _value(before, old[role])
             if role == "seed" or start is None or value != _value(start, old[role]):
-                after = after.set(str(new[role]["node"]), str(new[role]["widget"]), value)
+                carried = after.set(str(new[role]["node"]), str(new[role]["widget"]), value)
+                if role == "prompt" and self._faults(carried, new[role]) - self._faults(after, new[role]):
+                    continue
+                after = carried
                 if role == "model":
                     after = self._suited(after, str(value))
         return after
+
+    def _faults(self, document: Graph, besides: Field) -> set[tuple[str, str]]:
+        """Node and socket of what is wrong with a document anywhere but in one field."""
+        found = self._studio.check(document)
+        places = {(str(p.node), str(p.socket)) for p in found if p.level == "error"}
+        return places - {(str(besides["node"]), str(besides["widget"]))}
 
     def _suited(self, document: Graph, model: str) -> Graph:
         """The document with the settings that a model asks for by its preset."""

@@ -13,7 +13,7 @@ from PIL import Image as Pillow
 from studio.errors import StudioError
 from studio.graph.document import loads, to_json
 from studio.settings import ROOT
-from studio.ui.create import CreateTab
+from studio.ui.create import STAYED, CreateTab
 from studio.ui.forms import panel
 from studio.ui.owners import Owners
 from studio.ui.pictures import Pictures
@@ -71,6 +71,64 @@ def test_an_untouched_prompt_does_not_replace_the_templates_own(fake):
     assert templates.open("edit-by-prompt", fake.workflow(), kept).node("p").widgets["text"] == "its own"
     other = fake.workflow()  # says it is kept, but is no edit-by-prompt
     assert templates.open("edit-by-prompt", None, other) == fake.workflow("edit-by-prompt")
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory):
+    from studio.policy import Policy
+    from studio.settings import Settings
+    from studio.studio import Studio
+
+    studio = Studio(Settings(home=tmp_path_factory.mktemp("real")), Policy.local())
+    yield studio
+    studio.close()
+
+
+@pytest.fixture(scope="module")
+def ready(real):
+    return Templates(real)
+
+
+def test_a_prompt_that_comes_along_leaves_every_ready_workflow_without_errors(real, ready):
+    before = real.workflow().set("prompt", "text", "a red star on the left, at night")
+    assert len(ready.cards) >= len(CARDS)
+    took = set()
+    for card in ready.cards:
+        after = ready.open(card.name, before)
+        wrong = [p.message for p in real.check(after) if p.level == "error"]
+        assert not wrong, f"{card.name}: {wrong}"
+        if any(f["role"] == "prompt" for f in panel(after, real.registry)):
+            took |= set() if ready.stayed_behind(before, after) else {card.name}
+    assert {"few-step", "see-words", "edit-by-prompt"} <= took
+    assert not {"keep-the-subject", "mask-from-words", "edit-a-thing", "keep-the-look"} & took
+
+
+def test_a_prompt_with_all_the_words_that_a_template_names_comes_along(real, ready):
+    text = "a red boat and a green cup, by the sea"
+    before = real.workflow().set("prompt", "text", text)
+    opened = ready.open("keep-the-subject", before)
+    assert opened.node("reference_prompt").widgets["text"] == text
+    assert opened.node("watch").widgets["words"] == "boat"
+    start = real.workflow("mask-from-words")
+    kept = (
+        start.set("watch", "words", "boat, cup")
+        .set("mask", "word", "cup")
+        .set("prompt", "text", "a boat and a cup")
+    )
+    assert ready.open("mask-from-words", before, kept).node("prompt").widgets["text"] == text
+    assert not ready.stayed_behind(before, opened)
+    assert ready.open("mask-from-words", before) == start.set(
+        "canvas", "seed", before.node("canvas").widgets["seed"]
+    )
+
+
+def test_a_page_says_that_its_prompt_stayed_behind(real):
+    value = value_of(real.workflow().set("prompt", "text", "a red star on the left, at night"))
+    tab = tab_of(real)
+    assert json.loads(tab.choose(value, event(name="keep-the-subject", text="")))["says"] == STAYED
+    assert not json.loads(tab.choose(value, event(name="few-step", text="")))["says"]
+    untouched = value_of(real.workflow())
+    assert not json.loads(tab.choose(untouched, event(name="keep-the-subject", text="")))["says"]
 
 
 def test_choosing_answers_with_document_form_and_name(fake):
