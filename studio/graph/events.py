@@ -192,7 +192,8 @@ def _fold_node(state: dict[str, Any], job: dict[str, Any], event: Event) -> None
     elif event.kind == "preview" and event.data is not None:
         state["image"] = "data:image/webp;base64," + base64.b64encode(event.data).decode()
     elif event.kind in SETTLED:
-        if event.item is None and job.get("at") == event.node:
+        # what a stopped node had done can be kept (early.py)
+        if event.kind != "cancelled" and event.item is None and job.get("at") == event.node:
             job.update(step=None, total=None, at=None)
         state["state"] = _NODE_STATE.get(event.kind, event.kind)
         state.pop("started", None)

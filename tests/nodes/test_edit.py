@@ -31,7 +31,12 @@ OLD, NEW = "a red star on the left", "a blue heart on the left"
 WORKFLOWS = {
     "edit-by-prompt": {"before.text": OLD, "prompt.text": NEW},
     "keep-the-look": {"before.text": OLD, "prompt.text": "a star on the right", "look.words": "star"},
-    "keep-the-subject": {"reference_prompt.text": OLD, "prompt.text": NEW},
+    "keep-the-subject": {
+        "reference_prompt.text": OLD,
+        "prompt.text": NEW,
+        "watch.words": "star",
+        "cut.word": "star",
+    },
 }
 
 
@@ -82,7 +87,7 @@ def test_a_ready_workflow_fits_its_nodes_and_makes_a_picture_of_its_own(name, en
     for shown in graph.exposed:
         assert shown.widget in {param.name for param in registry.get(graph.node(shown.node).kind).params}
     made = engine.run(document(name))
-    assert made.status == "finished", made.error
+    assert made.status == "finished", made.errors
     again = engine.run(document(name))
     assert {node.state for node in again.nodes.values()} == {"cached"}
     off = {"edit-by-prompt": {"edit.tau": 0.0, "edit.eta": 0.0}, "keep-the-look": {"look.end": 0.04}}

@@ -159,7 +159,7 @@ def test_a_layout_is_tidied_checked_and_drawn_in_a_graph(engine: Engine) -> None
     a, b = report.outputs["tidy"]["layout"].regions
     assert b.box == (0.3, 0.3, 0.7, 0.7)
     assert max(a.box[0] - b.box[2], b.box[0] - a.box[2], a.box[1] - b.box[3], b.box[1] - a.box[3]) >= 0.019
-    assert "'b' covers" in report.outputs["before"]["report"]
+    assert "Region 2 covers" in report.outputs["before"]["report"]
     assert report.outputs["after"]["report"].startswith("Nothing to mend.")
     assert report.outputs["draw"]["image"].pixels.shape == (64, 96, 3)
     again = engine.run(graph, ["draw"])
