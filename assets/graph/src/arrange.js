@@ -88,8 +88,8 @@ function coordinates(rows, into, out, sizes) {
   return found;
 }
 
-/** About how high a node of a kind is drawn, before it is measured. */
-export const heightOf = (spec) => (spec ? 62 + 24 * Math.max(spec.inputs.length, spec.outputs.length) + 31 * Math.min(8, spec.widgets.length) + (spec.widgets.some((w) => w.kind === "prompt") ? 60 : 0) : HEIGHT);
+/** About how high a node of a kind is drawn, before it is measured; one that needs an input says so first. */
+export const heightOf = (spec) => (spec ? 62 + 24 * Math.max(spec.inputs.length, spec.outputs.length) + 31 * Math.min(8, spec.widgets.length) + (spec.inputs.some((s) => s.required) ? 90 : 0) + (spec.widgets.some((w) => w.kind === "prompt") ? 60 : 0) : HEIGHT);
 /** The place nearest to `wish` where a node of this height lies on no other. */
 export function freePlace(doc, wish, sizes = {}, high = HEIGHT) {
   const boxes = doc.nodes.map((n) => [...(posOf(n) || [0, 0]), ...sizeOf(sizes, n.id)]);

@@ -6,6 +6,11 @@ import { Icon } from "./icons.jsx";
 
 const firstLine = (help) => String(help || "").split("\n")[0];
 
+/** Plugin files that do not load, with what to mend: their nodes are missing here. */
+const Broken = () => Object.keys(app.model.registry.broken || {}).length > 0 && <div className="g-broken">{Object.values(app.model.registry.broken).map(({ file, line, message, hint }) => (
+  <p key={file + line}><b translate="no">{line ? `${file}:${line}` : file}</b> <span>does not load.</span> <span translate="no">{`${message} ${hint}`.trim()}</span></p>
+))}</div>;
+
 /** Opens at a point of the screen. `wire`: only what fits it, and the choice is joined to it. */
 export function Palette({ at, wire, onChoose, onClose }) {
   const [text, setText] = useState(""), [chosen, setChosen] = useState(0);
@@ -45,6 +50,7 @@ export function Palette({ at, wire, onChoose, onClose }) {
       </ul>
       {found.length === 0 && <p className="g-none">{wire ? "Nothing here is called that and fits." : "Nothing here is called that."}</p>}
       {found[chosen] && <p className="g-about">{firstLine(found[chosen].spec.help)}</p>}
+      <Broken />
     </div>
   );
 }
@@ -68,6 +74,7 @@ export function Shelf({ onAdd, onClose }) {
           </section>
         ))}
         {!groups.length && <p className="g-none">Nothing here is called that.</p>}
+        <Broken />
       </div>
     </aside>
   );
