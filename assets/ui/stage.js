@@ -75,11 +75,11 @@
       caption.replaceChildren();
       outputs.hidden = true;
     }
-    // The other pictures of the same run: the result beside its heat map, strip or panels.
+    // The other pictures of the same run: the result, then its heat map, strip or panels, or what it was made from.
     function together(p) {
       const { made, list } = weft.pictures;
       const all = made.some((q) => q.id === p.id) ? made : list.filter((q) => q.run && q.run === p.run);
-      const order = (q) => `${q.node || ""} ${String(q.item ?? 0).padStart(3, "0")}`;
+      const order = (q) => `${q.node === "save" ? "" : q.node || ""} ${String(q.item ?? 0).padStart(3, "0")}`;
       return all.length < 2 ? [] : [...all].sort((a, b) => (order(a) < order(b) ? -1 : 1));
     }
     // how far variations may go; it is remembered

@@ -231,14 +231,17 @@ class CreateTab:
             yield bus.failure(error, run=run, seq=seq + 1)
 
     def _made(self, snapshot: Mapping[str, object], owner: str) -> list[dict[str, object]]:
-        """Cards of the pictures of a run that has ended; until then the page shows previews."""
+        """Cards of the pictures of a run that has ended; until then the page shows previews.
+
+        The first is the one to show: what the node "save" made, where there are others beside it.
+        """
         job, outputs = snapshot.get("job"), snapshot.get("outputs")
         if not isinstance(job, Mapping) or job.get("state") not in ("done", "error", "stopped"):
             return []
         if not isinstance(outputs, list):
             return []
         kept = [output for output in outputs if output.get("generation")]
-        kept.sort(key=lambda output: (str(output.get("node")), output.get("item") or 0))
+        kept.sort(key=lambda out: (out.get("node") != "save", str(out.get("node")), out.get("item") or 0))
         cards = {card["id"]: card for card in self._pictures.made(owner, [o["generation"] for o in kept])}
         # a picture that another node made before belongs to the node that shows it now
         return [

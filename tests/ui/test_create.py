@@ -298,3 +298,14 @@ def test_how_far_variations_may_go_is_kept_within_its_range(fake, monkeypatch, s
     wrong = strength == "much" or strength != strength
     assert ("vary" in told) is not wrong
     assert wrong or asked["strength"] == {None: 0.85, 9: 1.0, -1: 0.05}.get(strength, strength)
+
+
+def test_the_saved_result_comes_before_what_it_was_made_from(fake):
+    made = fake.run(fake.workflow()).outputs[0].generation
+    places = [("keep", None), ("save", 1), ("save", 0), ("save_mask", None)]
+    outputs = [{"node": node, "item": item, "generation": made} for node, item in places]
+    tab, _ = tab_of(fake)
+    told = tab._made({"job": {"state": "done"}, "outputs": outputs}, "local")
+    assert [(card["node"], card["item"]) for card in told] == [
+        ("save", 0), ("save", 1), ("keep", None), ("save_mask", None)
+    ]  # fmt: skip
