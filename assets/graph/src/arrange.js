@@ -90,10 +90,10 @@ function coordinates(rows, into, out, sizes) {
 
 /** About how high a node of a kind is drawn, before it is measured; one that needs an input says so first. */
 export const heightOf = (spec) => (spec ? 62 + 24 * Math.max(spec.inputs.length, spec.outputs.length) + 31 * Math.min(8, spec.widgets.length) + (spec.inputs.some((s) => s.required) ? 90 : 0) + (spec.widgets.some((w) => w.kind === "prompt") ? 60 : 0) : HEIGHT);
-/** The place nearest to `wish` where a node of this height lies on no other. */
-export function freePlace(doc, wish, sizes = {}, high = HEIGHT) {
-  const boxes = doc.nodes.map((n) => [...(posOf(n) || [0, 0]), ...sizeOf(sizes, n.id)]);
-  const free = ([x, y]) => boxes.every(([u, v, w, h]) => x + WIDTH + 16 < u || u + w + 16 < x || y + high + 16 < v || v + h + 16 < y);
+/** The place nearest to `wish` where a node of this height, or several in a box of this size, lies on no other and on no note. */
+export function freePlace(doc, wish, sizes = {}, high = HEIGHT, wide = WIDTH) {
+  const boxes = [...doc.nodes, ...doc.notes.filter((n) => n?.id)].map((n) => [...(posOf(n) || [0, 0]), ...sizeOf(sizes, n.id)]);
+  const free = ([x, y]) => boxes.every(([u, v, w, h]) => x + wide + 16 < u || u + w + 16 < x || y + high + 16 < v || v + h + 16 < y);
   for (let ring = 0; ring < 40; ring += 1) {
     for (let i = 0; i < Math.max(1, ring * 8); i += 1) {
       const turn = (2 * Math.PI * i) / Math.max(1, ring * 8), spot = [wish[0] + ring * 56 * Math.cos(turn), wish[1] + ring * 44 * Math.sin(turn)];
@@ -101,6 +101,13 @@ export function freePlace(doc, wish, sizes = {}, high = HEIGHT) {
     }
   }
   return [wish[0] + 32, wish[1] + 32];
+}
+
+/** Width and height of the box around the nodes and notes of a fragment, before they are measured. */
+export function extent(registry, piece) {
+  const boxes = [...piece.nodes, ...(Array.isArray(piece.notes) ? piece.notes : [])].filter(Boolean).map((n) => [...(posOf(n) || [0, 0]), heightOf(registry.nodes[n.kind])]);
+  const span = (axis, more) => Math.max(...boxes.map((b) => b[axis] + more(b))) - Math.min(...boxes.map((b) => b[axis]));
+  return [span(0, () => WIDTH), span(1, (b) => b[2])];
 }
 
 /** Whether nodes lie on each other, or so close that it looks like one. */

@@ -4,7 +4,7 @@ import { applyEdgeChanges, applyNodeChanges, Background, ConnectionLineType, Rea
 import { app, useDoc } from "./app.js";
 import { BETWEEN, arrange, connect, edgeId, inputOf, isObject, misfit, outputOf, overlapping, place, posOf, refusal, specOf, stillChosen } from "./doc.js";
 import { GroupNode, NoteNode, WeftNode } from "./node.jsx";
-import { FIT, Overview, opening } from "./overview.jsx";
+import { FIT, Overview, intoView, opening } from "./overview.jsx";
 
 const NODE_TYPES = { weft: WeftNode, note: NoteNode, frame: GroupNode };
 const ADD_KEYS = ["Shift", "Control", "Meta"]; // with one of these a click adds to what is chosen, or takes away from it
@@ -66,8 +66,10 @@ export function Canvas({ onSelection, onAsk, dark, api }) {
     requestAnimationFrame(() => {
       if (!ground.current) return;
       const kept = app.views.get(where), room = ground.current.getBoundingClientRect();
-      flow.setViewport(kept || opening(model, flow.getNodes(), room.width, room.height));
+      const view = kept || opening(model, flow.getNodes(), room.width, room.height), from = kept ? null : view.at;
+      flow.setViewport({ x: view.x, y: view.y, zoom: view.zoom });
       ground.current.removeAttribute("data-opening");
+      if (from) { api.current.select([from]); setTimeout(() => api.current?.keepInView(from, true), 120); }
     });
   }, [measured, nodes]);
 
@@ -144,15 +146,17 @@ export function Canvas({ onSelection, onAsk, dark, api }) {
       chosenEdges: () => edges.filter((e) => e.selected).map((e) => e.id),
       chosen: () => nodes.filter((n) => n.selected).map((n) => n.id),
       sizes: () => sizes(nodes),
+      keepInView,
       fit: () => flow.fitView({ ...FIT, duration: reduced() ? 0 : 200 }),
     };
   });
-  /** A node that was pressed stays in view when the inspector takes room beside it. */
-  const keepInView = (id) => {
-    const n = flow.getInternalNode(id), { x, y, zoom } = flow.getViewport(), room = ground.current?.clientWidth;
-    if (!n?.measured?.width || !room) return; // gone meanwhile, or the way into a sub-graph was taken
-    const left = n.internals.positionAbsolute.x * zoom + x, over = left + n.measured.width * zoom - (room - 24);
-    if (over > 16 && left > 24) flow.setViewport({ x: x - Math.min(over, left - 24), y, zoom }, { duration: reduced() ? 0 : 160 });
+  /** A node that was pressed stays in view when the inspector takes room beside it; a new one (`whole`) comes in from all sides. */
+  const keepInView = (id, whole = false, tries = 8) => {
+    const n = flow.getInternalNode(id), { x, y, zoom } = flow.getViewport(), { clientWidth: wide, clientHeight: high } = ground.current || {};
+    if (whole && n && !n.measured?.width && tries) return void setTimeout(() => keepInView(id, true, tries - 1), 60); // it is being drawn
+    if (!n?.measured?.width || !wide) return; // gone meanwhile, or the way into a sub-graph was taken
+    const at = n.internals.positionAbsolute, [dx, dy] = intoView([at.x * zoom + x, at.y * zoom + y], [n.measured.width * zoom, n.measured.height * zoom], [wide, high], whole);
+    if (dx || dy) flow.setViewport({ x: x + dx, y: y + dy, zoom }, { duration: reduced() ? 0 : 160 });
   };
   const drop = (e) => {
     const kind = e.dataTransfer.getData("application/x-weft-kind");

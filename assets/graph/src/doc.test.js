@@ -161,6 +161,29 @@ test("a new node finds a free place near the wish", () => {
   const spot = d.freePlace(doc, [310, 10]);
   assert.equal(d.overlapping(d.addNode(registry, doc, "load", spot).doc), false);
 });
+test("a new node lies on no note either, and several find room for all of them", () => {
+  const doc = d.addNote(d.place(chain(), { load: [0, 0], sample: [300, 0], decode: [600, 0] }), [0, 400]).doc;
+  const under = d.freePlace(doc, [10, 410], { note: [220, 120] });
+  assert.ok(under[0] > 220 || under[1] > 520 || under[0] + 264 < 0 || (under[1] + 180 < 400 && under[1] > 180), String(under));
+  const size = d.extent(registry, doc), [x, y] = d.freePlace(doc, [0, 0], {}, size[1], size[0]);
+  assert.equal(size[0], 864);
+  assert.ok(doc.nodes.every((n) => x > n.pos[0] + 264 || x + size[0] < n.pos[0] || y > n.pos[1] + 180 || y + size[1] < n.pos[1]));
+});
+test("what feeds an input of a node never mends its sibling: a new one like it does", () => {
+  const cond = (name) => socket(name, "Cond"), table = { ...registry, nodes: { ...registry.nodes,
+    encode: { title: "Encode", inputs: [socket("model", "Model")], outputs: [socket("cond", "Cond", { line: ["Cond"] })], widgets: [socket("text", "Text", { kind: "prompt", default: "" })] },
+    both: { title: "Both", inputs: [socket("model", "Model"), cond("positive"), cond("negative")], outputs: [], widgets: [] } } };
+  let doc = d.emptyDocument();
+  for (const kind of ["load", "encode", "both"]) doc = d.addNode(table, doc, kind, [0, 0]).doc;
+  doc = d.connect(doc, ["load", "model"], ["encode", "model"]);
+  assert.deepEqual(d.mending(table, doc, "both", "positive"), { from: ["encode", "cond"] });
+  doc = d.connect(doc, ["encode", "cond"], ["both", "positive"]);
+  assert.deepEqual(d.mending(table, doc, "both", "negative"), { kind: "encode", out: "cond", feeds: [{ from: ["load", "model"], name: "model" }] });
+  assert.deepEqual(d.mending(table, doc, "both", "model"), { from: ["load", "model"] }, "what another node takes may be shared");
+  const two = d.addNode(table, doc, "encode", [0, 0]).doc, three = d.addNode(table, two, "encode", [0, 0]).doc;
+  assert.deepEqual(d.mending(table, two, "both", "negative"), { from: ["encode_2", "cond"] });
+  assert.equal(d.mending(table, three, "both", "negative"), null, "of several a person chooses");
+});
 test("undo and redo walk whole documents; typing is one step", () => {
   const model = new Model(registry);
   model.load(chain());

@@ -34,16 +34,20 @@ export function Editor({ page }) {
   const onView = (name) => { setView(name); page.remember.set("graph-view", name); };
   const onSelection = useCallback((ids) => { setChosen(ids); setHidden(false); if (ids.length) setOpenings(false); }, []);
 
-  /** A place for a new node: where asked, else the middle of what is seen, moved on until it is free. */
-  const spot = (point, kind = "") => {
+  /** A place for a new node: where asked, else the middle of what is seen, moved on until it is free. `beside`: left of this node,
+   *  which it feeds; `feeds`: its right edge lies at the point. `size`: of several nodes together. */
+  const spot = (point, kind = "", { beside = null, feeds = false, size = [264, d.heightOf(model.registry.nodes[kind])] } = {}) => {
     const flow = api.current?.flow, box = body.current.getBoundingClientRect();
     if (!flow || view !== "canvas") {
       const right = Math.max(-300, ...model.doc.nodes.map((n) => (d.posOf(n) || [0])[0]));
       return [right + 336, (d.posOf(model.doc.nodes.at(-1) || {}) || [0, 0])[1]];
     }
     const at = flow.screenToFlowPosition(point || { x: box.left + box.width / 2 - 130, y: box.top + box.height / 3 });
-    return point ? [at.x, at.y] : d.freePlace(model.doc, [at.x, at.y], api.current.sizes(), d.heightOf(model.registry.nodes[kind]));
+    const [x, y] = (beside && d.posOf(model.node(beside))) || [at.x, at.y];
+    return d.freePlace(model.doc, [beside ? x - 336 : feeds ? x - 290 : x, y], api.current.sizes(), size[1], size[0]);
   };
+  /** What was just added is chosen, and lies in view beside the inspector that opens with it. */
+  const present = (ids) => { select(ids); if (view === "canvas") setTimeout(() => api.current?.keepInView(ids[0], true), 120); };
   const select = (ids) => { if (view === "canvas") setTimeout(() => api.current?.select(ids)); else if (ids.length === 1) setOpened(ids[0]); else setPicked(ids); };
   const ask = useCallback((point) => setAsked(point), []);
   const picks = picked.filter((id) => model.node(id) || doc.notes.some((n) => n?.id === id));
@@ -55,11 +59,11 @@ export function Editor({ page }) {
 
   const choose = ({ kind, socket }) => {
     const { wire, x, y } = asked;
-    let { doc: next, id } = d.addNode(model.registry, model.doc, kind, spot(asked.anywhere ? null : { x: wire && !wire.out ? x - 290 : x, y }, kind));
+    let { doc: next, id } = d.addNode(model.registry, model.doc, kind, spot(asked.anywhere ? null : { x, y }, kind, { beside: asked.beside, feeds: wire && !wire.out }));
     if (wire && socket) next = wire.out ? d.connect(next, wire.end, [id, socket]) : d.connect(next, [id, socket], wire.end);
     model.change(next);
     setAsked(null);
-    select([id]);
+    present([id]);
     say(`${title(id)} added.`);
     focusNode(id);
   };
@@ -68,7 +72,7 @@ export function Editor({ page }) {
     say, title, select,
     refuse: (why) => { if (why) say(why, "bad"); },
     order: (of) => { const at = d.arrange(of); return of.nodes.map((n) => n.id).sort((a, b) => at[a][0] - at[b][0] || at[a][1] - at[b][1]); },
-    add: (kind, point) => { const { doc: next, id } = d.addNode(model.registry, model.doc, kind, spot(point, kind)); model.change(next); select([id]); say(`${title(id)} added.`); return id; },
+    add: (kind, point) => { const { doc: next, id } = d.addNode(model.registry, model.doc, kind, spot(point, kind)); model.change(next); present([id]); say(`${title(id)} added.`); return id; },
     show: (id) => {
       const way = model.node(id) ? [] : String(id).split(d.BETWEEN);
       if (!way.length) return actions.reveal(id);
@@ -79,10 +83,18 @@ export function Editor({ page }) {
     reveal: (id) => { if (view === "canvas") { api.current?.select([id], { pan: true }); setHidden(false); } else { setOpened(id); setTimeout(() => root.current.querySelector(`[data-node="${CSS.escape(id)}"] h3 button`)?.focus()); } },
     palette: (point) => { const m = mouse.current, box = body.current.getBoundingClientRect(); const over = m && m.x > box.left && m.x < box.right && m.y > box.top && m.y < box.bottom; ask(point || (over ? { x: m.x, y: m.y } : { x: box.left + Math.min(box.width / 2 - 150, 400), y: box.top + 40, anywhere: true })); },
     mend: (id, socket, event) => {
-      const node = model.node(id), into = d.inputOf(d.specOf(model.registry, model.doc, node), socket), from = d.sourcesFor(model.registry, model.doc, id, socket).filter((s) => s.spec.outputs.find((o) => o.name === s.name).type === into.type);
-      if (from.length === 1) { model.change(d.connect(model.doc, [from[0].id, from[0].name], [id, socket])); say(`Connected to ${from[0].title}.`); return; }
+      const node = model.node(id), into = d.inputOf(d.specOf(model.registry, model.doc, node), socket), way = d.mending(model.registry, model.doc, id, socket);
+      if (way?.from) { model.change(d.connect(model.doc, way.from, [id, socket])); say(`Connected to ${title(way.from[0])}.`); return; }
+      if (way) {
+        const made = d.addNode(model.registry, model.doc, way.kind, spot(null, way.kind, { beside: id })), ends = way.feeds.map((f) => [f.from, [made.id, f.name]]);
+        model.change([...ends, [[made.id, way.out], [id, socket]]].reduce((doc, [from, to]) => d.connect(doc, from, to), made.doc));
+        present([made.id]);
+        say(`${title(made.id)} added.`);
+        focusNode(made.id);
+        return;
+      }
       const box = event.currentTarget.getBoundingClientRect();
-      ask({ x: box.left, y: box.bottom + 4, wire: { out: false, socket: into, end: [id, socket], kind: node.kind } });
+      ask({ x: box.left, y: box.bottom + 4, beside: id, wire: { out: false, socket: into, end: [id, socket], kind: node.kind } });
     },
     remove: (ids = targets()) => {
       const wires = view === "canvas" ? api.current?.chosenEdges() || [] : [];
@@ -99,7 +111,7 @@ export function Editor({ page }) {
       let piece = null;
       try { piece = text && text.length < 1e6 ? JSON.parse(text) : null; } catch { /* some other text */ }
       if (piece?.format !== d.FORMAT || !Array.isArray(piece.nodes) || !piece.nodes.length) return false;
-      const made = d.paste(model.doc, piece, spot(mouse.current));
+      const made = d.paste(model.doc, piece, spot(mouse.current, "", { size: d.extent(model.registry, piece) }));
       if (made.refusal) { actions.refuse(made.refusal); return true; }
       model.change(made.doc);
       select(made.ids);

@@ -2,14 +2,24 @@
 import { useEffect, useState } from "react";
 import { ControlButton, Controls, MiniMap, Panel, getNodesBounds, useStore } from "@xyflow/react";
 import { app } from "./app.js";
-import { specOf } from "./doc.js";
+import { BETWEEN, specOf } from "./doc.js";
 import { Button, Icon } from "./icons.jsx";
 
 const READABLE = 0.62, NEAR = 0.75, EDGE = 28, LEFT = 60, WIDTH = 264, HEIGHT = 160;
 const MAP = { width: 192, height: 146 }; // px of the lower right corner that the map takes
 export const FIT = { padding: { top: EDGE + "px", right: EDGE + "px", bottom: EDGE + "px", left: LEFT + "px" }, maxZoom: 1 }; // left of it the buttons
 
-/** The view that a graph opens with: all of it where that can be read, else its end, where the picture comes out. */
+/** How far the view moves so that a box on the screen lies in it; its upper left corner where it is too large. Not `whole`: only away from
+ *  the right edge, and not for a few pixels. */
+export function intoView([left, top], [wide, high], room, whole) {
+  const over = left + wide - (room[0] - 24), under = top + high - (room[1] - 48);
+  if (!whole) return [over > 16 && left > 24 ? -Math.min(over, left - 24) : 0, 0];
+  const shift = (start, end, least) => (start < least ? least - start : -Math.max(0, Math.min(end, start - least)));
+  return [shift(left, over, LEFT), shift(top, under, 24)];
+}
+
+/** The view that a graph opens with: all of it where that can be read, else its end, where the picture comes out. `at`: the node that made
+ *  the picture whose graph this is. */
 export function opening(model, drawn, width, height) {
   const nodes = drawn.map((n) => ({ ...n, measured: n.measured?.width ? n.measured : { width: WIDTH, height: HEIGHT } }));
   const all = getNodesBounds(nodes), whole = Math.min((width - LEFT - EDGE) / all.width, (height - 2 * EDGE) / all.height, FIT.maxZoom);
@@ -18,11 +28,12 @@ export function opening(model, drawn, width, height) {
   const feeds = new Set(model.doc.edges.map((e) => e.from[0]));
   const right = (n) => n.position.x + n.measured.width;
   const ends = nodes.filter((n) => { const node = model.node(n.id); return node && specOf(model.registry, model.doc, node).output && !feeds.has(n.id); });
-  const end = (ends.length ? ends : nodes).reduce((a, b) => (right(b) > right(a) ? b : a));
+  const made = model.path.length ? undefined : app.weft.pictureOf(model.source)?.node?.split(BETWEEN)[0], at = made && nodes.find((n) => n.id === made);
+  const end = at || (ends.length ? ends : nodes).reduce((a, b) => (right(b) > right(a) ? b : a));
   const zoom = NEAR, edge = 2 * EDGE;
   const y = all.height * zoom <= height - edge ? middle(zoom).y : height / 2 - (end.position.y + end.measured.height / 2) * zoom;
   const fits = all.width * zoom <= width - LEFT - EDGE;
-  return { x: fits ? middle(zoom).x : width - Math.min(edge, width / 12) - right(end) * zoom, y: Math.min(edge - all.y * zoom, Math.max(height - edge - (all.y + all.height) * zoom, y)), zoom };
+  return { x: fits ? middle(zoom).x : width - Math.min(edge, width / 12) - right(end) * zoom, y: Math.min(edge - all.y * zoom, Math.max(height - edge - (all.y + all.height) * zoom, y)), zoom, at: at?.id };
 }
 
 /** How many nodes lie out of view, and whether one lies where the map would: as text, so that equal ones draw nothing anew. */

@@ -136,3 +136,18 @@ export function sourcesFor(registry, doc, id, name) {
   }
   return found;
 }
+
+/** What an input that is needed is best joined to: `{from}`, an end that is there, or `{kind, out, feeds}`, a new node like the one that
+ *  feeds a sibling input of the type, itself fed by the same ends; null where a person has to choose. An output that feeds
+ *  a sibling already is none to take: positive and negative would be one. */
+export function mending(registry, doc, id, name) {
+  const spec = specOf(registry, doc, doc.nodes.find((n) => n.id === id)), { type } = inputOf(spec, name);
+  const fits = sourcesFor(registry, doc, id, name).filter((s) => outputOf(s.spec, s.name).type === type);
+  const beside = doc.edges.filter((e) => e.to[0] === id && e.to[1] !== name && inputOf(spec, e.to[1])?.type === type).map((e) => e.from);
+  const free = fits.filter((s) => !beside.some((from) => from[0] === s.id && from[1] === s.name));
+  if (free.length === 1) return { from: [free[0].id, free[0].name] };
+  const twin = free.length ? null : fits.find((s) => !s.spec.missing && s.spec.widgets.length); // without settings it would say the same once more
+  if (!twin) return null;
+  const { kind } = doc.nodes.find((n) => n.id === twin.id), feeds = doc.edges.filter((e) => e.to[0] === twin.id && twin.spec.inputs.some((s) => s.name === e.to[1])).map((e) => ({ from: e.from, name: e.to[1] }));
+  return { kind, out: twin.name, feeds };
+}
