@@ -40,7 +40,9 @@
     function find(axis, word) {
       axis.find = word;
       if (axis.own) return;
-      const others = (group(word) || []).filter((w) => w !== word && !wordsOf(String(doc.widget(spec(axis) || {}) ?? "")).includes(w)).slice(0, 2);
+      const text = String(doc.widget(spec(axis) || {}) ?? ""), there = wordsOf(text), vowel = (w) => /^[aeiou]/i.test(w);
+      const article = new RegExp(`(?<![\\p{L}\\p{N}])an?\\s+${word.replace(/[^\p{L}\p{N}\s]/gu, "\\$&")}(?![\\p{L}\\p{N}])`, "iu").test(text); // "a" stays in the text and "an" does not fit it
+      const others = (group(word) || []).filter((w) => w !== word && !there.includes(w) && !(article && vowel(w) !== vowel(word))).slice(0, 2);
       axis.text = [word, ...others].map(quoted).join(", ");
     }
     /** Values worth a press: [label, text]. */
@@ -66,7 +68,8 @@
         return axis.text ? [f.label, axis.text] : null;
       };
       const found = inputs().filter((f) => rank.includes(role(f))).sort((x, y) => rank.indexOf(role(x)) - rank.indexOf(role(y))).map((f) => [f, told(f)]).filter(([, words]) => words);
-      starters.replaceChildren(el("p", { class: "w-help w-starters-lead" }, "Nothing yet. Begin with one of these:"), ...found.slice(0, 4).map(([f, [title, help]]) => el("button", { type: "button", class: "w-template", "data-starter": role(f), onclick: () => { axes.push(starting(f)); build(); changed(); list.querySelector("select")?.focus(); } }, el("strong", {}, title), el("span", { translate: isSeed(f) ? null : "no" }, help))));
+      const lead = found.length ? "Nothing yet. Begin with one of these:" : inputs().length ? "Nothing yet." : "This graph shows no settings yet, so nothing can vary. In Graph, choose a node and press the eye beside a setting.";
+      starters.replaceChildren(el("p", { class: "w-help w-starters-lead" }, lead), inputs().length ? "" : el("button", { type: "button", class: "w-btn", onclick: () => weft.openTab("Graph") }, "Open Graph"), ...found.slice(0, 4).map(([f, [title, help]]) => el("button", { type: "button", class: "w-template", "data-starter": role(f), onclick: () => { axes.push(starting(f)); build(); changed(); list.querySelector("select")?.focus(); } }, el("strong", {}, title), el("span", { translate: isSeed(f) ? null : "no" }, help))));
     }
 
     function card(axis, place) {

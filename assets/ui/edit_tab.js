@@ -140,10 +140,15 @@
     /** Another tab hands over a picture, and where it may change: a stored mask. */
     weft.editThis = (p, mask = null) => { wish = mask; weft.openTab("Edit"); choose(p); };
 
+    /** What was done to a picture whose size is not the model's; empty where it is as it was. */
+    function fitted() {
+      const [wide, high] = source?.of || [], { width, height } = source || {}, now = `${width} × ${height}, the size that this model works at: it was ${wide} × ${high}.`;
+      return !wide || (wide === width && high === height) ? "" : wide * height === high * width ? `Scaled to ${now}` : `Cut from its middle to ${now}`;
+    }
     function begin(message) {
       if (waiting && message.id && message.id !== waiting.id) return; // another one was chosen since
       const p = waiting && waiting.id === message.id ? waiting : null;
-      source = { ...message, url: p?.url || message.url, cut: p && (p.width !== message.width || p.height !== message.height), taken: "" };
+      source = { ...message, url: p?.url || message.url, of: p ? [p.width, p.height] : message.of, taken: "" };
       way = ways().together ? "together" : "picture";
       results = [];
       shown = null;
@@ -152,7 +157,7 @@
       place.reset();
       if (wish && ways().picture) { way = "picture"; place.take(wish); }
       wish = null;
-      say(source.cut ? `This model works at ${source.width} × ${source.height}: the picture is cut to that.` : "");
+      say("");
       show();
       if (back && back.of === source.id) restore(back);
       else fresh.input.focus({ preventScroll: true });
@@ -299,15 +304,17 @@
       strip.replaceChildren(...(list.length ? list.map((p) => el("li", {}, el("button", { type: "button", class: "w-thumb", "data-id": p.id, title: weft.named(p), "aria-label": `Edit: ${weft.named(p)}`, "aria-current": source?.id === p.id ? "true" : null, onclick: () => choose(p) }, el("img", { src: p.thumb, alt: "", loading: "lazy", width: 84, height: 84 }))))
         : [el("li", { class: "w-strip-empty" }, "Your pictures will appear here.")]));
     }
+    const inOrder = () => [...results].sort((a, b) => a.share - b.share); // the newest stays the last of `results`
     function paintResults() {
       variants.hidden = results.length < 2 || side;
       const cell = (p, words, act, chosen) => el("button", { type: "button", "aria-pressed": String(chosen), onclick: act }, el("img", { src: p.url, alt: "", draggable: "false" }), el("span", {}, words));
-      grid.replaceChildren(...(source ? [cell(source, "Before", () => { side = false; show(); }, false), ...results.map((r) => cell(r, `${Math.round(100 * r.share)} %`, () => { shown = r; side = false; show(); }, r === shown))] : []));
+      grid.replaceChildren(...(source ? [cell(source, "Before", () => { side = false; show(); }, false), ...inOrder().map((r) => cell(r, `${Math.round(100 * r.share)} %`, () => { shown = r; side = false; show(); }, r === shown))] : []));
       if (side) fitGrid();
-      variants.replaceChildren(...results.map((r) => el("button", { type: "button", class: "w-output", "aria-pressed": String(r === shown), onclick: () => { shown = r; show(); } }, el("img", { src: r.thumb, alt: "", height: 48 }), el("span", {}, `${Math.round(100 * r.share)} %`))));
+      variants.replaceChildren(...inOrder().map((r) => el("button", { type: "button", class: "w-output", "aria-pressed": String(r === shown), onclick: () => { shown = r; show(); } }, el("img", { src: r.thumb, alt: "", height: 48 }), el("span", {}, `${Math.round(100 * r.share)} %`))));
       caption.replaceChildren(...(shown ? [el("div", { class: "w-caption-text" }, el("p", { translate: "no" }, shown.words || weft.named(shown)), el("p", { class: "w-facts" }, weft.facts_of(shown))),
         el("div", { class: "w-actions" }, el("button", { type: "button", class: "w-btn", id: "weft-new-source", onclick: () => choose(shown) }, icon("reuse"), "Use as new source"), ...weft.saveLinks(shown))]
-        : source ? [el("p", { class: "w-help" }, "Change a word and press “Change it”. Both pictures come under one slider.")] : []));
+        : source ? [el("p", { class: "w-help" }, "Change a word and press “Change it”. Both pictures come under one slider.")] : []),
+        ...(fitted() ? [el("p", { class: "w-help", id: "weft-edit-cut" }, fitted())] : []));
     }
     on("run", (snapshot) => {
       if (run.live && source && editOf(run.of?.document) && root.offsetParent) {

@@ -76,7 +76,7 @@ class EditTab:
         return self._told(ways, {"id": item.id, "prompt": prompt, "painted": "together" in ways})
 
     def bring(self, token: object, event: gr.EventData) -> str:
-        """An upload as a source: {"source"}. Event data: `name`, `data` (its base64)."""
+        """An upload as a source: {"source"}, its size as `of`. Event data: `name`, `data` (base64)."""
         try:
             self._owners.owner(token)
             data = asked.upload(event, self._studio.policy.max_upload_bytes)
@@ -89,7 +89,8 @@ class EditTab:
         except StudioError as error:
             return bus.dump({"says": str(error)})
         picture = "data:image/png;base64," + base64.b64encode(file).decode()
-        source = {"id": "", "prompt": "", "painted": False, "url": picture}
+        size = [image.width, image.height]
+        source = {"id": "", "prompt": "", "painted": False, "url": picture, "of": size}
         return self._told({"picture": way}, source)
 
     def _told(self, ways: Mapping[str, Graph], source: dict[str, object]) -> str:

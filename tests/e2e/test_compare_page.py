@@ -58,6 +58,8 @@ def test_two_words_make_two_pictures_and_lie_under_one_slider(weft, open_page, t
     page = open_page(document=fresh(weft))
     enter(page)
     assert page.locator("#weft-sweep").is_disabled() and page.locator("#weft-compare .w-axis").count() == 0
+    others = page.locator("#weft-compare [data-starter=prompt]").inner_text().split("→")[1]
+    assert "," in others and "orange" not in others, "the text says “a red star”"
     page.locator("#weft-compare [data-starter=seed]").click()
     axis(page, 0).get_by_label("How many seeds").fill("2")
     told(page, "2 pictures")

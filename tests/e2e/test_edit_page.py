@@ -101,6 +101,7 @@ def test_an_upload_is_a_source_and_a_hostile_word_stays_text_on_a_dark_phone(ope
     page.get_by_role("tab", name="Edit", exact=True).click()
     page.locator(f"{TAB} input[type=file]").set_input_files(pictures / "mine.png")
     page.locator(f"{TAB} .w-ba img").first.wait_for()
+    assert "it was 300 × 200" in page.locator("#weft-edit-cut").inner_text()
     page.get_by_label("What it shall show").fill(HOSTILE)
     page.locator("#weft-diff ins").first.wait_for()
     assert "onerror" in page.locator("#weft-diff").inner_text()

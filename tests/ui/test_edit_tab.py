@@ -49,6 +49,7 @@ def test_an_upload_takes_the_place_of_the_painted_picture(fake):
     assert list(source["ways"]) == ["picture"] and source["url"].startswith("data:image/png;base64,")
     found = nodes(source["ways"]["picture"])
     assert len(found["yours"]["widgets"]["picture"]["file"]) == 64
+    assert source["of"] == [40, 30]
     assert not {"canvas", "paint", "picture"} & set(found)
     edges = source["ways"]["picture"]["document"]["edges"]
     assert {"from": ["yours", "image"], "to": ["encode", "image"]} in edges
