@@ -69,7 +69,7 @@ export function Canvas({ onSelection, onAsk, dark, api }) {
       const view = kept || opening(model, flow.getNodes(), room.width, room.height), from = kept ? null : view.at;
       flow.setViewport({ x: view.x, y: view.y, zoom: view.zoom });
       ground.current.removeAttribute("data-opening");
-      if (from) { api.current.select([from]); setTimeout(() => api.current?.keepInView(from, true), 120); }
+      if (from) { api.current.select([from]); setTimeout(() => api.current?.present(from), 120); }
     });
   }, [measured, nodes]);
 
@@ -146,7 +146,7 @@ export function Canvas({ onSelection, onAsk, dark, api }) {
       chosenEdges: () => edges.filter((e) => e.selected).map((e) => e.id),
       chosen: () => nodes.filter((n) => n.selected).map((n) => n.id),
       sizes: () => sizes(nodes),
-      keepInView,
+      present,
       fit: () => flow.fitView({ ...FIT, duration: reduced() ? 0 : 200 }),
     };
   });
@@ -157,6 +157,11 @@ export function Canvas({ onSelection, onAsk, dark, api }) {
     if (!n?.measured?.width || !wide) return; // gone meanwhile, or the way into a sub-graph was taken
     const at = n.internals.positionAbsolute, [dx, dy] = intoView([at.x * zoom + x, at.y * zoom + y], [n.measured.width * zoom, n.measured.height * zoom], [wide, high], whole);
     if (dx || dy) flow.setViewport({ x: x + dx, y: y + dy, zoom }, { duration: reduced() ? 0 : 160 });
+  };
+  /** A new node in view; once more when its problems have come in, which make it higher, unless somebody moved on meanwhile. */
+  const present = (id) => {
+    keepInView(id, true);
+    setTimeout(() => { const seen = JSON.stringify(flow.getViewport()); setTimeout(() => { if (seen === JSON.stringify(flow.getViewport()) && flow.getNode(id)?.selected) keepInView(id, true); }, 700); }, 400);
   };
   const drop = (e) => {
     const kind = e.dataTransfer.getData("application/x-weft-kind");

@@ -47,7 +47,7 @@ export function Editor({ page }) {
     return d.freePlace(model.doc, [beside ? x - 336 : feeds ? x - 290 : x, y], api.current.sizes(), size[1], size[0]);
   };
   /** What was just added is chosen, and lies in view beside the inspector that opens with it. */
-  const present = (ids) => { select(ids); if (view === "canvas") setTimeout(() => api.current?.keepInView(ids[0], true), 120); };
+  const present = (ids) => { select(ids); if (view === "canvas") setTimeout(() => api.current?.present(ids[0]), 120); };
   const select = (ids) => { if (view === "canvas") setTimeout(() => api.current?.select(ids)); else if (ids.length === 1) setOpened(ids[0]); else setPicked(ids); };
   const ask = useCallback((point) => setAsked(point), []);
   const picks = picked.filter((id) => model.node(id) || doc.notes.some((n) => n?.id === id));
