@@ -46,7 +46,7 @@ function drawnEdges(registry, doc, before) {
   });
 }
 
-export function Canvas({ onSelection, onAsk, dark, api }) {
+export function Canvas({ onSelection, onAsk, onMenu, dark, api }) {
   const doc = useDoc(), { model } = app, flow = useReactFlow();
   const [nodes, setNodes] = useState(() => drawn(doc, [])), [edges, setEdges] = useState(() => drawnEdges(model.registry, doc, []));
   const [far, setFar] = useState(false), fresh = useRef(true), start = useRef(null), joined = useRef(false);
@@ -163,6 +163,18 @@ export function Canvas({ onSelection, onAsk, dark, api }) {
     keepInView(id, true);
     setTimeout(() => { const seen = JSON.stringify(flow.getViewport()); setTimeout(() => { if (seen === JSON.stringify(flow.getViewport()) && flow.getNode(id)?.selected) keepInView(id, true); }, 700); }, 400);
   };
+  /** The menu of a node, or of all that are chosen with it; a field of text keeps the menu of the browser. */
+  const menuOf = (e, id, x, y) => {
+    if (!model.node(id) || e.target.closest?.("input, textarea, select")) return;
+    e.preventDefault();
+    const ids = chosen.includes(id) ? [id, ...chosen.filter((one) => one !== id)] : [id];
+    if (!chosen.includes(id)) api.current.select([id]);
+    onMenu({ x, y, ids });
+  };
+  const menuKey = (e) => {
+    const node = (/^ContextMenu$/.test(e.key) || (e.key === "F10" && e.shiftKey)) && e.target.closest?.(".react-flow__node"), box = node && node.getBoundingClientRect();
+    if (node) menuOf(e, node.dataset.id, box.left + 24, box.top + 36);
+  };
   const drop = (e) => {
     const kind = e.dataTransfer.getData("application/x-weft-kind");
     if (!kind) return;
@@ -170,9 +182,9 @@ export function Canvas({ onSelection, onAsk, dark, api }) {
     app.actions.add(kind, { x: e.clientX, y: e.clientY });
   };
   return (
-    <div className={`g-canvas ${far ? "g-far" : ""}`} ref={ground} data-opening={fresh.current && nodes.length > 0 ? "" : undefined} onPointerDownCapture={boxBegins} onPointerUp={boxEnds} onPointerCancel={boxEnds} onDoubleClick={(e) => { if (e.target.classList?.contains("react-flow__pane")) onAsk({ x: e.clientX, y: e.clientY }); }} onDragOver={(e) => { if ([...e.dataTransfer.types].includes("application/x-weft-kind")) e.preventDefault(); }} onDrop={drop}>
+    <div className={`g-canvas ${far ? "g-far" : ""}`} ref={ground} onKeyDown={menuKey} data-opening={fresh.current && nodes.length > 0 ? "" : undefined} onPointerDownCapture={boxBegins} onPointerUp={boxEnds} onPointerCancel={boxEnds} onDoubleClick={(e) => { if (e.target.classList?.contains("react-flow__pane")) onAsk({ x: e.clientX, y: e.clientY }); }} onDragOver={(e) => { if ([...e.dataTransfer.types].includes("application/x-weft-kind")) e.preventDefault(); }} onDrop={drop}>
       <style ref={wiring} />
-      <ReactFlow aria-label="Canvas of the graph" nodes={nodes} edges={edges} nodeTypes={NODE_TYPES} onNodesChange={onNodesChange} onEdgesChange={onEdgesChange} onNodeClick={(_, n) => setTimeout(() => keepInView(n.id), 80)} onConnect={onConnect} onConnectStart={onConnectStart} onConnectEnd={onConnectEnd}
+      <ReactFlow aria-label="Canvas of the graph" nodes={nodes} edges={edges} nodeTypes={NODE_TYPES} onNodesChange={onNodesChange} onEdgesChange={onEdgesChange} onNodeContextMenu={(e, n) => menuOf(e, n.id, e.clientX, e.clientY)} onNodeClick={(_, n) => setTimeout(() => keepInView(n.id), 80)} onConnect={onConnect} onConnectStart={onConnectStart} onConnectEnd={onConnectEnd}
         isValidConnection={isValid} onMove={(_, view) => { setFar(view.zoom < FAR); if (!fresh.current) app.views.set(where, view); }} colorMode={dark ? "dark" : "light"} connectionRadius={30} connectionLineType={ConnectionLineType.Bezier} minZoom={0.1} maxZoom={2} snapToGrid snapGrid={[GRID, GRID]}
         deleteKeyCode={null} multiSelectionKeyCode={ADD_KEYS} zoomOnDoubleClick={false} onlyRenderVisibleElements={doc.nodes.length > MANY} elevateNodesOnSelect proOptions={{ hideAttribution: false }}
         ariaLabelConfig={{ "node.a11yDescription.default": "Press Enter or Space to choose this node, arrows to move it, Delete to remove it." }}>

@@ -8,6 +8,7 @@ import { Icon } from "./icons.jsx";
 import { Inspector } from "./inspector.jsx";
 import { ListView } from "./list.jsx";
 import { Crumbs, Openings } from "./openings.jsx";
+import { NodeMenu } from "./menu.jsx";
 import { Palette, Shelf } from "./palette.jsx";
 import { Empty, Problems, Toolbar } from "./toolbar.jsx";
 
@@ -17,7 +18,7 @@ export function Editor({ page }) {
   const doc = useDoc(), { model } = app;
   const [view, setView] = useState(() => (innerWidth < NARROW ? "list" : page.remember.get("graph-view") || "canvas"));
   const [dark, setDark] = useState(document.body.classList.contains("dark")), [asked, setAsked] = useState(null), [chosen, setChosen] = useState([]);
-  const [shelf, setShelf] = useState(() => innerWidth >= 1500), [opened, setOpened] = useState(null), [said, setSaid] = useState(null), [planning, setPlanning] = useState(false), [hidden, setHidden] = useState(false), [picked, setPicked] = useState([]), [openings, setOpenings] = useState(false);
+  const [shelf, setShelf] = useState(() => innerWidth >= 1500), [opened, setOpened] = useState(null), [said, setSaid] = useState(null), [planning, setPlanning] = useState(false), [hidden, setHidden] = useState(false), [picked, setPicked] = useState([]), [openings, setOpenings] = useState(false), [menu, setMenu] = useState(null);
   const api = useRef(null), root = useRef(null), body = useRef(null), picker = useRef(null), mouse = useRef(null);
 
   useEffect(() => {
@@ -53,7 +54,7 @@ export function Editor({ page }) {
   const picks = picked.filter((id) => model.node(id) || doc.notes.some((n) => n?.id === id));
   const targets = () => (view === "canvas" ? api.current?.chosen() || [] : picks.length ? picks : opened && model.node(opened) ? [opened] : []);
   const where = model.path.join(d.BETWEEN);
-  useEffect(() => { setChosen([]); setOpened(null); setPicked([]); setOpenings(false); setAsked(null); }, [where]);
+  useEffect(() => { setChosen([]); setOpened(null); setPicked([]); setOpenings(false); setAsked(null); setMenu(null); }, [where]);
   const focusNode = (id) => setTimeout(() => (view === "canvas" ? root.current?.querySelector(`.react-flow__node[data-id="${CSS.escape(id)}"]`) : root.current?.querySelector(`[data-node="${CSS.escape(id)}"] h3 button`))?.focus({ preventScroll: view === "canvas" }), 80);
   const title = (id) => { const node = model.node(id); return node ? d.titleOf(d.specOf(model.registry, model.doc, node), node) : id; };
 
@@ -173,10 +174,11 @@ export function Editor({ page }) {
         <Crumbs shown={openings} onOpenings={() => { setOpenings(!openings); setHidden(!openings); }} />
         <div className="g-body" ref={body}>
           {view === "canvas" && shelf && <Shelf onAdd={(kind) => actions.add(kind)} onClose={() => setShelf(false)} />}
-          {view === "canvas" ? <div className="g-main"><Canvas key={where} api={api} dark={dark} onSelection={onSelection} onAsk={ask} />{doc.nodes.length === 0 && !asked && !doc.inside && <Empty />}</div> : <ListView key={where} opened={opened} onOpened={setOpened} picked={picks} onPicked={setPicked} />}
+          {view === "canvas" ? <div className="g-main"><Canvas key={where} api={api} dark={dark} onSelection={onSelection} onAsk={ask} onMenu={setMenu} />{doc.nodes.length === 0 && !asked && !doc.inside && <Empty />}</div> : <ListView key={where} opened={opened} onOpened={setOpened} picked={picks} onPicked={setPicked} />}
           {openings && doc.inside && <aside className="g-inspector" aria-label="Inputs and outputs of the sub-graph"><div className="g-side-head"><h2>Sub-graph</h2><button type="button" className="g-mini" aria-label="Close" onClick={() => setOpenings(false)}><Icon name="close" /></button></div><div className="g-scroll"><Openings /></div></aside>}
           {view === "canvas" && !openings && chosen.length > 0 && !hidden && <Inspector key={innerWidth < 900 ? chosen.join() : ""} ids={chosen} onClose={() => setHidden(true)} />}
           {asked && <Palette at={inner} wire={asked.wire} onClose={() => setAsked(null)} onChoose={choose} />}
+          {menu && view === "canvas" && <NodeMenu at={menu} room={body.current.getBoundingClientRect()} onClose={(back) => { setMenu(null); if (back === true) focusNode(menu.ids[0]); }} />}
           {said && <p className="g-said" data-level={said.level} aria-hidden="true">{said.text}</p>}
         </div>
         <Problems />
