@@ -317,6 +317,7 @@
         ...(fitted() ? [el("p", { class: "w-help", id: "weft-edit-cut" }, fitted())] : []));
     }
     on("run", (snapshot) => {
+      if (root.offsetParent) comeBack(); // a reloaded page that opens here hears of its run later
       if (run.live && source && editOf(run.of?.document) && root.offsetParent) {
         if (place.looking) return; // its words are looked for, which changes nothing
         const image = Object.values(snapshot.nodes).map((n) => n.image).filter(Boolean).pop();
@@ -334,7 +335,7 @@
       if (batch && results.length > 1) side = true;
       show();
     });
-    on("pictures", () => { if (root.offsetParent) paintStrip(); });
+    on("pictures", () => { if (root.offsetParent) { comeBack(); paintStrip(); } });
     watch("value", () => {
       const message = parse(props.value);
       if (message.says) say(message.says);
