@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -39,6 +40,21 @@ def state(page: Any, word: str, timeout: float = LONG) -> None:
     line.locator(", ".join(f".w-state[data-state={end}]" for end in (word, *ends))).wait_for(timeout=timeout)
     text = line.inner_text()
     assert line.locator(".w-state").get_attribute("data-state") == word, text
+
+
+def ran(page: Any, press: Callable[[], Any], word: str = "done", timeout: float = LONG) -> None:
+    """Presses, and waits for the end of the run that begins by it: what is in the studio's cache already is
+    done before any page has seen it running."""
+    before = page.evaluate("window.weft.run.snapshot.run")
+    press()
+    page.wait_for_function(
+        """(before) => {
+          const { run } = window.weft;
+          return run.snapshot.run !== before && run.snapshot.run && !run.live; }""",
+        arg=before,
+        timeout=timeout,
+    )
+    state(page, word, timeout)
 
 
 def lock_seed(page: Any, seed: int) -> None:

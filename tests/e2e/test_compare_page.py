@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import Any
 
-from e2e_hands import HOSTILE, LONG, MARKS, PHONE, PROMPT, reload, set_steps, state, write
+from e2e_hands import HOSTILE, LONG, MARKS, PHONE, PROMPT, ran, reload, set_steps, state, write
 
 from studio.pixels import read_picture
 
@@ -69,9 +69,7 @@ def test_two_words_make_two_pictures_and_lie_under_one_slider(weft, open_page, t
     told(page, "2 pictures")
     assert page.locator("#weft-takes").inner_text().startswith("It takes")
     assert page.locator("#weft-table th[scope=col]").all_inner_texts() == ["red", "yellow"]
-    page.locator("#weft-sweep").click()
-    page.locator("#weft-job .w-state[data-state=running]").wait_for(timeout=LONG)
-    state(page, "done")
+    ran(page, page.locator("#weft-sweep").click)
     assert "2 of 2 pictures" in page.locator("#weft-job").inner_text()
     told(page, "2 pictures")
     page.locator("#weft-takes", has_text="there already").wait_for(timeout=LONG)
@@ -136,9 +134,8 @@ def test_by_keyboard_alone_and_stopped_and_taken_up_after_a_reload(weft, open_pa
     page.locator("#weft-takes", has_text="there already, the other").wait_for(timeout=LONG)
     made = page.locator(".w-cell img").count()
     assert 1 <= made < 3
-    page.locator("#weft-sweep", has_text=f"Make the other {3 - made}").press("Enter")
-    page.locator("#weft-job .w-state[data-state=running]").wait_for(timeout=LONG)
-    state(page, "done")
+    other = page.locator("#weft-sweep", has_text=f"Make the other {3 - made}")
+    ran(page, lambda: other.press("Enter"))
     page.wait_for_function("document.querySelectorAll('.w-cell[data-state=done] img').length === 3")
     page.locator(".w-cell").first.focus()
     page.keyboard.press("ArrowRight")

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.request import urlopen
 
 import numpy as np
-from e2e_hands import HOSTILE, LONG, MARKS, PHONE, PROMPT, lock_seed, make, reload, state
+from e2e_hands import HOSTILE, LONG, MARKS, PHONE, PROMPT, lock_seed, make, ran, reload
 
 pytestmark = MARKS
 TAB = "#weft-edit"
@@ -39,9 +39,7 @@ def test_one_changed_word_changes_that_thing_and_keeps_the_rest(weft, open_page)
     new.fill(PROMPT.replace("red", "green"))
     assert page.locator("#weft-diff del").all_inner_texts() == ["red"]
     assert page.locator("#weft-diff ins").all_inner_texts() == ["green"]
-    page.locator("#weft-edit-go").click()
-    page.locator("#weft-job .w-state[data-state=running]").wait_for()
-    state(page, "done")
+    ran(page, page.locator("#weft-edit-go").click)
     page.locator("#weft-new-source").wait_for()
     images = page.locator(f"{TAB} .w-ba img")
     before, after = (fetch(weft, images.nth(i).get_attribute("src")) for i in (0, 1))

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.request import urlopen
 
 import numpy as np
-from e2e_hands import LONG, MARKS, PHONE, PROMPT, lock_seed, make, state
+from e2e_hands import LONG, MARKS, PHONE, PROMPT, lock_seed, make, ran
 
 pytestmark = MARKS
 TAB = "#weft-edit"
@@ -42,9 +42,7 @@ def stroke(page: Any, start: tuple[float, float], end: tuple[float, float]) -> N
 
 def run_edit(page: Any) -> None:
     page.get_by_label("What it shall show").fill(PROMPT.replace("red", "green"))
-    page.locator("#weft-edit-go").click()
-    page.locator("#weft-job .w-state[data-state=running]").wait_for()
-    state(page, "done")
+    ran(page, page.locator("#weft-edit-go").click)
     page.locator("#weft-new-source").wait_for()
 
 

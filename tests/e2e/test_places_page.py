@@ -11,7 +11,7 @@ from typing import Any
 from urllib.request import urlopen
 
 import pytest
-from e2e_hands import MARKS, PHONE, make, reload, state
+from e2e_hands import MARKS, PHONE, make, ran, reload
 
 from studio.settings import ROOT
 
@@ -151,9 +151,7 @@ def test_a_picture_tells_its_family_and_is_made_again_equal(weft, open_page):
     page.locator("#weft-reuse").click()
     page.get_by_text("The settings of this picture are back").wait_for()
     page.locator(".w-prompt textarea").fill("a yellow house, at night")
-    page.locator("#weft-go").click()
-    state(page, "running")
-    state(page, "done")
+    ran(page, page.locator("#weft-go").click)
     second = newest(page)
     assert weft.studio.history.show("local", second).parents == ((first, "reuse"),)
     show(page, "History")

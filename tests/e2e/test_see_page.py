@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from e2e_hands import HOSTILE, MARKS, PEAK, PHONE, PROMPT, lock_seed, state, write
+from e2e_hands import HOSTILE, MARKS, PEAK, PHONE, lock_seed, ran, write
 
 pytestmark = MARKS
+# words of its own: Look takes up a picture of the same words that is there already
+WORDS = "a blue house on the right and a red star on the left, at night"
 
 
-def enter(page: Any, text: str = PROMPT) -> None:
+def enter(page: Any, text: str = WORDS) -> None:
     write(page, text)
     lock_seed(page, 1068141294)
     page.get_by_role("tab", name="See", exact=True).click()
@@ -20,9 +22,7 @@ def test_a_clicked_word_shows_where_it_acts_and_its_mask_becomes_a_region(weft, 
     page = open_page()
     enter(page)
     assert page.evaluate("window.weft.doc.template") == "text-to-image", "looking changes nothing yet"
-    page.locator("#weft-look").click()
-    page.locator("#weft-job .w-state[data-state=running]").wait_for()
-    state(page, "done")
+    ran(page, page.locator("#weft-look").click)
     star = page.locator("#weft-see-words [data-word=star]")
     star.click()
     page.locator("#weft-see .w-heat").wait_for()
