@@ -100,7 +100,7 @@ def mask_of_word(
     """The mask of a word of a run as a PNG, white where the word's thing is. Raises StudioError.
 
     size: width, height in pixels; `at`: x, y in 0..1, for the piece nearest to it in place of the largest;
-    `amount`, `grow`, `follow`: as in `word_mask`; a picture of another size is not followed.
+    `amount`, `grow`, `follow`: as in `word_mask`.
     """
     import numpy as np
 
@@ -109,8 +109,7 @@ def mask_of_word(
     seen = _seen(studio, document, owner, sampler)
     pick = "largest" if at is None else "point"
     given = {"word": word, "pick": pick, "at": at or (0.5, 0.5), "amount": amount, "grow": grow}
-    fits = follow is not None and (follow.width, follow.height) == size
-    mask, _ = word_mask(seen, *size, **given, follow=follow if fits else None)  # type: ignore[arg-type]
+    mask, _ = word_mask(seen, *size, **given, follow=follow)  # type: ignore[arg-type]
     grey = (np.asarray(mask.values) * 255).round().astype(np.uint8)
     return encode(Image(np.repeat(grey[..., None], 3, axis=-1)))
 

@@ -18,6 +18,7 @@ from studio.ui.uploads import Uploads
 
 if TYPE_CHECKING:
     from studio.studio import Studio
+    from studio.values import Image
 
 LONGEST_DOCUMENT = 1_000_000  # characters; what the page sends is a ready workflow
 
@@ -86,18 +87,39 @@ def cut_of(
     sampler: str | None = None,
 ) -> bytes:
     """The mask of a word as an event asks for it: `amount` (0..1), `grow` (pixels), `follow` (the edges of
-    the picture `generation`), `x` and `y`. Raises StudioError."""
+    the picture `generation`; unless it is said, where that fits), `x` and `y`. Raises StudioError."""
     from studio.wordmaps import mask_of_word
 
-    guide = None
-    if generation and asked.given(event, "follow") is not False:
-        with suppress(OSError, StudioError):  # a picture that is gone is not followed
-            guide = read_picture(studio.history.picture(owner, generation).read_bytes())
+    guide, wanted = None, asked.given(event, "follow")
+    if wanted is True:
+        guide = _guide(studio, owner, generation, size)
+    elif wanted is not False:
+        with suppress(StudioError):
+            guide = _guide(studio, owner, generation, size)
     amount = asked.number(event, "amount", 0.0, 1.0, 0.5)
     grow = round(asked.number(event, "grow", -64, 64, 0))
     at = asked.point(event)
     given = {"amount": amount, "grow": grow, "follow": guide, "sampler": sampler}
     return mask_of_word(studio, document, owner, word, size, at, **given)  # type: ignore[arg-type]
+
+
+def _guide(studio: Studio, owner: str, generation: str, size: tuple[int, int]) -> Image:
+    """The picture whose edges a mask of that size follows."""
+    off = "Switch “Follow the edges of the picture” off for a smooth edge."
+    if not generation:
+        raise StudioError("There is no picture whose edges the mask could follow.", socket="follow", hint=off)
+    try:
+        guide = read_picture(studio.history.picture(owner, generation).read_bytes())
+    except (OSError, StudioError) as error:
+        said = "The edges of the picture cannot be followed: its file is missing."
+        raise StudioError(said, socket="follow", hint=off) from error
+    if (guide.width, guide.height) != size:
+        said = (
+            f"The edges of the picture cannot be followed: it has {guide.width}×{guide.height} pixels, "
+            f"the mask {size[0]}×{size[1]}."
+        )
+        raise StudioError(said, socket="follow", hint=off)
+    return guide
 
 
 def address(data: bytes) -> str:

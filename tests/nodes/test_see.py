@@ -13,7 +13,7 @@ import torch
 
 from studio.errors import StudioError
 from studio.graph.context import Context
-from studio.graph.document import Graph, loads
+from studio.graph.document import Graph, loads, to_json
 from studio.graph.engine import Engine
 from studio.models.family import parts_of
 from studio.models.loading import ModelStore
@@ -212,6 +212,13 @@ def test_a_mask_has_the_size_of_the_picture_and_obeys_its_settings(engine: Engin
     assert bool((less.values <= plain.values).all()) and less.values.sum() < plain.values.sum()
     along = mask_from_words(seen, picture, "house", follow=True, ctx=ctx)
     assert along.values.shape == plain.values.shape and 0 < along.values.mean() < 1
+
+
+def test_a_mask_along_edges_without_its_picture_is_refused_at_the_check(engine: Engine) -> None:
+    data = to_json(workflow("mask-from-words").set("mask", "follow", True))
+    data["edges"] = [edge for edge in data["edges"] if edge["to"] != ["mask", "image"]]  # type: ignore[union-attr]
+    told = [p for p in engine.check(loads(json.dumps(data))) if p.node == "mask"]
+    assert [(p.socket, p.stage) for p in told] == [("image", "required")] and "gives Image" in told[0].hint
 
 
 def test_pictures_of_a_batch_have_maps_and_masks_of_their_own(engine: Engine) -> None:

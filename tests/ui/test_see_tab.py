@@ -9,6 +9,7 @@ import pytest
 
 from studio.errors import StudioError
 from studio.policy import Policy
+from studio.ui.edit_masks import cut_of
 from studio.ui.owners import Owners
 from studio.ui.see_tab import SeeTab
 
@@ -60,3 +61,16 @@ def test_a_mask_with_junk_for_its_amount_is_refused_in_words(fake):
     for wrong in ("much", True, float("nan")):
         told = json.loads(tab.mask("", event(generation=made, word="star", amount=wrong, turn=2)))
         assert "amount" in told["says"] and told["turn"] == 2
+
+
+def test_edges_that_cannot_be_followed_are_refused_and_never_a_smooth_edge_unsaid(fake):
+    tab, _ = tab_of(fake)
+    made = fake.run(fake.workflow()).outputs[0].generation
+    wish = event(follow=True)
+    for of, size, reason in [("", (64, 64), "no picture"), (made, (7, 9), "the mask 7×9")]:
+        with pytest.raises(StudioError, match=reason) as caught:
+            cut_of(fake, fake.workflow(), "local", "star", wish, size, of)
+        assert caught.value.socket == "follow" and "smooth edge" in caught.value.hint
+    fake.history.picture("local", made).unlink()
+    told = json.loads(tab.mask("", event(generation=made, word="star", follow=True, turn=5)))
+    assert "file is missing" in told["says"] and told["turn"] == 5
