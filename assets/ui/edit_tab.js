@@ -132,8 +132,10 @@
 
     const say = (text) => { said.textContent = text; said.hidden = !text; };
     const bring = (file) => weft.readFile(file, { fault: say, then: (data) => { say("Bringing it in …"); trigger("bring", { name: file.name, data }); } });
+    let again = false; // the studio is asked for edits of the source that is there
     function choose(p) {
       waiting = p;
+      again = false;
       trigger("source", { generation: p.id });
     }
     let wish = null;
@@ -147,6 +149,7 @@
     }
     function begin(message) {
       if (waiting && message.id && message.id !== waiting.id) return; // another one was chosen since
+      if (again && message.id && message.id === source?.id) { again = false; return found(message.edits); }
       const p = waiting && waiting.id === message.id ? waiting : null;
       source = { ...message, url: p?.url || message.url, of: p ? [p.width, p.height] : message.of, taken: "" };
       way = ways().together ? "together" : "picture";
@@ -159,18 +162,25 @@
       wish = null;
       say("");
       show();
-      if (back && back.of === source.id) restore(back);
+      if (back && back.of === source.id) restore(back, message.edits);
       else fresh.input.focus({ preventScroll: true });
       back = null;
     }
-    function restore(found) {
-      if (ways()[found.way]) way = found.way;
-      set("before", "text", found.old);
-      set(after(), "text", found.words);
-      results = (found.made || []).flatMap(([id, share]) => weft.pictures.list.filter((p) => p.id === id).map((p) => ({ ...p, share, words: found.words })));
+    function restore(kept, edits) {
+      if (ways()[kept.way]) way = kept.way;
+      set("before", "text", kept.old);
+      set(after(), "text", kept.words);
+      batch = kept.batch || 0;
+      found(edits);
+    }
+    /** Edits of this source with these words that were made while this page was not there to see them. */
+    function found(edits) {
+      const before = get("before", "text"), now = get(after(), "text"), known = new Set(results.map((r) => r.id));
+      const more = edits.filter((e) => !known.has(e.id) && e.old === before && e.words === now).flatMap((e) =>
+        weft.pictures.list.filter((p) => p.id === e.id).map((p) => ({ ...p, share: farOf(e.far), words: now })));
+      results = [...more, ...results].slice(-8);
       shown = results.at(-1) || null;
-      batch = results.length > 1 || run.live ? 1 : 0;
-      side = results.length > 1;
+      side = Boolean(batch) && results.length > 1;
       show();
     }
     // a part of the run: nothing, or at least one whole step of it
@@ -245,18 +255,19 @@
       weft.adopt(whole, panel, template);
       source.taken = template + way;
       batch = shares ? shares.length : 0;
-      keep([]);
+      again = false;
+      keep();
       const given = { seeds: false, targets: ["save"], parents: source.id ? [[source.id, "source"]] : [] }; // the source is stored already
       if (!shares) return weft.generate(given);
       const at = (share) => { const one = copy(whole); Object.assign(one.nodes.find((n) => n.id === "edit").widgets, farAs(share)); return one; };
       weft.generate({ ...given, series: shares.map(at) });
     }
-    // What is being edited outlives a reload: the source, the words, and the edits that were made of it.
-    const keep = (made) => weft.remember.set("edit", source?.id ? JSON.stringify({ of: source.id, way, old: old.input.value, words: fresh.input.value, made }) : "");
+    // What is being edited outlives a reload: the source and the words; the studio knows the edits that were made.
+    const keep = () => weft.remember.set("edit", source?.id ? JSON.stringify({ of: source.id, way, old: old.input.value, words: fresh.input.value, batch }) : "");
     let back = null; // what was kept, on its way back
     function comeBack() {
       const found = parse(weft.remember.get("edit") || "{}"), p = found.of && weft.pictures.list.find((q) => q.id === found.of && !q.missing);
-      if (source || waiting || !p || !(found.made?.length || (run.live && editOf(run.of?.document)))) return;
+      if (source || waiting || !p) return;
       back = found;
       choose(p);
     }
@@ -318,6 +329,10 @@
     }
     on("run", (snapshot) => {
       if (root.offsetParent) comeBack(); // a reloaded page that opens here hears of its run later
+      if (snapshot.job.state === "done" && !run.live && source?.id && !again && results.filter((r) => r.words === fresh.input.value).length < batch) {
+        again = true;
+        trigger("source", { generation: source.id });
+      }
       if (run.live && source && editOf(run.of?.document) && root.offsetParent) {
         if (place.looking) return; // its words are looked for, which changes nothing
         const image = Object.values(snapshot.nodes).map((n) => n.image).filter(Boolean).pop();
@@ -331,7 +346,6 @@
       if (!made) return;
       shown = { ...made, share: farOf(how), words: fresh.input.value };
       results = [...results.filter((r) => r.id !== made.id), shown].slice(-8);
-      keep(results.map((r) => [r.id, r.share]));
       if (batch && results.length > 1) side = true;
       show();
     });

@@ -16,6 +16,7 @@ import gradio as gr
 
 from studio.errors import StudioError
 from studio.graph.document import Graph, loads, to_json
+from studio.history.lineage import descendants
 from studio.pixels import read_picture
 from studio.ui import asked, bus
 from studio.ui.forms import panel
@@ -34,6 +35,8 @@ CARRIED = {
     "choose_sampler": ("sampler",),
     "load_model": ("model",),
 }
+FAR = ("strength", "eta")  # settings of an edit that say how far it may go
+MOST_EDITS = 8
 # pictures of a size near the model's are not cut: areas as shares of its own, sides in whole steps of pixels
 SMALLEST, LARGEST, SIDE = 0.5, 1.5, 16
 # ready workflows that paint a picture from one prompt and one seed, whatever else they look at
@@ -51,7 +54,7 @@ class EditTab:
         self._uploads = Uploads(studio)
 
     def source(self, token: object, event: gr.EventData) -> str:
-        """A picture of the history as a source: {"source"}. Event data: `generation`."""
+        """A picture of the history as a source, with its edits: {"source"}. Event data: `generation`."""
         try:
             generation = asked.text(event, "generation", 64)
             owner = self._owners.owner(token)
@@ -73,7 +76,22 @@ class EditTab:
                 ways = {"picture": way if item.seed is None else way.set("encode", "seed", item.seed)}
         except (OSError, StudioError) as error:
             return bus.dump({"says": str(error)})
-        return self._told(ways, {"id": item.id, "prompt": prompt, "painted": "together" in ways})
+        told = {"id": item.id, "prompt": prompt, "painted": "together" in ways}
+        return self._told(ways, {**told, "edits": self._edits(owner, item.id)})
+
+    def _edits(self, owner: str, source: str) -> list[dict[str, object]]:
+        """What was made of a picture by edits, the newest last: for a page that was not there."""
+        found = []
+        for kin in descendants(self._studio.history, owner, source, depth=1):
+            if kin.role != "source" or kin.generation is None or kin.generation.node != "save":
+                continue
+            made = self._studio.document_of(kin.id, owner)
+            if {"before", "edit"} <= _ids(made):
+                words = _words_of(made, kin.generation.prompt)
+                old, how = made.node("before").widgets.get("text"), made.node("edit").widgets
+                far = {name: how[name] for name in FAR if name in how}
+                found.append({"id": kin.id, "old": old, "words": words, "far": far})
+        return found[-MOST_EDITS:]
 
     def bring(self, token: object, event: gr.EventData) -> str:
         """An upload as a source: {"source"}, its size as `of`. Event data: `name`, `data` (base64)."""

@@ -63,7 +63,7 @@ def test_one_changed_word_changes_that_thing_and_keeps_the_rest(weft, open_page)
 def test_four_strengths_outlive_a_reload_and_another_page_gets_them(weft, open_page):
     page, other = open_page(), open_page()
     lock_seed(page, int(time.time()))  # what was made before comes from the cache, too quick to be stopped
-    make(page, PROMPT, steps=4)
+    make(page, PROMPT, steps=8)
     page.locator("#weft-edit-this").click()
     page.wait_for_function("document.querySelector('#weft-edit textarea')?.value.length > 0")
     page.get_by_label("What it shall show").fill(PROMPT.replace("red", "green"))
@@ -76,6 +76,9 @@ def test_four_strengths_outlive_a_reload_and_another_page_gets_them(weft, open_p
     cells.nth(4).wait_for(timeout=LONG)
     assert cells.all_inner_texts() == ["Before", "25 %", "50 %", "75 %", "100 %"]
     assert weft.studio.history.count("local") == stored + 4, "the source is not stored again"
+    reload(page)  # nothing is at work any more: the studio knows the edits
+    page.get_by_role("tab", name="Edit", exact=True).click()
+    cells.nth(4).wait_for(timeout=LONG)
     other.evaluate("window.dispatchEvent(new Event('focus'))")
     newest = page.evaluate("window.weft.pictures.list[0].id")
     other.wait_for_function(f"window.weft.pictures.list[0]?.id === '{newest}'")

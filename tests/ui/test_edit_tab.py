@@ -68,6 +68,25 @@ def test_a_picture_of_another_graph_comes_as_a_file_with_its_prompt(fake):
     assert not source["painted"] and "yours" in found
 
 
+def test_a_source_tells_its_edits_the_newest_last(fake):
+    tab = tab_of(fake)
+    tab._templates = SimpleNamespace(name_of=lambda graph: "", cards=[])
+    made = [fake.run(fake.workflow()).outputs[0].generation for _ in range(4)]
+    edit = loads((ROOT / "assets" / "workflows" / "edit-by-prompt.json").read_text("utf-8"))
+    edit = edit.set("before", "text", "red").set("prompt", "text", "green").set("edit", "eta", 0.25)
+    document_of, link = fake.document_of, "INSERT INTO parents (child, parent, role) VALUES (?, ?, ?)"
+    for child in made[1:]:
+        fake.history.db.execute(link, (child, made[0], "source"))
+    fake.history.db.execute(link, (made[2], made[1], "reuse"))
+    fake.history.db.execute("UPDATE generations SET node = 'save'")
+    fake.document_of = lambda id, owner: edit if id in made[1:3] else document_of(id, owner)
+    told = json.loads(tab.source("", event(generation=made[0])))["source"]["edits"]
+    assert [e["id"] for e in told] == made[1:3], "what is no edit is left out"
+    assert told[0] == {"id": made[1], "old": "red", "words": "green", "far": {"eta": 0.25}}
+    other = json.loads(tab.source("", event(generation=made[1])))["source"]
+    assert other["edits"] == [], "a reuse is no edit"
+
+
 def test_a_painted_picture_is_painted_again_with_its_own_settings(fake):
     made = loads((ROOT / "assets" / "workflows" / "text-to-image.json").read_text("utf-8"))
     canvas = next(node.id for node in made.nodes if node.kind == "empty_latent")
