@@ -32,6 +32,8 @@
     const remove = el("button", { type: "button", class: "w-btn", onclick: () => { box.close(); does.change([p.id], "delete"); } }, icon("bin"), "Delete");
     const how = el("button", { type: "button", class: "w-btn", onclick: () => { box.close(); weft.reused = p; weft.reuse(p, "all"); weft.openTab("Graph"); } }, "Show how it was made");
 
+    const hand = (label, id, to) => el("button", { type: "button", class: "w-btn", id, onclick: () => { box.close(); to(p); } }, label);
+
     // tags and note
     const tags = el("div", { class: "w-chips w-tags", role: "group", "aria-label": "Tags" });
     const name = el("input", { class: "w-text", maxlength: 64, placeholder: "new tag", "aria-label": "New tag", onkeydown: (event) => { if (event.key === "Enter") add(); } });
@@ -62,7 +64,7 @@
       el("div", { class: "w-detail-left" }, p.missing ? el("p", { class: "w-unknown" }, "The file of this picture is missing. Reuse its settings to make it again.") : el("img", { src: p.url, alt: weft.named(p), width: p.width, height: p.height })),
       el("div", { class: "w-detail-right" }, words.length ? rows(words) : null, pairs(facts),
         el("div", { class: "w-actions" }, use("Reuse settings", "all"), use("Only prompt", "prompt"), p.seed === null ? null : use("Only seed", "seed"), how),
-        el("div", { class: "w-actions" }, ...(p.missing ? [] : weft.saveLinks(p)), star, remove),
+        el("div", { class: "w-actions" }, ...(p.missing ? [] : [...weft.saveLinks(p), hand("Edit this", "weft-detail-edit", weft.editThis), hand("Make it larger", "weft-detail-larger", weft.upscaleThis)]), star, remove),
         kinBox, tags, note, el("div", { class: "w-actions" }, again), proof), more));
     box.classList.add("w-large");
     if (does.beside) { // the pictures before and after this one, in the order of the gallery

@@ -22,7 +22,15 @@ def test_a_clicked_word_shows_where_it_acts_and_its_mask_becomes_a_region(weft, 
     page = open_page()
     enter(page)
     assert page.evaluate("window.weft.doc.template") == "text-to-image", "looking changes nothing yet"
+    will = page.locator("#weft-see-will")
+    assert "paints these words anew" in will.inner_text()
     ran(page, page.locator("#weft-look").click)
+    page.locator("#weft-see-will", has_text="was looked at").wait_for()
+    page.locator("#weft-see textarea").fill("a green moon")
+    assert "paints these words anew" in will.inner_text()
+    page.locator("#weft-see-strip [aria-current=true]").click()
+    assert page.locator("#weft-see textarea").input_value() == WORDS
+    page.locator("#weft-see-will", has_text="was looked at").wait_for()
     star = page.locator("#weft-see-words [data-word=star]")
     star.click()
     page.locator("#weft-see .w-heat").wait_for()
