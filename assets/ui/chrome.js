@@ -34,9 +34,11 @@
     const plain = label && message.toLowerCase().startsWith(label.toLowerCase()) ? message.slice(label.length) : message;
     return [title ? `${title}: ${plain}` : plain, hint].filter(Boolean).join(" ");
   };
+  /** What an error is of, as the form names it: "Steps", else the title of its node. */
+  window.weft.errorName = ({ node, socket, title }) => window.weft.doc.panel?.find((f) => f.node === node && f.widget === socket)?.label || title || "";
 
   function jobText({ job, nodes, warnings, error, offer }) {
-    if (error) return window.weft.errorText(error, error.title);
+    if (error) return window.weft.errorText(error, window.weft.errorName(error));
     if (run.pending) return "Sending to the studio …";
     const behind = job.behind ? `, ${job.behind} more behind it` : "";
     if (job.state === "queued") return (job.ahead ? `${job.ahead} ahead of you` : "Starting next") + behind;

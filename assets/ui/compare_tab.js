@@ -92,7 +92,7 @@
       const before = sweeping;
       sweeping = run.live && (ours || (sweeping && !snapshot.run));
       if (before && !sweeping) {
-        if (snapshot.error) say(weft.errorText(snapshot.error, snapshot.error.title));
+        if (snapshot.error) say(weft.errorText(snapshot.error, weft.errorName(snapshot.error)));
         ask();
       }
       paint();
