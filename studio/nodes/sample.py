@@ -79,9 +79,7 @@ def schedule(
     """How the noise is taken away: how many steps, and where they lie.
 
     steps: more steps are slower and finer
-    spacing: take what fits the model: flow_diffusers for SD3, flux for FLUX; flow spreads the steps evenly,
-    karras and exponential put more of them at low noise, beta at both ends; ays is the list found for
-    Stable Diffusion 1.5 (ays_xl: XL), scm that of consistency models such as SANA-Sprint
+    spacing: where the steps lie; flow_diffusers fits SD3, flux fits FLUX, scm goes with the scm sampler
     shift: above 1 spends more steps on composition, below 1 on detail
     strength: for starting from a picture: 0 keeps it untouched, 1 ignores it
     """
@@ -114,10 +112,8 @@ def choose_sampler(
 ) -> Sampler:
     """The rule that steps from one noise level to the next.
 
-    sampler: euler is one call of the network a step; heun and midpoint (RF-Solver) are two, and more exact;
-    midpoint_reuse (FireFlow) is exact at one call a step, and so are dpmpp_2m, dpmpp_3m, unipc and ab2 to
-    ab4, which learn from the steps before; ghvb adds momentum; euler_ancestral and dpmpp_2m_sde draw new
-    noise at every step; lcm and scm are for models made for a few steps, scm with its own spacing
+    sampler: begin with euler. More exact at the same cost: dpmpp_2m, or midpoint_reuse; at twice the cost:
+    heun. New noise at every step: euler_ancestral. For a model made for a few steps: lcm
     """
     return samplers.sampler(sampler)
 
