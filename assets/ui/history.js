@@ -14,6 +14,9 @@
     const input = el("input", { class: "w-text", type: "search", placeholder: "Search prompts, titles, notes and tags", "aria-label": "Search the history" });
     const starred = el("button", { type: "button", class: "w-chip w-filter", "aria-pressed": "false", onclick: () => { starred.setAttribute("aria-pressed", String(!only())); fresh(); } }, icon("star"), "Starred");
     const only = () => starred.getAttribute("aria-pressed") === "true";
+    // what stands beside a picture (maps, charts, the picture before) stays out of the way until it is asked for
+    const beside = el("button", { type: "button", class: "w-chip", id: "weft-with-helpers", title: "Maps, charts, masks, and the pictures that others were made from", "aria-pressed": "false", onclick: () => { beside.setAttribute("aria-pressed", String(!sheets())); fresh(); } }, "Also sheets and references");
+    const sheets = () => beside.getAttribute("aria-pressed") === "true";
     const pick = (label, name) => {
       const box = el("select", { class: "w-text", id: `weft-by-${name}`, onchange: () => fresh() }, el("option", { value: "" }, "any"));
       return { box, field: el("label", { class: "w-field" }, el("span", { class: "w-label" }, label), box) };
@@ -39,12 +42,12 @@
     const day = el("div", { class: "w-day-now", translate: "no", "aria-hidden": "true", hidden: true }); // the day of what is seen, once its heading is out of view
     const bar = el("div", { class: "w-chosen", id: "weft-chosen", role: "toolbar", "aria-label": "What to do with the chosen pictures", hidden: true });
     root.append(el("section", { class: "weft w-history", "aria-label": "History" },
-      el("div", { class: "w-history-head" }, el("h2", {}, "History"), select, starred, el("div", { class: "w-search" }, input)), el("div", { class: "w-filter-row" }, filters, said), notice, none, el("div", {}, day, grid), bar));
+      el("div", { class: "w-history-head" }, el("h2", {}, "History"), select, starred, beside, el("div", { class: "w-search" }, input)), el("div", { class: "w-filter-row" }, filters, said), notice, none, el("div", {}, day, grid), bar));
 
     const noon = (text, plus) => (text ? new Date(`${text}T00:00`).getTime() / 1000 + plus : null);
     function filtered() {
       const number = /^\d+$/.test(seed.box.value.trim()) ? Number(seed.box.value.trim()) : null;
-      return { text: input.value.slice(0, 500), starred: only(), tag: tag.box.value, model: model.box.value, kind: kind.box.value, seed: number, since: noon(since.box.value, 0), until: noon(until.box.value, 86400) };
+      return { text: input.value.slice(0, 500), starred: only(), plain: !sheets(), tag: tag.box.value, model: model.box.value, kind: kind.box.value, seed: number, since: noon(since.box.value, 0), until: noon(until.box.value, 86400) };
     }
     const ask = (more) => { busy = Date.now(); trigger("search", { ask: wave, zone: -new Date().getTimezoneOffset(), ...filtered(), ...more }); };
     function fresh() {
@@ -118,7 +121,7 @@
       const had = shown.get(place)?.contains(document.activeElement);
       if (!p) return put(place, el("li", { class: "w-place", style, "data-empty": "1", "aria-hidden": "true" }, el("div", { class: "w-card w-card-wait" })));
       const button = el("button", { type: "button", class: "w-card", "data-id": p.id, "aria-pressed": selecting ? String(chosen.has(p.id)) : null, onclick: (event) => press(place, event.shiftKey) },
-        el("img", { src: p.thumb, alt: "", loading: "lazy" }), p.starred ? mark() : null, selecting ? el("i", { class: "w-tick", "aria-hidden": "true" }, icon("done")) : null, el("span", { translate: "no" }, weft.named(p)));
+        el("img", { src: p.thumb, alt: "", loading: "lazy" }), p.starred ? mark() : null, selecting ? el("i", { class: "w-tick", "aria-hidden": "true" }, icon("done")) : null, p.helper ? el("em", { class: "w-badge" }, weft.outputName(p)) : null, el("span", { translate: "no" }, weft.named(p)));
       put(place, el("li", { class: "w-place", style, "aria-setsize": total, "aria-posinset": place + 1 }, button));
       if (had || wanted === place) { wanted = null; button.focus({ preventScroll: true }); }
     }
@@ -239,11 +242,11 @@
       f.box.value = list.some(([value]) => value === before) ? before : "";
     };
     function empty() {
-      const any = Object.entries(filtered()).some(([, value]) => value);
+      const any = Object.entries({ ...filtered(), plain: false }).some(([, value]) => value);
       said.textContent = !total ? "" : total === 1 ? "1 picture" : `${total} pictures`;
       none.hidden = total > 0;
       if (total) return;
-      const act = any ? el("button", { type: "button", class: "w-btn", onclick: () => { reset(); input.focus(); } }, "Show all pictures") : el("button", { type: "button", class: "w-btn", onclick: () => weft.openTab("Create") }, "Make the first one");
+      const act = any ? el("button", { type: "button", class: "w-btn", onclick: () => { beside.setAttribute("aria-pressed", "true"); reset(); input.focus(); } }, "Show all pictures") : el("button", { type: "button", class: "w-btn", onclick: () => weft.openTab("Create") }, "Make the first one");
       none.replaceChildren(el("h3", {}, input.value ? "No picture matches these words." : only() ? "No picture is starred. Open one and press Star." : any ? "No picture fits these filters." : "Your pictures will appear here."), act);
     }
     watch("value", () => {

@@ -12,8 +12,11 @@
   weft.titled = (p) => (p.title === "weft" ? "" : p.title); // the name that every file gets unless somebody chose one
   /** Whether it is a picture for its own sake, and no map, strip or other sheet beside one. */
   weft.plainly = (p) => !weft.titled(p) || varied(p);
+  // what the ready workflows put beside a picture, by the names of the files
+  const beside = { before: "Before", reference: "Reference", layout: "Layout", mask: "Mask", estimates: "Estimates", blocks: "Blocks", "concept-maps": "Maps of concepts", "region-maps": "Maps of regions", "word-maps": "Word maps", "word-maps-by-block": "Word maps by block", "weft-worse": "Made worse", "in-the-mask": "In the mask" };
   // What a picture of a run is: its name, unless it is the one that every file gets.
   weft.outputName = (p) => {
+    if (Object.hasOwn(beside, p.title)) return beside[p.title];
     const words = (weft.titled(p) || "picture").replaceAll(/[-_]+/g, " ").trim();
     return words.charAt(0).toUpperCase() + words.slice(1) + (p.item === null || p.item === undefined ? "" : ` ${p.item + 1}`);
   };
@@ -43,8 +46,8 @@
     const caption = el("div", { class: "w-caption" });
     const strip = el("ul", { class: "w-strip", id: "weft-strip", "aria-label": "Earlier pictures, newest first" });
     const outputs = el("div", { class: "w-outputs", id: "weft-outputs", role: "group", "aria-label": "All pictures of this run", hidden: true });
-    root.append(mat, outputs, caption, strip);
-    let chosen = null, mode = "";
+    root.append(mat, weft.fades(outputs), caption, weft.fades(strip));
+    let chosen = null, mode = "", helpers = false; // whether the strip shows what stands beside a picture, too
 
     // The print is as large as the mat allows; a small picture is shown enlarged, never cropped.
     function print(width, height, src, alt, forming) {
@@ -93,16 +96,16 @@
       mat.replaceChildren(print(p.width, p.height, p.url, weft.named(p), false));
       fit();
       caption.replaceChildren(
-        el("div", { class: "w-caption-text" }, el("p", { translate: "no" }, weft.named(p)), el("div", { class: "w-facts-line" }, el("span", { class: "w-facts" }, weft.facts_of(p)),
+        el("div", { class: "w-caption-text" }, el("p", { translate: "no", title: weft.named(p) }, weft.named(p)), el("div", { class: "w-facts-line" }, el("span", { class: "w-facts" }, weft.facts_of(p)),
           el("button", { type: "button", class: "w-link", onclick: () => weft.reuse(p, "prompt") }, "Only prompt"),
           weft.seedOf(p) === null ? null : el("button", { type: "button", class: "w-link", onclick: () => weft.reuse(p, "seed") }, "Only seed"))),
-        el("div", { class: "w-actions w-saves" }, ...weft.saveLinks(p)),
-        el("div", { class: "w-actions" },
+        weft.fades(el("div", { class: "w-actions" },
+          ...weft.saveLinks(p),
           el("button", { type: "button", class: "w-btn", id: "weft-reuse", onclick: () => weft.reuse(p, "all") }, icon("reuse"), "Reuse settings"),
           el("span", { class: "w-split" }, el("button", { type: "button", class: "w-btn w-quiet", id: "weft-vary", title: "Four pictures near this one", onclick: () => weft.vary(p) }, "Vary"), howFar()),
           el("button", { type: "button", class: "w-btn w-quiet", id: "weft-edit-this", onclick: () => weft.editThis(p) }, "Edit this"),
           el("button", { type: "button", class: "w-btn w-quiet", id: "weft-upscale-this", onclick: () => weft.upscaleThis(p) }, "Make it larger"),
-          el("button", { type: "button", class: "w-btn w-quiet", id: "weft-how", onclick: () => { weft.reuse(p, "all"); weft.openTab("Graph"); } }, "Show how it was made")));
+          el("button", { type: "button", class: "w-btn w-quiet", id: "weft-how", onclick: () => { weft.reuse(p, "all"); weft.openTab("Graph"); } }, "Show how it was made"))));
     }
     function forming(snapshot) {
       const nodes = Object.values(snapshot.nodes), image = nodes.map((n) => n.image).filter(Boolean).pop();
@@ -119,6 +122,10 @@
       chosen = p;
       mode = p ? "picture" : "empty";
       if (p) picture(p); else empty();
+      mark();
+    }
+    function mark() {
+      const p = chosen;
       for (const item of strip.querySelectorAll("button")) {
         if (p && item.dataset.id === p.id) item.setAttribute("aria-current", "true");
         else item.removeAttribute("aria-current");
@@ -133,13 +140,18 @@
       // what a stopped run showed stays while it can be kept
       else if (mode === "forming" && !(snapshot.job.state === "stopped" && snapshot.keep && mat.querySelector(".w-forming img"))) choose(chosen);
     });
+    function fillStrip(list) {
+      const beside = list.filter((p) => p.helper).length;
+      strip.replaceChildren(...list.filter((p) => helpers || !p.helper).map((p) => el("li", {}, el("button", { type: "button", class: "w-thumb", "data-id": p.id, title: weft.named(p), "aria-label": `Show: ${weft.named(p)}, ${p.helper ? weft.outputName(p) : `seed ${p.seed}`}`, onclick: () => choose(p) },
+        el("img", { src: p.thumb, alt: "", loading: "lazy", width: 84, height: 84 }), p.helper ? el("span", { class: "w-helper" }, weft.outputName(p)) : null))),
+      beside ? el("li", {}, el("button", { type: "button", class: "w-fold-helpers", id: "weft-helpers", "aria-pressed": String(helpers), title: "Maps, sheets and pictures that others were made from", onclick: () => { helpers = !helpers; fillStrip(weft.pictures.list); mark(); strip.querySelector("#weft-helpers").focus(); } }, helpers ? "Pictures only" : beside === 1 ? "and 1 sheet" : `and ${beside} sheets`)) : "");
+    }
     on("pictures", (list) => {
-      strip.replaceChildren(...list.map((p) => el("li", {}, el("button", { type: "button", class: "w-thumb", "data-id": p.id, title: weft.named(p), "aria-label": `Show: ${weft.named(p)}, seed ${p.seed}`, onclick: () => choose(p) },
-        el("img", { src: p.thumb, alt: "", loading: "lazy", width: 84, height: 84 })))));
+      fillStrip(list);
       if (!list.length) strip.replaceChildren(el("li", { class: "w-strip-empty" }, "Your pictures will appear here."));
       if (!run.live) choose(list.find((p) => p.id === chosen?.id) || (list[0] && together(list[0])[0]) || list[0] || null);
     });
-    on("made", (p) => { choose(p); strip.scrollTo({ left: 0 }); });
+    on("made", (p) => { choose(p); strip.scrollTo({ left: 0, top: 0 }); });
     on("document", () => { if (mode === "empty") empty(); });
     if (!weft.last.pictures) choose(null);
   };

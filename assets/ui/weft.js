@@ -282,6 +282,21 @@
     const style = getComputedStyle(document.documentElement), part = (name) => parseFloat(style.getPropertyValue(name)) || 0;
     return Math.max(240, window.innerHeight - part("--w-top") - part("--w-dock") - 190);
   }
+  /** A row or column that scrolls fades at the sides where more of it follows (create.css). Gives the element. */
+  const faded = new WeakSet();
+  function fades(box) {
+    if (faded.has(box)) return box;
+    faded.add(box);
+    const look = () => {
+      const { scrollLeft: x, scrollTop: y } = box, wide = box.scrollWidth - box.clientWidth, high = box.scrollHeight - box.clientHeight;
+      box.dataset.more = [x > 4 ? "left" : "", x < wide - 4 ? "right" : "", y > 4 ? "up" : "", y < high - 4 ? "down" : ""].filter(Boolean).join(" ");
+    };
+    box.classList.add("w-fades");
+    box.addEventListener("scroll", look, { passive: true });
+    new ResizeObserver(look).observe(box);
+    new MutationObserver(() => requestAnimationFrame(look)).observe(box, { childList: true, subtree: true, characterData: true });
+    return box;
+  }
   /** Calls `show` whenever an element comes into view, so whenever its tab is opened. */
   function onShown(element, show) {
     new IntersectionObserver((entries) => { if (entries.some((entry) => entry.isIntersecting)) show(); }).observe(element);
@@ -302,5 +317,5 @@
     document.querySelector(`#weft-tabs button[data-tab-id="${name.toLowerCase()}"]`)?.click();
   }
 
-  window.weft = { el, icon, on, emit, last, parse, remember, doc, run, pictures, unknownWords, pngText, dialog, about, onShown, roomHigh, download, heat, openTab, facts: {} };
+  window.weft = { el, icon, on, emit, last, parse, remember, doc, run, pictures, unknownWords, pngText, dialog, about, onShown, fades, roomHigh, download, heat, openTab, facts: {} };
 })();

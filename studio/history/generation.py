@@ -16,6 +16,9 @@ import numpy.typing as npt
 Parents = tuple[tuple[str, str], ...]
 ROLES = ("source", "variation", "inpaint", "upscale", "reuse", "sweep")
 ID_LENGTH = 32
+# What the ready workflows call a picture that stands beside their result: the one before, maps, a mask.
+HELPERS = ("before", "reference", "layout", "mask", "estimates", "blocks", "concept-maps",
+           "region-maps", "word-maps", "word-maps-by-block", "weft-worse")
 _ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -84,6 +87,11 @@ class Generation:
         """The record (E38), parsed anew: yours to change."""
         found: dict[str, object] = json.loads(self.record_json)
         return found
+
+    @property
+    def helper(self) -> bool:
+        """Whether it stands beside the result of a ready workflow, and is none itself."""
+        return self.title in HELPERS and self.node.rpartition("/")[2] != "save"
 
     @property
     def name(self) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from studio.db.database import Db, Value
 from studio.errors import StudioError
-from studio.history.generation import Generation, Parents, clean, from_row
+from studio.history.generation import HELPERS, Generation, Parents, clean, from_row
 
 MAX_LIMIT = 500
 MAX_WORDS = 32
@@ -21,6 +21,8 @@ SELECT = ("SELECT g.*, coalesce(f.missing, 1) AS missing "
 # Scripts written without spaces: the index sees a sentence as one word; these are looked for by letters.
 _NO_SPACES = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
                         "\U00020000-\U0003ffff]")
+_HELPER = ("(g.title IN (" + ", ".join(f"'{title}'" for title in HELPERS) + ") "
+           "AND g.node != 'save' AND g.node NOT LIKE '%/save')")
 _LIKE = ("(g.prompt LIKE :{0} ESCAPE '\\' OR g.title LIKE :{0} ESCAPE '\\' "
          "OR g.negative LIKE :{0} ESCAPE '\\' OR g.note LIKE :{0} ESCAPE '\\' "
          "OR EXISTS (SELECT 1 FROM tags t WHERE t.generation = g.id AND t.tag LIKE :{0} ESCAPE '\\'))")
@@ -31,6 +33,7 @@ class Query:
     """What to look for; None and "" mean: whatever. Times are Unix seconds, `since` included, `until` not.
 
     `prefix`: the last word of `text` may be unfinished. `model`: its reference or digest.
+    `helpers`: see `Generation.helper`.
     """
 
     text: str = ""
@@ -47,6 +50,7 @@ class Query:
     parent: str | None = None
     run: str | None = None
     missing: bool | None = None
+    helpers: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -157,6 +161,8 @@ def _conditions(owner: str, query: Query) -> tuple[str, dict[str, Value]]:
     if query.starred is not None:
         parts.append("g.starred = :starred")
         values["starred"] = int(query.starred)
+    if query.helpers is not None:
+        parts.append(_HELPER if query.helpers else f"NOT {_HELPER}")
     if query.missing is not None:
         parts.append("coalesce(f.missing, 1) = :missing")
         values["missing"] = int(query.missing)

@@ -39,8 +39,9 @@ class HistoryTab:
 
         Event data: `ask` (a number that comes back), `at`, `many` (1..120), `fresh` (true: also the counts by
         day and what can be chosen), `ids` (true: only the ids of all that fit), and the filters `text`,
-        `starred`, `tag`, `model`, `kind`, `seed`, `since`, `until` (Unix seconds), `zone` (minutes that local
-        time is ahead of UTC). What is no such value counts as not given.
+        `starred`, `plain` (true: no maps, sheets and other helpers), `tag`, `model`, `kind`, `seed`, `since`,
+        `until` (Unix seconds), `zone` (minutes that local time is ahead of UTC). What is no such value counts
+        as not given.
         """
         data, history = asked.data(event), self._studio.history
         ask = data.get("ask")
@@ -214,6 +215,8 @@ def _filters(data: Asked) -> dict[str, Any]:
     seed = data.get("seed")
     if type(seed) is int and 0 <= seed < 2**53:
         found["seed"] = seed
+    if data.get("plain") is True:
+        found["helpers"] = False
     if data.get("starred") is True:
         found["starred"] = True
     return found

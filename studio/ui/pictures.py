@@ -55,6 +55,7 @@ class Pictures:
             "height": item.height,
             "starred": item.starred,
             "missing": item.missing,
+            "helper": item.helper,
             "tags": list(item.tags),
             "note": item.note,
             "seconds": _seconds(item.record),

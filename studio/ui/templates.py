@@ -40,6 +40,7 @@ CARDS: dict[str, tuple[str, str, str]] = {
     "restyle-picture": ("Change", "Restyle a picture", "Another look, led by the picture."),
     "steer-to-picture": ("Change", "Steer to a picture", "A new picture that leans on an old one."),
     "paint-around-picture": ("Change", "Paint around", "A picture pasted in, the scene around it new."),
+    "restore-picture": ("Change", "Restore a picture", "The picture behind a blurred or small one."),
     "upscale": ("Change", "Make it larger", "Twice the size; its detail can be painted anew, by tiles."),
     "see-words": ("See", "See words", "Where in the picture each word acts."),
     "see-regions": ("See", "See regions", "Where in the picture each region's words act."),

@@ -34,14 +34,14 @@ CSP = (
 )
 SCRIPTS = (  # in this order
     "weft.js", "language.js", "kept.js", "origin.js", "chrome.js", "stage.js", "fields.js", "presets.js",
-    "region_canvas.js", "mask_paint.js", "regions.js", "templates.js", "create.js", "history.js",
-    "picture_detail.js", "desk.js",
+    "region_canvas.js", "mask_paint.js", "regions.js", "template_art.js", "templates.js", "create.js",
+    "history.js", "picture_detail.js", "desk.js",
     "region_looks.js", "regions_tab.js", "edit_mask.js", "edit_tab.js", "see_tab.js", "upscale_tab.js",
     "compare_axes.js", "compare_view.js", "compare_tab.js",
     "models_tab.js", "help_tab.js",
 )  # fmt: skip
 
-STYLES = ("tabs.css", "places.css", "compare.css", "masks.css", "upscale.css")  # in this order
+STYLES = ("tabs.css", "places.css", "compare.css", "masks.css", "upscale.css", "create.css")  # in this order
 
 
 class TooLargeError(Exception):

@@ -43,8 +43,17 @@ def test_another_template_makes_all_its_pictures_and_the_history_brings_it_back(
     assert page.get_by_label("Words to watch").count() == 0
     reload(page)
     page.locator("#weft-templates [data-template=text-to-image][aria-pressed=true]").wait_for()
-    page.locator("#weft-strip button").first.click()
+    strip = page.locator("#weft-strip .w-thumb")
+    alone = strip.count()
+    page.locator("#weft-helpers").click()
+    assert strip.count() >= alone + 2 and page.locator("#weft-strip").get_by_text("Word maps").count() >= 2
+    strip.first.click()
     assert page.locator("#weft-outputs button").count() == 3
+    page.locator("#weft-all-templates").click()
+    page.get_by_label("Search the templates").fill("bit thing")
+    found = page.locator("dialog .w-template:visible")
+    assert found.locator("strong").all_inner_texts() == ["Edit only a thing"]
+    page.get_by_label("Close").click()
     page.locator("#weft-reuse").click()
     page.locator("#weft-templates [data-template=see-words][aria-pressed=true]").wait_for()
     assert page.get_by_label("Words to watch").input_value() == "green star"

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import unicodedata
 
 import pytest
@@ -10,8 +11,10 @@ from hypothesis import strategies as st
 
 from studio.db.open import Db
 from studio.errors import StudioError
+from studio.history.generation import HELPERS
 from studio.history.search import fts_words
 from studio.history.store import Generation, History, Query
+from studio.settings import ROOT
 
 from .conftest import Add, graph_of, record_of
 
@@ -92,6 +95,25 @@ def test_a_prompt_is_found_by_each_of_its_words(history: History, add: Add, word
         else:
             assert not any(unicodedata.category(letter)[0] in "LN" for letter in word)
     history.delete("local", made.id)
+
+
+def test_what_stands_beside_a_result_can_be_left_out(history: History, add: Add) -> None:
+    made = [add("a", title=title, node=node, seed=number).id for number, (title, node) in enumerate((
+        ("weft", "save"), ("my own name", "save_2"), ("before", "save"), ("variation-1", "save_1"),
+        ("mask", "inner/save"), ("before", "save_before"), ("word-maps", "inner/save_maps")))]
+    plain, helpers = made[:5], made[5:]
+    assert ids(history.find("local", Query(helpers=False)).items) == plain[::-1]
+    assert ids(history.find("local", Query(helpers=True)).items) == helpers[::-1]
+    assert [item.id for item in history.list("local").items if item.helper] == helpers[::-1]
+    assert sum(n for _, n in history.days("local", Query(helpers=False))) == 5
+
+
+def test_the_ready_workflows_name_their_helpers_as_the_history_knows_them() -> None:
+    results = {"in-the-mask"}  # a picture of its own, made from another of the same run
+    named = {(node["id"], node["widgets"]["name"])
+             for path in (ROOT / "assets" / "workflows").glob("*.json")
+             for node in json.loads(path.read_text("utf-8"))["nodes"] if node["kind"] == "save_image"}
+    assert {name for id, name in named if id != "save"} - results == set(HELPERS)
 
 
 def test_filters_narrow_and_combine(history: History, add: Add) -> None:
