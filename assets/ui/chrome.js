@@ -45,9 +45,15 @@
     if (job.state === "running") {
       const parts = job.cells ? [`picture ${Math.min(job.cell + 1, job.cells)} of ${job.cells}`] : [];
       if (job.part) parts.push(job.part);
+      const known = job.left_s !== null && job.left_s !== undefined;
       if (job.total) parts.push(`step ${job.step} of ${job.total}`);
-      else parts.push(Object.values(nodes).find((n) => n.state === "running")?.title || "preparing the model");
-      if (job.left_s !== null && job.left_s !== undefined) parts.push(job.left_s < 1.5 ? (job.least ? "more follows" : "almost there") : `${window.weft.about(job.left_s).replace("about", job.least ? "at least" : "about")} left`);
+      else {
+        const at = Object.values(nodes).find((n) => n.state === "running")?.title;
+        parts.push(at || "preparing the model");
+        if (at && !known) parts.push("the first time takes longer");
+      }
+      if (known && job.left_s >= 1.5) parts.push(`${window.weft.about(job.left_s).replace("about", job.least ? "at least" : "about")} left`);
+      else if (known && (job.least || job.share >= 0.8)) parts.push(job.least ? "more follows" : "almost there"); // early in a short run neither is true
       return parts.join(", ") + behind;
     }
     if (warnings?.length) return warnings[0];

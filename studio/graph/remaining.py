@@ -14,6 +14,7 @@ from studio.graph.events import SETTLED, Event
 
 NOTHING_LEFT: Mapping[str, Any] = {"left_s": None, "least": False, "share": None}
 PRIOR = 2.0  # seconds of steps before a run's own pace counts as much as what was expected
+OVER = 1.2  # a node without steps that took so many times what was expected may take any time
 
 
 class _Steps(NamedTuple):
@@ -82,7 +83,7 @@ class Remaining:
             else:
                 known = known or own > 0 or node in self._begun
                 left += own * (1.0 if node in self._begun else slow)
-        if not known:
+        if not known or (least and left < 0.05):
             return dict(NOTHING_LEFT)
         if least:
             return {"left_s": round(left, 1), "least": True, "share": None}
@@ -103,7 +104,9 @@ class Remaining:
                 return max(pace * (total - step) - (self._now - last), 0.0)
             if step and wanted is None:
                 return spent / step * (total - step)
-        return None if wanted is None else max(wanted - spent, 0.0)
+        if wanted is None or spent > OVER * wanted + PRIOR:
+            return None
+        return max(wanted - spent, 0.0)
 
 
 def _expected(node: Mapping[str, Any]) -> float | None:

@@ -23,14 +23,17 @@ _LATEST = 5  # times that are remembered of one amount of work
 
 
 class Seen:
-    """Tables (owner, kind, node id) -> ingredients, kind -> seconds, and work -> its latest seconds; kept in
-    one JSON file if a path is given."""
+    """Tables (owner, kind, node id) -> ingredients, kind -> seconds, work -> its latest seconds, and kind ->
+    what its first run in a process takes more (imports, weights from the disk); kept in one JSON file if a
+    path is given."""
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
         self._rows: OrderedDict[str, dict[str, str]] = OrderedDict()
         self._seconds: dict[str, float] = {}
         self._work: OrderedDict[str, list[float]] = OrderedDict()
+        self._cold: dict[str, float] = {}
+        self._first: dict[str, tuple[str, float]] = {}  # of this process: kind -> its first work and seconds
         self._changed = False
         self._lock = threading.Lock()
         if path is not None:
@@ -59,7 +62,20 @@ class Seen:
     def took(self, kind: str, seconds: float, *work: str) -> None:
         """A node of that kind took so long; the estimate of the kind follows by a third. `work`: see
         `work.tell_work`."""
+        amount = work[0] if work else ""
         with self._lock:
+            self._changed = True
+            begun = self._first.get(kind)
+            if begun is None:
+                self._first[kind] = (amount, seconds)
+                usual = self._usual(kind, *work)
+                if usual is not None:
+                    old = self._cold.get(kind, 0.0)
+                    more = max(seconds - usual, 0.0)
+                    self._cold[kind] = old + (more - old) / 3 if kind in self._cold else more
+                    return
+            elif begun[0] == amount and kind not in self._cold:
+                self._cold[kind] = max(begun[1] - seconds, 0.0)
             old = self._seconds.get(kind, seconds)
             self._seconds[kind] = old + (seconds - old) / 3
             for amount in {*work} - {""}:
@@ -67,14 +83,19 @@ class Seen:
                 self._work.move_to_end(amount)
             while len(self._work) > _MAX_WORK:
                 self._work.popitem(last=False)
-            self._changed = True
 
     def seconds(self, kind: str, *work: str) -> float | None:
         """How long a node of that kind takes, as far as known: by the first amount of `work` that was met,
-        else by its kind. Of several times the lower middle: loading and other work only ever add."""
+        else by its kind. Of several times the lower middle: loading and other work only ever add. The first
+        run of a kind in this process gets on top what first runs took more."""
         with self._lock:
-            met = next((self._work[amount] for amount in work if amount in self._work), None)
-            return self._seconds.get(kind) if met is None else statistics.median_low(met)
+            usual = self._usual(kind, *work)
+            cold = 0.0 if kind in self._first else self._cold.get(kind, 0.0)
+            return None if usual is None else usual + cold
+
+    def _usual(self, kind: str, *work: str) -> float | None:
+        met = next((self._work[amount] for amount in work if amount in self._work), None)
+        return self._seconds.get(kind) if met is None else statistics.median_low(met)
 
     def save(self) -> None:
         """Write the file if something changed; a disk that cannot be written costs only reasons."""
@@ -83,7 +104,8 @@ class Seen:
         with self._lock:
             if not self._changed:
                 return
-            data = json.dumps({"rows": self._rows, "seconds": self._seconds, "work": self._work}).encode()
+            tables = {"rows": self._rows, "seconds": self._seconds, "work": self._work, "cold": self._cold}
+            data = json.dumps(tables).encode()
             self._changed = False
         with contextlib.suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -102,8 +124,9 @@ class Seen:
             self._work = OrderedDict(
                 (str(k), [float(s) for s in v][-_LATEST:]) for k, v in data.get("work", {}).items() if v
             )
+            self._cold = {str(k): float(v) for k, v in data.get("cold", {}).items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            self._rows, self._seconds, self._work = OrderedDict(), {}, OrderedDict()
+            self._rows, self._seconds, self._work, self._cold = OrderedDict(), {}, OrderedDict(), {}
 
 
 def _row(owner: str, kind: str, node: str) -> str:

@@ -78,6 +78,23 @@ def test_what_was_never_timed_is_said_to_come_on_top() -> None:
     assert run.say(10, "started", "decode") == NOTHING_LEFT
 
 
+def test_a_node_that_overruns_is_not_about_to_end() -> None:
+    run = Clocked(load=1.0, paint=10.0)
+    assert run.say(0, "started", "load")["left_s"] == 11
+    run.say(3, "started", "other")
+    assert run.remaining.told() == {"left_s": 10.0, "least": False, "share": round(3 / 13, 4)}
+    run.say(20, "started", "another")
+    assert run.remaining.told() == {"left_s": 10.0, "least": True, "share": None}
+
+
+def test_nothing_is_told_while_only_what_was_never_timed_runs() -> None:
+    run = Clocked(load=None)
+    short = {"id": "number", "action": "run", "seconds": None, "resources": ""}
+    run.say(0, "planned", nodes=[{**short, "id": "load", "resources": "gpu"}, short])
+    run.say(0, "started", "number")
+    assert run.say(0, "started", "load") == NOTHING_LEFT
+
+
 def test_what_turns_out_to_be_there_takes_no_time() -> None:
     run = Clocked(encode=4.0, paint=20.0)
     run.say(0, "cached", "paint")
@@ -117,6 +134,25 @@ def test_of_several_times_the_lower_middle_counts(tmp_path: Any) -> None:
         seen.took("paint", seconds, "w1", "w0")
     seen.save()
     again = Seen(tmp_path / "seen.json")
+    again.took("paint", 70.0, "w1", "w0")  # the first of a process counts apart
     assert again.seconds("paint", "w1", "w0") == again.seconds("paint", "other", "w0") == 33.0
     assert again.seconds("paint", "other", "another") == pytest.approx(70 - 37 / 3)
     assert again.seconds("unknown", "w9") is None
+
+
+def test_the_first_run_of_a_kind_in_a_process_takes_longer_and_that_is_learnt(tmp_path: Any) -> None:
+    path = tmp_path / "seen.json"
+    seen = Seen(path)
+    seen.took("load", 21.0, "w1", "w0")
+    assert seen.seconds("load", "w1", "w0") == 21.0, "nothing else is known"
+    seen.took("load", 1.0, "w1", "w0")
+    assert seen.seconds("load", "w1", "w0") == 1.0
+    seen.save()
+    for took in (21.0, 30.0):
+        again = Seen(path)
+        assert again.seconds("load", "w1", "w0") == pytest.approx(21.0), "in a new process it loads again"
+        assert again.seconds("load", "other", "w0") == pytest.approx(21.0)
+        again.took("load", took, "w1", "w0")
+        assert again.seconds("load", "w1", "w0") == 1.0, "a first run says nothing of the next"
+    again.save()
+    assert Seen(path).seconds("load", "w1", "w0") == pytest.approx(24.0)
