@@ -98,7 +98,8 @@ def registry_json(studio: Studio) -> dict[str, Any]:
     """Plain JSON: types and categories with their signs, kinds with sockets and widgets (ui.md 5.3).
 
     Each output carries `line`, its type and base types, so that the editor joins what the engine joins.
-    `usual` tells what people build: see `usual_nodes`; `broken` which plugins do not load, and why.
+    `usual` tells what people build: see `usual_nodes`; `broken` which plugins do not load, and why; `titles`
+    those of the nodes of ready workflows, which another language has words for.
     """
     known = studio.registry.to_json()
     nodes: dict[str, Any] = {}
@@ -120,6 +121,7 @@ def registry_json(studio: Studio) -> dict[str, Any]:
         "categories": {name: CATEGORIES.get(name) or _spare(name) for name in _in_order(groups)},
         "nodes": nodes,
         "usual": usual_nodes(studio),
+        "titles": ready_titles(studio),
         "broken": [plugin.to_json() for plugin in broken_plugins(studio)],
     }
 
@@ -158,6 +160,19 @@ def usual_nodes(studio: Studio) -> dict[str, Any]:
         for side, name, kind in joined:
             (takes if side == "takes" else gives).setdefault(name, Counter())[kind] += 1
     return {"uses": dict(uses), "takes": _plain(takes), "gives": _plain(gives)}
+
+
+def ready_titles(studio: Studio) -> dict[str, bool]:
+    """The titles that nodes of ready workflows have, also inside of their sub-graphs."""
+    found: set[str] = set()
+    for path in studio.settings.workflows_folder.glob("*.json"):
+        try:
+            graph = studio.workflow(path.stem)
+            nodes = (*graph.nodes, *inline(graph, studio.registry).graph.nodes)
+        except StudioError:
+            continue  # a broken one tells nothing
+        found |= {node.title.split(" / ")[-1] for node in nodes if node.title}
+    return dict.fromkeys(sorted(found), True)
 
 
 def _plain(tables: Mapping[str, Counter[str]]) -> dict[str, dict[str, int]]:

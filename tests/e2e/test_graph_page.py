@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 from e2e_graph_hands import (
-    SENTENCE,
     chained,
     cheap,
     document,
@@ -37,7 +36,7 @@ def test_a_graph_is_drawn_by_mouse_from_nothing_and_run(weft, open_page):
     page.keyboard.type("plan from")
     page.keyboard.press("Enter")
     plan = node(page, "plan_layout")
-    plan.locator("textarea").fill(SENTENCE)
+    plan.locator("textarea").fill("a blue star on the left and a red house on the right")  # in no other test
     page.keyboard.press("Escape")
 
     page.locator(".react-flow__pane").click(position={"x": 30, "y": 30})  # the inspector steps aside
@@ -61,8 +60,7 @@ def test_a_graph_is_drawn_by_mouse_from_nothing_and_run(weft, open_page):
     state(page, "done")
     for id in ("plan_layout", "draw_layout", "save_image"):
         node(page, id).locator(".g-state[data-state=done]").wait_for()
-    picture = node(page, "save_image").locator(".g-picture img")
-    picture.wait_for()
+    node(page, "save_image").locator(".g-picture img").wait_for()
     until(page, "document.querySelector('.g-picture img').naturalWidth > 32")
     assert weft.studio.history.list("local", limit=1).items[0].node == "save_image"
     # after an edit the old result is marked, and the nodes behind it are no longer called done
@@ -244,11 +242,12 @@ def test_problems_are_named_with_their_mend_and_the_plan_says_why(open_page):
     data["nodes"][0]["widgets"]["sentence"] = "three boats by the sea"  # not in the cache yet
     page = show_graph(open_page(document=load(data)))
     strip = page.locator(".g-problems")
-    strip.get_by_text("1 problem").wait_for()
+    strip.get_by_text("1 thing to add").wait_for()  # calm, until somebody wants to run it
     error = node(page, "draw").locator(".g-error")
     assert "not connected" in error.inner_text()
     page.get_by_role("button", name="Run", exact=True).click()
     state(page, "error", timeout=30_000)
+    strip.get_by_text("1 problem").wait_for()
     error.get_by_role("button", name="Add what fits").click()  # the one fitting output is taken
     strip.wait_for(state="detached")
     assert ("plan.layout", "draw.layout") in edges(page)
@@ -265,7 +264,8 @@ def test_problems_are_named_with_their_mend_and_the_plan_says_why(open_page):
     steps.fill("130")
     steps.press("Enter")
     node(page, "draw").locator(".g-fault").wait_for()
-    assert "130" in strip.inner_text()
+    assert "Width: 130" in strip.inner_text()
+    page.locator("#weft-create li[data-level=error]", has_text="130").wait_for(state="attached")
 
 
 def test_files_go_out_and_come_in_with_missing_plugins_kept(weft, open_page, pictures):

@@ -83,6 +83,21 @@ def test_chosen_nodes_become_a_sub_graph_that_runs_and_comes_apart_again(weft, o
     for id, key, chosen in clicks:
         head(page, id).click(modifiers=[key])  # the same node again takes it away
         until(page, f"document.querySelectorAll('.react-flow__node.selected').length === {chosen}")
+    node(page, "draw").focus()
+    page.keyboard.press("Shift+F10")  # the menu of a node, by keys alone
+    menu = page.get_by_role("menu", name="Drawing")
+    assert "Run to here" in menu.locator(":focus").inner_text()
+    page.keyboard.press("Escape")
+    menu.wait_for(state="detached")
+    until(page, "document.activeElement.dataset.id === 'draw'")
+    page.keyboard.press("Shift+F10")
+    page.keyboard.press("ArrowUp")  # from the first to the last
+    assert "Delete" in menu.locator(":focus").inner_text()
+    menu.get_by_role("menuitem", name="Duplicate").press("Enter")
+    node(page, "draw_2").wait_for()
+    page.keyboard.press("Control+z")
+    node(page, "draw_2").wait_for(state="detached")
+    head(page, "save").click()
     box = node(page, "draw").bounding_box()
     page.keyboard.down("Shift")  # a box adds, too
     page.mouse.move(box["x"] - 9, box["y"] - 9)

@@ -113,7 +113,7 @@ def test_groups_types_titles_and_settings_of_every_node_have_a_german_word(tmp_p
         plan = studio.plan(studio.workflow())
     finally:
         studio.close()
-    said = [*known["categories"], *(sign["word"] for sign in known["types"].values())]
+    said = [*known["titles"], *known["categories"], *(sign["word"] for sign in known["types"].values())]
     for spec in known["nodes"].values():
         said.append(spec["title"])
         said += [w["label"] for group in ("inputs", "outputs", "widgets") for w in spec[group]]

@@ -29,3 +29,5 @@ export function useSpec(node) {
 export const WORDS = { idle: "Ready", queued: "Waiting", running: "Working", done: "Done", cached: "Unchanged", skipped: "Skipped", error: "Failed", stopped: "Stopped" };
 export const PLANNED = { run: "Will run", cached: "From the cache", skipped: "Skipped", failed: "Cannot run", passed: "Passed by" };
 export const seconds = (value) => (value === undefined || value === null ? "" : value < 0.095 ? "under 0.1 s" : value < 10 ? `${value.toFixed(1)} s` : `${Math.round(value)} s`);
+/** Whether a problem is no more than what is still to be added to a graph in the making: until a run is asked for. */
+export const calm = (problem, asked) => !asked && problem.level === "error" && problem.stage === "required";

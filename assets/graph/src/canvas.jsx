@@ -49,7 +49,7 @@ function drawnEdges(registry, doc, before) {
 export function Canvas({ onSelection, onAsk, onMenu, dark, api }) {
   const doc = useDoc(), { model } = app, flow = useReactFlow();
   const [nodes, setNodes] = useState(() => drawn(doc, [])), [edges, setEdges] = useState(() => drawnEdges(model.registry, doc, []));
-  const [far, setFar] = useState(false), fresh = useRef(true), start = useRef(null), joined = useRef(false);
+  const [foot, setFoot] = useState(null), [far, setFar] = useState(false), fresh = useRef(true), start = useRef(null), joined = useRef(false);
   const wiring = useRef(null), kept = useRef(null), ground = useRef(null), where = model.path.join(BETWEEN);
 
   useEffect(() => { setNodes((before) => drawn(doc, before)); setEdges((before) => drawnEdges(model.registry, doc, before)); }, [doc, model]);
@@ -181,7 +181,7 @@ export function Canvas({ onSelection, onAsk, onMenu, dark, api }) {
     e.preventDefault();
     app.actions.add(kind, { x: e.clientX, y: e.clientY });
   };
-  return (
+  return (<>
     <div className={`g-canvas ${far ? "g-far" : ""}`} ref={ground} onKeyDown={menuKey} data-opening={fresh.current && nodes.length > 0 ? "" : undefined} onPointerDownCapture={boxBegins} onPointerUp={boxEnds} onPointerCancel={boxEnds} onDoubleClick={(e) => { if (e.target.classList?.contains("react-flow__pane")) onAsk({ x: e.clientX, y: e.clientY }); }} onDragOver={(e) => { if ([...e.dataTransfer.types].includes("application/x-weft-kind")) e.preventDefault(); }} onDrop={drop}>
       <style ref={wiring} />
       <ReactFlow aria-label="Canvas of the graph" nodes={nodes} edges={edges} nodeTypes={NODE_TYPES} onNodesChange={onNodesChange} onEdgesChange={onEdgesChange} onNodeContextMenu={(e, n) => menuOf(e, n.id, e.clientX, e.clientY)} onNodeClick={(_, n) => setTimeout(() => keepInView(n.id), 80)} onConnect={onConnect} onConnectStart={onConnectStart} onConnectEnd={onConnectEnd}
@@ -189,9 +189,10 @@ export function Canvas({ onSelection, onAsk, onMenu, dark, api }) {
         deleteKeyCode={null} multiSelectionKeyCode={ADD_KEYS} zoomOnDoubleClick={false} onlyRenderVisibleElements={doc.nodes.length > MANY} elevateNodesOnSelect proOptions={{ hideAttribution: false }}
         ariaLabelConfig={{ "node.a11yDescription.default": "Press Enter or Space to choose this node, arrows to move it, Delete to remove it." }}>
         <Background gap={24} size={1.4} />
-        <Overview count={doc.nodes.length} onAll={() => app.actions.fit()} colour={(n) => (n.type === "weft" ? model.registry.categories[model.registry.nodes[model.node(n.id)?.kind]?.category] || "#999" : "transparent")} />
+        <Overview foot={foot} count={doc.nodes.length} onAll={() => app.actions.fit()} colour={(n) => (n.type === "weft" ? model.registry.categories[model.registry.nodes[model.node(n.id)?.kind]?.category] || "#999" : "transparent")} />
       </ReactFlow>
     </div>
-  );
+    <div className="g-foot" ref={setFoot} />
+  </>);
 }
 const reduced = () => matchMedia("(prefers-reduced-motion: reduce)").matches;

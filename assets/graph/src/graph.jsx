@@ -34,6 +34,7 @@ weft.graph = async (at, { props, trigger, watch }) => {
   }
   model.subscribe((before, from) => {
     told.changed(before);
+    if (from === "outside") cells.set("asked", undefined);
     if (from === "graph") { clearTimeout(publishing); publishing = setTimeout(flush, PUBLISH_MS); }
     if (from !== "view") look();
   });
@@ -79,6 +80,8 @@ weft.graph = async (at, { props, trigger, watch }) => {
     Object.assign(weft.thumbs, said.thumbs);
     cells.set("thumbs", Object.keys(weft.thumbs).length);
     receiveProblems(cells, said.problems || []);
+    if (!said.problems?.some((p) => p.level === "error")) cells.set("asked", undefined);
+    weft.emit("problems", { problems: said.problems }); // Create says the same
     if (said.plan) showPlan(said.plan);
     if (said.panel && JSON.stringify([said.panel, said.template]) !== JSON.stringify([shared.panel, shared.template])) {
       Object.assign(shared, { panel: said.panel, template: said.template });
@@ -117,11 +120,16 @@ weft.graph = async (at, { props, trigger, watch }) => {
   shared.set = (field, value) => (shared.current?.nodes?.some((n) => n.id === field.node) ? put(field, value) : setAt(String(field.node), field.widget, value, { key: `set ${field.node} ${field.widget}` }));
 
   const generate = weft.generate;
-  weft.generate = (options) => (visible() && !options ? page.run() : generate(options));
+  weft.generate = (options) => {
+    if (visible() && !options) return page.run();
+    cells.set("asked", true);
+    generate(options);
+  };
   const page = {
     weft, remember, clip: "",
     run(ids = null) { // exactly the document that is shown: no new seed is drawn here
       flush();
+      cells.set("asked", true);
       targets = ids && ids.map((id) => model.prefix + id);
       generate({ targets, seeds: false });
     },
@@ -141,6 +149,7 @@ weft.graph = async (at, { props, trigger, watch }) => {
     fresh() {
       const source = {}, document = emptyDocument();
       weft.beginDocument(source, document, "new");
+      cells.set("asked", undefined);
       model.begin(document, source);
     },
     template: (name) => weft.useTemplate(name),

@@ -1,6 +1,6 @@
 // Everything about what is chosen: help, all widgets, modes, connections, timing, its picture.
 import { useEffect, useState } from "react";
-import { PLANNED, app, seconds, useDoc, useOf, useOpen, useSpec } from "./app.js";
+import { PLANNED, app, calm, seconds, useCell, useDoc, useOf, useOpen, useSpec } from "./app.js";
 import { connect, disconnect, setMode, setTitle, sourcesFor, titleOf, specOf, words } from "./doc.js";
 import { Button, Icon } from "./icons.jsx";
 import { Picture, StateWord } from "./node.jsx";
@@ -65,7 +65,7 @@ export function NodeActions({ ids, single }) {
 
 /** The body of one node: used by the inspector and by the list view. */
 export function NodeDetails({ node, withPicture = true }) {
-  const spec = useSpec(node), all = useOf("problems", node.id) || [], problems = all.filter((p) => !spec.widgets.some((w) => w.name === p.socket) && !spec.missing), state = useOf("state", node.id);
+  const spec = useSpec(node), all = useOf("problems", node.id) || [], problems = all.filter((p) => !spec.widgets.some((w) => w.name === p.socket) && !spec.missing), state = useOf("state", node.id), asked = useCell("asked");
   const fed = new Map(app.model.doc.edges.filter((e) => e.to[0] === node.id).map((e) => [e.to[1], [e.to[1], ...e.from]]));
   const goes = app.model.doc.edges.filter((e) => e.from[0] === node.id);
   const paragraphs = String(spec.help || "").split("\n\n").filter((p) => p && !spec.widgets.some((w) => p.startsWith(`${w.name}:`)) && !spec.inputs.some((s) => p.startsWith(`${s.name}:`)));
@@ -74,7 +74,7 @@ export function NodeDetails({ node, withPicture = true }) {
       {spec.missing && <p className="g-lost">{`Its plugin${spec.origin ? ` (${spec.origin})` : ""} is not installed. Settings and connections are kept as they are.`}</p>}
       {paragraphs.length > 0 && <p className="g-help g-lead">{paragraphs[0]}</p>}
       {state?.error && !all.some((p) => state.error.startsWith(p.message)) && <p className="g-error" role="alert">{state.error}</p>}
-      {problems.map((p, i) => <p key={i} className="g-error" data-level={p.level}>{app.weft.errorText(p)}{p.stage === "required" && p.socket && <button type="button" className="g-text" onClick={(e) => app.actions.mend(node.id, p.socket, e)}>Add what fits</button>}</p>)}
+      {problems.map((p, i) => <p key={i} className="g-error" data-level={p.level} data-calm={calm(p, asked) || undefined}>{app.weft.errorText(p)}{p.stage === "required" && p.socket && <button type="button" className="g-text" onClick={(e) => app.actions.mend(node.id, p.socket, e)}>Add what fits</button>}</p>)}
       {withPicture && <Picture id={node.id} title={titleOf(spec, node)} whole />}
       {spec.inputs.length > 0 && <section><h3>Inputs</h3>{spec.inputs.map((s) => <InputField key={s.name} node={node} socket={s} />)}</section>}
       {spec.widgets.length > 0 && <section><h3>Settings</h3>{spec.widgets.map((w) => <Widget key={w.name} node={node} w={w} fed={fed.get(w.name)} full />)}</section>}

@@ -1,6 +1,6 @@
 // The graph as a list: the same document, made for keyboard, screen reader and phone. It can do what the canvas can.
 import { useState } from "react";
-import { PLANNED, app, useDoc, useNode, useOf, useSpec } from "./app.js";
+import { PLANNED, app, calm, useCell, useDoc, useNode, useOf, useSpec } from "./app.js";
 import { changeGroup, changeNote, isObject, search, titleOf } from "./doc.js";
 import { Button, Icon } from "./icons.jsx";
 import { ModeSwitch, NodeActions, NodeDetails, TitleField } from "./inspector.jsx";
@@ -84,9 +84,9 @@ function AddField({ onAdded }) {
 }
 
 function Row({ id, open, onOpen, picked, onPick, group }) {
-  const node = useNode(id), spec = useSpec(node), state = useOf("state", id), plan = useOf("plan", id), problems = useOf("problems", id) || [];
+  const node = useNode(id), spec = useSpec(node), state = useOf("state", id), plan = useOf("plan", id), problems = useOf("problems", id) || [], asked = useCell("asked");
   if (!node) return null;
-  const title = titleOf(spec, node), wrong = problems.filter((p) => p.level === "error").length;
+  const title = titleOf(spec, node), wrong = problems.filter((p) => p.level === "error" && !calm(p, asked)).length;
   const feeds = app.model.doc.edges.filter((e) => e.to[0] === id).map((e) => app.actions.title(e.from[0]));
   return (
     <li className={`g-row ${spec.sub ? "g-sub-row" : ""}`} data-node={id} data-picked={picked || undefined} data-state={wrong ? "error" : state?.state} data-mode={node.mode} style={{ "--g-category": app.model.registry.categories[spec.category] || "#7d7d7d" }}>

@@ -1,7 +1,7 @@
 // One node on the canvas. It reads its own cells only, so that a message about one node draws one node.
 import { memo, useState } from "react";
 import { Handle, Position } from "@xyflow/react";
-import { PLANNED, WORDS, app, seconds, useFed, useNode, useOf, useOpen, useSpec } from "./app.js";
+import { PLANNED, WORDS, app, calm, seconds, useCell, useFed, useNode, useOf, useOpen, useSpec } from "./app.js";
 import { changeGroup, changeNote, setTitle, titleOf } from "./doc.js";
 import { Icon } from "./icons.jsx";
 import { Widget } from "./widgets.jsx";
@@ -24,12 +24,15 @@ export function StateWord({ state, small = false }) {
   return <span className="g-state" data-state={word} title={state?.reason || undefined}><Icon name={word} />{word === "running" && state.text ? state.text.replace("/", " of ") : WORDS[word] || word}</span>;
 }
 
+/** Whether a person gave the node its title: such a one is never translated. */
+const ownTitle = (node) => Boolean(node.title) && !(node.title in app.model.base.titles);
+
 function Header({ node, spec, state }) {
   const [text, setText] = useState(null);
   const commit = () => { if (text !== null && text.trim() !== (node.title || "")) app.model.change(setTitle(app.model.doc, node.id, text.trim())); setText(null); };
   return (
     <header className="g-head" onDoubleClick={(e) => { e.stopPropagation(); if (spec.sub) app.actions.enter(node.id); else setText(titleOf(spec, node)); }}>
-      {text === null ? <strong title={spec.title}>{titleOf(spec, node)}</strong>
+      {text === null ? <strong title={spec.title} translate={ownTitle(node) ? "no" : undefined}>{titleOf(spec, node)}</strong>
         : <input className="g-in nodrag" aria-label="Title of the node" autoFocus value={text} onChange={(e) => setText(e.target.value)} onBlur={commit} onKeyDown={(e) => { if (e.key === "Enter") commit(); if (e.key === "Escape") { e.stopPropagation(); setText(null); } }} />}
       {node.mode === "mute" && <span className="g-mode"><Icon name="mute" />Muted</span>}
       {node.mode === "bypass" && <span className="g-mode"><Icon name="bypass" />Bypassed</span>}
@@ -76,12 +79,12 @@ const Body = memo(function Body({ node, spec }) {
 });
 
 export const WeftNode = memo(function WeftNode({ id, selected }) {
-  const node = useNode(id), state = useOf("state", id), plan = useOf("plan", id), problems = useOf("problems", id) || [];
+  const node = useNode(id), state = useOf("state", id), plan = useOf("plan", id), problems = useOf("problems", id) || [], asked = useCell("asked");
   const spec = useSpec(node);
   if (!node) return null;
   const colour = app.model.registry.categories[spec.category] || "#7d7d7d";
   const told = problems.filter((p) => !spec.widgets.some((w) => w.name === p.socket));
-  const word = problems.some((p) => p.level === "error") ? "error" : state?.state || "idle";
+  const word = problems.some((p) => p.level === "error" && !calm(p, asked)) ? "error" : state?.state || "idle";
   return (
     <article className={`g-node nokey ${spec.missing ? "g-missing" : ""} ${spec.sub ? "g-sub-node" : ""} ${selected ? "g-selected" : ""}`} style={{ "--g-category": colour }} data-mode={node.mode} data-state={word} data-plan={plan?.action} aria-label={titleOf(spec, node)}>
       <Header node={node} spec={spec} state={state} />
@@ -90,7 +93,7 @@ export const WeftNode = memo(function WeftNode({ id, selected }) {
       {spec.missing && <p className="g-lost">{`Missing node type “${node.kind}”${spec.origin ? `, from ${spec.origin}` : ""}: its plugin is not installed. The node is kept as it is.`}</p>}
       {state?.error && !problems.some((p) => state.error.startsWith(p.message)) && <p className="g-error" role="alert">{state.error}</p>}
       {!spec.missing && told.slice(0, 2).map((p, i) => (
-        <p key={i} className="g-error" data-level={p.level} role="alert">{app.weft.errorText(p)}
+        <p key={i} className="g-error" data-level={p.level} data-calm={calm(p, asked) || undefined} role={calm(p, asked) ? "note" : "alert"}>{app.weft.errorText(p)}
           {p.stage === "required" && p.socket && <button type="button" className="g-text nodrag" onClick={(e) => app.actions.mend(node.id, p.socket, e)}>Add what fits</button>}
         </p>
       ))}

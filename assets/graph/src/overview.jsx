@@ -1,13 +1,14 @@
 // Where one is in a graph that is larger than the window: how it opens, its map, and the way to all of it.
 import { useEffect, useState } from "react";
-import { ControlButton, Controls, MiniMap, Panel, getNodesBounds, useStore } from "@xyflow/react";
+import { createPortal } from "react-dom";
+import { ControlButton, Controls, MiniMap, getNodesBounds, useStore } from "@xyflow/react";
 import { app } from "./app.js";
 import { BETWEEN, specOf } from "./doc.js";
 import { Button, Icon } from "./icons.jsx";
 
-const READABLE = 0.62, NEAR = 0.75, EDGE = 28, LEFT = 60, WIDTH = 264, HEIGHT = 160;
+const READABLE = 0.62, NEAR = 0.75, EDGE = 28, LEFT = 28, WIDTH = 264, HEIGHT = 160;
 const MAP = { width: 192, height: 146 }; // px of the lower right corner that the map takes
-export const FIT = { padding: { top: EDGE + "px", right: EDGE + "px", bottom: EDGE + "px", left: LEFT + "px" }, maxZoom: 1 }; // left of it the buttons
+export const FIT = { padding: { top: EDGE + "px", right: EDGE + "px", bottom: EDGE + "px", left: LEFT + "px" }, maxZoom: 1 };
 
 /** How far the view moves so that a box on the screen lies in it; its upper left corner where it is too large. Not `whole`: only away from
  *  the right edge, and not for a few pixels. */
@@ -49,19 +50,20 @@ function lying({ transform: [x, y, zoom], width, height, nodeLookup }) {
   return `${out} ${under}`;
 }
 
-/** The map shows itself while something lies out of view and no node lies beneath it; a button keeps it open or away. */
-export function Overview({ count, colour, onAll }) {
+/** The map shows itself while something lies out of view and no node lies beneath it; a button keeps it open or away. `foot`: the line
+ *  below the ground that the buttons stand in, so that none of them lies on a node. */
+export function Overview({ count, colour, onAll, foot }) {
   const now = useStore(lying), [seen, setSeen] = useState("0 1"), [wish, setWish] = useState(() => app.weft.remember.get("graph-map") || "");
   useEffect(() => { const rest = setTimeout(() => setSeen(now), 260); return () => clearTimeout(rest); }, [now]); // nothing flickers in mid-move
   const [out, under] = seen.split(" ").map(Number), shown = wish ? wish === "on" : out > 0 && !under;
   const turn = () => { const next = shown ? "off" : "on"; setWish(next); app.weft.remember.set("graph-map", next); };
   return (
     <>
-      <Controls showFitView={false} showInteractive={false} position="bottom-left">
+      {foot && createPortal(<><Controls showFitView={false} showInteractive={false} orientation="horizontal">
         <ControlButton onClick={onAll} aria-label="Fit the view" title="Fit the view (F)"><Icon name="fit" /></ControlButton>
         <ControlButton className="g-map-switch" onClick={turn} aria-pressed={shown} aria-label="Map of the graph" title="Map of the graph"><Icon name="map" /></ControlButton>
       </Controls>
-      {out > 0 && <Panel position="bottom-left" className="g-all"><Button icon="fit" onClick={onAll}>{`Show all ${count} nodes`}</Button></Panel>}
+      {out > 0 && <Button className="g-all" icon="fit" onClick={onAll}>{`Show all ${count} nodes`}</Button>}</>, foot)}
       {shown && <MiniMap pannable zoomable position="bottom-right" ariaLabel="Map of the graph" nodeColor={colour} nodeBorderRadius={14} />}
     </>
   );

@@ -1,6 +1,6 @@
 // The bar above the graph, the strip of problems below it, and what an empty graph says.
 import { useEffect, useMemo, useRef, useState } from "react";
-import { app, seconds, useCell, useDoc } from "./app.js";
+import { app, calm, seconds, useCell, useDoc } from "./app.js";
 import { Button, Icon } from "./icons.jsx";
 
 /** A button with a menu below it; arrows move, Escape closes. */
@@ -83,17 +83,20 @@ export const planWords = (plan) => {
   return `${runs} to run${plan.seconds >= 0.1 ? `, about ${seconds(plan.seconds)}` : ""}${kept ? `, ${kept} kept` : ""}`;
 };
 
+/** A problem with the name of its setting: here nothing else says which. */
+const inFull = ({ message, hint }) => app.weft.errorText({ message, hint });
+
 export function Problems() {
-  const told = useCell("problems"), [open, setOpen] = useState(false);
+  const told = useCell("problems"), asked = useCell("asked"), [open, setOpen] = useState(false);
   const { nodes } = useDoc();
   if (!told || !nodes.length) return null; // an empty graph has its own words
-  const errors = told.filter((p) => p.level === "error"), hints = told.length - errors.length;
+  const wrong = told.filter((p) => p.level === "error"), lacking = wrong.filter((p) => calm(p, asked)), errors = wrong.filter((p) => !lacking.includes(p)), hints = told.length - wrong.length;
   if (!told.length) return null;
-  const words = [errors.length && (errors.length > 1 ? `${errors.length} problems` : "1 problem"), hints && (hints > 1 ? `${hints} hints` : "1 hint")].filter(Boolean).join(", ");
+  const words = [errors.length && (errors.length > 1 ? `${errors.length} problems` : "1 problem"), lacking.length && (lacking.length > 1 ? `${lacking.length} things to add` : "1 thing to add"), hints && (hints > 1 ? `${hints} hints` : "1 hint")].filter(Boolean).join(", ");
   return (
-    <section className={`g-problems ${errors.length ? "g-bad" : ""}`} aria-label="Problems">
-      <button type="button" className="g-problem-head" aria-expanded={open} onClick={() => setOpen(!open)}><Icon name="error" /><b>{words}</b>{!open && <span>{[told[0].title, app.weft.errorText(told[0])].filter(Boolean).join(": ")}</span>}<Icon name="chevron" /></button>
-      {open && <ul>{told.map((p, i) => <li key={i} data-level={p.level}><button type="button" disabled={!p.node} onClick={() => app.actions.show(p.node)}><b>{p.title || "Graph"}</b><span>{app.weft.errorText(p)}</span></button></li>)}</ul>}
+    <section className={`g-problems ${errors.length ? "g-bad" : lacking.length && !hints ? "g-calm" : ""}`} aria-label="Problems">
+      <button type="button" className="g-problem-head" aria-expanded={open} onClick={() => setOpen(!open)}><Icon name={errors.length || hints ? "error" : "add"} /><b>{words}</b>{!open && <span>{told[0].title && <>{told[0].title}{" · "}</>}{inFull(told[0])}</span>}<Icon name="chevron" /></button>
+      {open && <ul>{told.map((p, i) => <li key={i} data-level={p.level}><button type="button" disabled={!p.node} onClick={() => app.actions.show(p.node)}><b>{p.title || "Graph"}</b><span>{inFull(p)}</span></button></li>)}</ul>}
     </section>
   );
 }
