@@ -54,6 +54,19 @@
       el("div", { class: "w-run" }, sum, said, go), more);
     root.append(el("div", { class: "weft w-create w-regions-tab w-edit-tab w-upscale-tab" }, el("section", { class: "w-stage", "aria-label": "Picture" }, bar, mat, caption, el("div", { class: "w-source-row" }, el("button", { type: "button", class: "w-square", "aria-label": "Bring a picture", title: "Bring a picture", onclick: () => pick.click() }, icon("open")), strip, pick)), form));
 
+    // a file that is dropped anywhere on this tab is the picture
+    const veil = el("div", { class: "w-drop weft", hidden: true }, "Drop a picture to make it larger");
+    root.append(veil);
+    const carries = (event) => root.offsetParent !== null && [...(event.dataTransfer?.types || [])].includes("Files");
+    document.addEventListener("dragover", (event) => { if (carries(event)) { event.preventDefault(); veil.hidden = false; } });
+    document.addEventListener("dragleave", (event) => { if (!event.relatedTarget) veil.hidden = true; });
+    document.addEventListener("drop", (event) => {
+      veil.hidden = true;
+      if (!carries(event)) return;
+      event.preventDefault();
+      if (event.dataTransfer.files[0]) bring(event.dataTransfer.files[0]);
+    });
+
     function keep() {
       if (!source) return;
       visit.set({ picture: source.value, id: source.id, words: prompt.input.value, engine: engine?.ref, factor, anew: anew.checked, strength: strength.value, tile: tiles.value, run: made.run, made: made.id });
@@ -123,6 +136,7 @@
       weft.opening = { sort: "named", name: "Make it larger", at: Date.now() };
       weft.adopt(document, panel, template);
       mine = true;
+      if (mat.getBoundingClientRect().top < 0) mat.scrollIntoView({ block: "center", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" }); // one column: what is made is seen
       weft.generate({ seeds: false, parents: source.id ? [[source.id, "upscale"]] : [] });
     }
 
@@ -158,8 +172,8 @@
       newest.hidden = !last();
       if (source) { pair.show(source.url, shown?.url || null); fit(); }
       root.querySelector("#weft-upscale-size").textContent = !source ? "" : shown ? `${source.width} × ${source.height} → ${shown.width} × ${shown.height}` : `${source.width} × ${source.height}`;
-      caption.replaceChildren(...(shown ? [el("div", { class: "w-caption-text" }, el("p", {}, `Made ${Math.round(shown.width / source.width)} times as large`), el("p", { class: "w-facts" }, weft.facts_of(shown))),
-        el("div", { class: "w-actions" }, el("button", { type: "button", class: "w-btn", id: "weft-upscale-graph", onclick: () => weft.openTab("Graph") }, "Show how it was made"), el("button", { type: "button", class: "w-btn", onclick: () => choose(shown) }, icon("reuse"), "Larger still"), ...weft.saveLinks(shown))] : []));
+      caption.replaceChildren(...(shown ? [el("div", { class: "w-caption-text" }, el("p", { translate: "no" }, source.prompt || source.value.name), el("p", { class: "w-facts" }, el("span", {}, `Made ${Math.round(shown.width / source.width)} times as large`), "  ·  ", weft.facts_of(shown))),
+        el("div", { class: "w-actions" }, el("button", { type: "button", class: "w-btn", id: "weft-upscale-graph", onclick: () => weft.openTab("Graph") }, "Show how it was made"), el("button", { type: "button", class: "w-btn", onclick: () => choose(shown) }, icon("reuse"), "Larger still"), ...weft.saveLinks(shown))] : source ? [el("div", { class: "w-caption-text" }, el("p", { translate: "no" }, source.prompt || source.value.name))] : []));
       paintStrip();
     }
     function paintStrip() {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from io import BytesIO
 from pathlib import Path
 from urllib.request import urlopen
@@ -55,7 +56,9 @@ def test_engines_factors_and_new_detail_on_a_dark_phone(open_page, pictures: Pat
     page.get_by_text("Which picture shall be larger?").wait_for()
     page.locator(f"{TAB} input[type=file]").set_input_files(pictures / "notes.png")
     page.get_by_text("not a picture that can be read").wait_for()
-    page.locator(f"{TAB} input[type=file]").set_input_files(pictures / "mine.png")
+    png = base64.b64encode((pictures / "mine.png").read_bytes()).decode()
+    page.evaluate(DROP, png)  # dropped on the page, as a mouse would
+    page.locator(f"{TAB} .w-caption", has_text="my boat.png").wait_for()
     page.wait_for_function(f"{SUM}.includes('64 × 48 becomes 128 × 96')")
     page.locator(f"{TAB} .w-engine[data-ref=lanczos]").tap()
     page.locator(f"{TAB} .w-chip", has_text="4 ×").tap()
@@ -67,3 +70,12 @@ def test_engines_factors_and_new_detail_on_a_dark_phone(open_page, pictures: Pat
     page.locator("#weft-upscale-go").tap()
     page.locator("#weft-upscale-graph").wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+DROP = """(png) => {
+  const file = new File([Uint8Array.from(atob(png), (c) => c.charCodeAt(0))], 'my boat.png');
+  const dataTransfer = new DataTransfer();
+  dataTransfer.items.add(file);
+  const given = { bubbles: true, cancelable: true, dataTransfer };
+  for (const what of ['dragover', 'drop']) document.body.dispatchEvent(new DragEvent(what, given));
+}"""
