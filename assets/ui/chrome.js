@@ -98,7 +98,8 @@
     const state = el("span", { class: "w-state" });
     const text = el("span", { class: "w-dock-text" });
     const fill = el("i");
-    const stop = el("button", { type: "button", class: "w-btn", hidden: true, onclick: () => window.weft.stop() }, icon("stop"), el("span", {}, "Stop"));
+    const stop = el("button", { type: "button", class: "w-btn", hidden: true, onclick: () => halt() }, icon("stop"), el("span", {}, "Stop"));
+    const halt = () => (run.live || !run.other ? window.weft.stop() : run.other.replay ? window.weft.stopReplay() : window.weft.cancel(run.other.run));
     const stopAll = el("button", { type: "button", class: "w-btn", id: "weft-stop-all", hidden: true, onclick: () => window.weft.stop(true) }, "Stop all");
     const keep = el("button", { type: "button", class: "w-btn", id: "weft-keep", hidden: true, onclick: () => window.weft.keepThis() }, icon("save"), "Keep this");
     const all = el("button", { type: "button", class: "w-link", id: "weft-all-said", hidden: true, onclick: () => dialog("What the studio says",
@@ -151,33 +152,36 @@
     });
 
     let before = "";
-    on("run", (snapshot) => {
-      const word = snapshot.job.state;
+    on("run", () => tell());
+    on("other", () => tell());
+    function tell() {
+      const others = !run.live && run.other, snapshot = others || run.snapshot, word = snapshot.job.state;
       state.dataset.state = word;
       state.classList.toggle("w-spin", word === "running");
       state.replaceChildren(icon(word), words[word] || word);
-      text.textContent = jobText(snapshot);
+      text.textContent = others?.replay ? `Made again: ${jobText(snapshot)}` : others ? `Another page: ${jobText(snapshot)}` : jobText(snapshot);
       text.title = text.textContent;
       const notes = snapshot.error || run.live ? 0 : snapshot.warnings?.length || 0;
       all.hidden = notes < 2 && text.textContent.length < 160;
       all.textContent = notes > 1 ? `All ${notes} notes` : "Show all";
       resume.hidden = discard.hidden = word !== "parked";
       dock.classList.toggle("w-error", word === "error");
-      stop.hidden = !run.live;
+      stop.hidden = !run.live && !others;
       stopAll.hidden = !run.live || !snapshot.job.behind;
       stop.lastChild.textContent = stopAll.hidden ? "Stop" : "Stop this";
-      keep.hidden = !snapshot.keep || !(run.live || word === "stopped");
+      keep.hidden = others || !snapshot.keep || !(run.live || word === "stopped");
       keep.title = keep.hidden ? "" : `Ends here and keeps the picture as it looks after step ${snapshot.keep}.`;
       const { step, total, cell, cells } = snapshot.job;
       const own = snapshot.job.share ?? (total ? step / total : 0.02), share = word === "running" ? (cells ? (cell + own) / cells : own) : 0;
       fill.style.transform = `scaleX(${share})`;
-      document.title = word === "running" && (total || cells) ? `${Math.round(100 * share)} % · Weft` : "Weft";
+      document.title = word === "running" && !others && (total || cells) ? `${Math.round(100 * share)} % · Weft` : "Weft";
+      if (others) return;
       if (word !== before) {
         if (word === "error") alarm.textContent = text.textContent;
         else if (["done", "stopped", "running"].includes(word)) said.textContent = `${words[word]}. ${text.textContent}`;
       }
       before = word;
-    });
+    }
     window.weft.emit("run", run.snapshot);
 
     document.addEventListener("keydown", (event) => {

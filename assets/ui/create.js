@@ -194,11 +194,11 @@
       if (run.live || !doc.current) return;
       if (series) {
         run.begin({ document: series[0], source: doc.source });
-        return trigger("run", { targets, parents, series: series.map((one) => JSON.stringify({ document: one })) });
+        return trigger("run", { page: run.page, targets, parents, series: series.map((one) => JSON.stringify({ document: one })) });
       }
       if (document) {
         run.begin({ document, source: {} });
-        return trigger("run", { targets, parents, document: JSON.stringify({ document }) });
+        return trigger("run", { page: run.page, targets, parents, document: JSON.stringify({ document }) });
       }
       if (seeds && seed && remember.get("seed-lock") !== "on") seed.put(draw());
       failed = null;
@@ -207,7 +207,7 @@
       say(asked && !String(doc.widget(asked)).trim() ? "The prompt is empty, so the model paints what it likes. Describe something to steer it." : "");
       doc.flush();
       run.begin();
-      trigger("run", { targets, parents });
+      trigger("run", { page: run.page, targets, parents });
     };
     /** Stops the run at work; `all`: those that wait behind it, too. */
     weft.stop = (all = false) => {

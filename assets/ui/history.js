@@ -277,6 +277,7 @@
       weft.download(url, "weft-pictures.zip");
       say(n === 1 ? "1 picture is in the zip." : `${n} pictures are in the zip.`);
     }
+    weft.stopReplay = () => trigger("replay", { stop: true });
     weft.historyCount = () => ({ total, drawn: shown.size, known: cards.size });
     let stale = true; // pictures that are made while another tab is open are asked for when this one is seen
     const renew = () => { if (stale && root.offsetParent) { stale = false; fresh(); } };

@@ -122,11 +122,15 @@
   const run = {
     snapshot: { run: null, seq: -1, job: { state: "idle" }, nodes: {} }, left: new Set(), pending: false, unwanted: false,
     of: null, // what the run is made of, {document, source}; null where nobody has said
+    page: "", // the name of this page, kept over a reload
+    other: null, // the newest snapshot of what is at work but no run of this page: another page's, or a replay
     get live() { return run.pending || run.moves(run.snapshot); },
     moves: ({ job }) => ["queued", "running"].includes(job.state),
     receive: (text) => run.accept(parse(text)),
     accept(message) {
-      if (!message.job || run.left.has(message.run)) return;
+      if (!message.job) return;
+      if (message.replay || (message.page && message.page !== run.page)) return run.hear(message);
+      if (run.left.has(message.run)) return;
       if (message.run === run.snapshot.run && message.seq < run.snapshot.seq) return;
       if (message.run && message.run === run.settled && run.moves(message)) return; // sent before the studio heard of Stop
       run.heard = Date.now();
@@ -139,6 +143,12 @@
       run.snapshot = { nodes: {}, ...message };
       emit("run", run.snapshot);
       if (message.pictures?.length) pictures.add(message.pictures);
+    },
+    hear(message) {
+      if (message.run === run.other?.run && message.seq < run.other.seq) return;
+      run.other = run.moves(message) ? { nodes: {}, ...message } : null;
+      emit("other", run.other);
+      if (message.pictures?.length) refresh();
     },
     heard: 0, // when the studio last said something of this run
     lost: false, // whether the studio stopped answering and has not been heard since
@@ -174,6 +184,8 @@
     },
   };
 
+  run.page = remember.here("page") || Math.random().toString(36).slice(2);
+  remember.here("page", run.page);
   setInterval(run.listen, 3000);
 
   // Pictures of this owner, newest first: the strip and the stage read them.

@@ -135,8 +135,8 @@ def build(studio: Studio) -> gr.Blocks:
 
         async def run(value: str, token: str, event: gr.EventData) -> AsyncIterator[str]:
             parents, other = asked.given(event, "parents"), asked.given(event, "document")
-            series = asked.given(event, "series")
-            async for message in create_tab.run(other or value, token, targets_of(event), parents, series):
+            more = asked.given(event, "series"), asked.given(event, "page")
+            async for message in create_tab.run(other or value, token, targets_of(event), parents, *more):
                 yield message
 
         async def attach(token: str) -> AsyncIterator[str]:
@@ -175,7 +175,8 @@ def build(studio: Studio) -> gr.Blocks:
         create.bring(create_tab.bring, [visitor], [create], **each)
         graph.look(graph_tab.look, [graph, visitor], [graph], **each)
         graph.hand_out(graph_tab.hand_out, [graph], [graph], **each)
-        for name in ("search", "mark", "export", "look", "replay"):
+        history.replay(history_tab.replay, [visitor], [history, status], **follow)
+        for name in ("search", "mark", "export", "look"):
             getattr(history, name)(getattr(history_tab, name), [visitor], [history], **follow)
         if regions is not None:
             regions.lint(regions_tab.lint, None, [regions], **in_turn)

@@ -34,6 +34,7 @@ MOST_TOLD = 12  # problems told at once
 MOST_PARENTS = 8
 MOST_VARIED = 8
 MOST_SERIES = 8
+MOST_PAGES = 500  # runs whose page is remembered
 ROLES = ("source", "variation", "inpaint", "upscale", "reuse", "sweep")
 RETURNED = "This is as you left it."
 STAYED = "These settings name words of their own prompt, so yours did not come along."
@@ -49,6 +50,7 @@ class CreateTab:
         self._pictures = pictures
         self._uploads = Uploads(studio)
         self._waiting: dict[str, list[list[Graph]]] = {}  # what did not fit into the queue, by owner
+        self._pages: dict[str, str] = {}  # by run: the page that asked for it
         self.templates = Templates(studio)
 
     def start_message(self) -> str:
@@ -83,12 +85,14 @@ class CreateTab:
         targets: Sequence[str] | None = None,
         parents: object = None,
         series: object = None,
+        page: object = None,
     ) -> AsyncIterator[str]:
         """Submits the page's document and follows it to its end; yields messages for the bus.
 
         `targets`: the nodes to reach, None = all outputs. `parents`: [generation, role] of the pictures that
         this one comes from; what is no picture of this owner is left out. `series`: documents in its place,
-        all queued at once; what does not fit into the queue follows as there is room.
+        all queued at once; what does not fit into the queue follows as there is room. `page`: who asks, told
+        with every snapshot of the run, so that another page of this owner knows it as another's.
         """
         document: Graph | None = None
         many = series[:MOST_SERIES] if isinstance(series, list) and series else None
@@ -103,6 +107,9 @@ class CreateTab:
                 while waiting:
                     document = waiting[0]
                     runs.append(self._studio.submit(document, targets=targets, owner=owner, parents=kin))
+                    self._pages[runs[-1]] = page[:64] if isinstance(page, str) else ""
+                    for old in list(self._pages)[:-MOST_PAGES]:
+                        del self._pages[old]
                     waiting.pop(0)
 
             try:
@@ -224,6 +231,7 @@ class CreateTab:
                 told = snapshot if painting is None else {**snapshot, "keep": painting[1]}
                 behind = len(waiting) + self._studio.jobs.waiting(owner, besides=run)
                 told = {**told, "job": {**told["job"], "behind": behind}}  # type: ignore[dict-item]
+                told = {**told, "page": self._pages.get(run, "")}
                 if of is not None:
                     told, of = {**told, "of": of}, None
                 yield bus.status(told, self._made(snapshot, owner))

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from studio.errors import Cancelled, StudioError
+from studio.reports import Snapshots
 from studio.ui import asked, bus
 from studio.ui.exports import Exports
 from studio.ui.owners import Owners
@@ -16,10 +20,15 @@ from studio.ui.picture_detail import detail
 from studio.ui.pictures import Pictures
 
 if TYPE_CHECKING:
+    from studio.graph.events import Event
+    from studio.replay import Comparison
     from studio.studio import Studio
 
+log = logging.getLogger(__name__)
 PAGE = 120  # rows of one answer at most
 MOST = 10_000  # pictures changed or exported at once
+TOLD_EVERY = 0.3  # seconds between two snapshots of a picture that is made again
+BUG = StudioError("Something went wrong inside the studio.", hint="The log of the studio says more.")
 MARKS = ("star", "unstar", "delete", "undelete", "tag", "untag", "note")
 Asked = Mapping[str, Any]
 
@@ -144,8 +153,9 @@ class HistoryTab:
             return bus.dump({"says": str(error)})
         return bus.dump({"detail": found})
 
-    def replay(self, token: object, event: gr.EventData) -> str:
-        """Makes a picture again without the cache and compares: {"proof"}; waits for it.
+    async def replay(self, token: object, event: gr.EventData) -> AsyncIterator[tuple[object, object]]:
+        """Makes a picture again without the cache and compares; yields messages for (History, the job line):
+        {"proof"} at the end, and until then how far it is, with `replay`.
 
         Event data: `generation`, `stop` (true: the replay under way of this owner ends).
         """
@@ -156,20 +166,47 @@ class HistoryTab:
             if data.get("stop") is True:
                 if owner in self._replays:
                     self._replays[owner].set()
-                return bus.dump({})
+                return
             generation = _name(data)
             if owner in self._replays:
                 raise StudioError("Another picture is being made again.", hint="Wait for it, or stop it.")
-            stop = self._replays[owner] = threading.Event()
+        except StudioError as error:
+            yield _failed(generation, error), gr.skip()
+            return
+        stop = threading.Event()
+        seen: list[Event] = []
+        self._replays[owner] = stop
+
+        def made() -> Comparison:
             try:
-                proof = self._studio.replay(generation, owner, should_stop=stop.is_set)
+                return self._studio.replay(generation, owner, on_event=seen.append, should_stop=stop.is_set)
             finally:
                 self._replays.pop(owner, None)
+
+        alone = ThreadPoolExecutor(1, "weft-replay")
+        work = asyncio.get_running_loop().run_in_executor(alone, made)
+        alone.shutdown(wait=False)
+        folded = Snapshots(f"replay-{generation}")
+        try:
+            while not work.done():
+                await asyncio.wait({work}, timeout=TOLD_EVERY)
+                new = [one for one in seen[:] if one.seq > folded.seq]
+                if new and not work.done():
+                    folded.add(new)
+                    yield gr.skip(), bus.dump({**folded.page(), "replay": True})
+            told = {**(await work).as_json(), "of": generation, "words": work.result().words()}
+            proof = bus.dump({"proof": told})
         except Cancelled:
-            return bus.dump({"proof": {"of": generation, "verdict": "stopped", "words": "Stopped."}})
+            proof = bus.dump({"proof": {"of": generation, "verdict": "stopped", "words": "Stopped."}})
         except StudioError as error:
-            return bus.dump({"proof": {"of": generation, "verdict": "failed", "words": str(error)}})
-        return bus.dump({"proof": {**proof.as_json(), "of": generation, "words": proof.words()}})
+            proof = _failed(generation, error)
+        except Exception:
+            log.exception("A picture could not be made again")
+            proof = _failed(generation, BUG)
+        finally:
+            stop.set()  # a page that was closed waits for no proof
+        over = {"run": f"replay-{generation}", "seq": folded.seq + 1, "job": {"state": "done"}}
+        yield proof, bus.dump({**over, "replay": True})
 
     def shelf(self, token: object) -> tuple[str, str]:
         """At load: a valid owner token (a new one where the browser had none) and the newest pictures."""
@@ -188,6 +225,10 @@ class HistoryTab:
         if not right or not all(isinstance(name, str) and 0 < len(name) <= 64 for name in given):
             return ()
         return tuple(dict.fromkeys(given))
+
+
+def _failed(generation: str, error: StudioError) -> str:
+    return bus.dump({"proof": {"of": generation, "verdict": "failed", "words": str(error)}})
 
 
 def _name(data: Asked) -> str:

@@ -250,6 +250,19 @@ def test_settings_of_a_strip_picture_can_be_taken_over_and_it_is_varied(weft, op
     kin = weft.studio.history.show("local", made[0][0]).parents
     assert [role for _, role in kin] == ["variation"]
 
+    tell = "(job) => window.weft.run.accept({ run: 'theirs', seq: 1, page: 'another', job, nodes: {} })"
+    page.evaluate(tell, {"state": "running", "step": 2, "total": 9})  # what a second page of one person hears
+    page.locator("#weft-job").get_by_text("Another page: step 2 of 9").wait_for()
+    assert page.locator("#weft-go").inner_text().startswith("Generate")
+    before = page.evaluate("window.weft.run.snapshot.run")
+    page.locator("#weft-go").click()  # its own follows all the same
+    own = "const { snapshot, live, page } = window.weft.run; return !live && snapshot.page === page"
+    ended = f"(before) => {{ {own} && snapshot.run !== before; }}"
+    page.wait_for_function(ended, arg=before, timeout=120_000)
+    page.locator("#weft-job").get_by_text("Another page").wait_for()
+    page.evaluate(tell, {"state": "done"})
+    state(page, "done")
+
 
 def test_a_wrong_value_is_named_at_its_field_and_in_the_job_line(open_page):
     page = open_page()

@@ -59,7 +59,7 @@ def test_the_config_holds_no_path_of_the_server(served):
 
 def test_subscriptions_hold_no_lock(served):
     endless = [d for d in served.demo.get_config_file()["dependencies"] if d["types"]["generator"]]
-    assert len(endless) == 5  # run, parked, attach, sweep, keep
+    assert len(endless) == 6  # run, parked, attach, sweep, keep, replay
     assert all(served.demo.fns[d["id"]].concurrency_limit is None for d in endless)
 
 

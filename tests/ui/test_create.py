@@ -233,6 +233,14 @@ def test_a_reloaded_page_follows_the_run_at_work_and_then_the_next(make_fake):
     assert messages[-1]["job"]["state"] == "done" and messages[-1]["job"]["behind"] == 0
 
 
+def test_a_run_says_which_page_asked_for_it(make_fake):
+    tab, _ = tab_of(studio := make_fake(pace=0.01))
+    told = collect(tab.run(value_of(studio.workflow()), "", page="a" * 100))
+    assert {message["page"] for message in told} == {"a" * 64}
+    studio.submit(studio.workflow().set("s", "steps", 40))
+    assert {message["page"] for message in collect(tab.attach(""))} == {""}, "nobody's: any page takes it up"
+
+
 def test_a_series_is_queued_at_once_and_followed_in_its_order(make_fake):
     tab, _ = tab_of(studio := make_fake(pace=0.005))
     values = [value_of(studio.workflow().set("c", "seed", seed)) for seed in (3, 4, 5)]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from types import SimpleNamespace
 
 import pytest
 
+from studio.errors import Cancelled
+from studio.graph.events import Event
 from studio.policy import Policy
 from studio.ui.facts import facts, grouped
 from studio.ui.history_tab import HistoryTab
@@ -240,14 +244,49 @@ def test_a_picture_in_full_tells_settings_time_cache_and_family(fake):
     assert ask(tab.look, generation=child)["detail"]["family"]["members"][first] is None
 
 
-def test_a_picture_is_made_again_with_proof(fake):
+def replayed(tab, token="", **data):
+    """The last message for History and all that the job line got."""
+
+    async def all_of():
+        return [pair async for pair in tab.replay(token, SimpleNamespace(_data=data))]
+
+    pairs = asyncio.run(all_of())
+    told = [
+        [json.loads(text) for text in column if isinstance(text, str)] for column in zip(*pairs, strict=True)
+    ]
+    return told[0][-1] if told else {}, told[1] if told else []
+
+
+def test_a_picture_is_made_again_with_proof_and_the_job_line_follows(fake, monkeypatch):
     tab, _ = tab_of(fake)
     made = paint(fake, "a red star")
-    proof = ask(tab.replay, generation=made)["proof"]
+    answer, told = replayed(tab, generation=made)
+    proof = answer["proof"]
     assert proof["verdict"] == "equal" and proof["of"] == made and proof["words"] == "Equal, bit for bit."
-    unknown = ask(tab.replay, generation="0" * 32)["proof"]
-    assert unknown["verdict"] == "failed" and "No picture" in unknown["words"]
-    assert ask(tab.replay, stop=True) == {}
+    assert all(message["replay"] for message in told) and told[-1]["job"]["state"] == "done"
+    unknown, _ = replayed(tab, generation="0" * 32)
+    assert unknown["proof"]["verdict"] == "failed" and "No picture" in unknown["proof"]["words"]
+    assert replayed(tab, stop=True) == ({}, [])
+
+    def slow(generation, owner, on_event, should_stop):
+        on_event(Event("r", 1, "started", "paint"))
+        end = time.monotonic() + 30
+        while not should_stop() and time.monotonic() < end:
+            time.sleep(0.01)
+        raise Cancelled()
+
+    async def stopped():
+        said = []
+        async for pair in tab.replay("", SimpleNamespace(_data={"generation": made})):
+            said.append(pair)
+            async for _ in tab.replay("", SimpleNamespace(_data={"stop": True})):
+                raise AssertionError("stopping says nothing")
+        return said
+
+    monkeypatch.setattr(fake, "replay", slow)
+    said = asyncio.run(stopped())
+    assert json.loads(said[0][1])["replay"] and said[0][1].count("paint")
+    assert json.loads(said[-1][0])["proof"]["verdict"] == "stopped"
 
 
 def test_an_export_is_a_zip_behind_a_signed_address(fake):
@@ -280,7 +319,7 @@ def test_nobody_looks_into_replays_or_exports_pictures_of_another(make_fake):
     mine, other = owners.issue(), owners.issue()
     made = paint(studio, "mine alone", owners.owner(mine))
     assert "detail" not in ask(tab.look, other, generation=made)
-    assert ask(tab.replay, other, generation=made)["proof"]["verdict"] == "failed"
+    assert replayed(tab, other, generation=made)[0]["proof"]["verdict"] == "failed"
     assert "export" not in ask(tab.export, other, generations=[made])
     assert ask(tab.search, other, ids=True)["ids"] == []
 
