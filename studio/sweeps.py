@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 MOST_PLANNED = 200  # cells that are planned for an estimate; the rest counts like them
 KEPT = 64  # owners whose last sweep is kept in memory
+PRIOR = 2.0  # seconds of finished cells before their own pace counts as much as what was expected
 BUG = {"message": "Something went wrong inside the studio.", "hint": "The log of the studio says more."}
 
 
@@ -34,13 +35,15 @@ BUG = {"message": "Something went wrong inside the studio.", "hint": "The log of
 class Forecast:
     """What a sweep will take. `there`: cells that are made already; `seconds` None: not known yet.
 
-    `outputs`: the pictures of each cell that are there (node, item, generation), for the first MOST_PLANNED.
+    `outputs`: the pictures of each cell that are there (node, item, generation), for the first MOST_PLANNED;
+    `each`: the seconds of each of these, None where not known.
     """
 
     cells: int
     there: int
     seconds: float | None
     outputs: tuple[list[dict[str, Any]], ...] = ()
+    each: tuple[float | None, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         seconds = None if self.seconds is None else round(self.seconds, 1)
@@ -85,11 +88,13 @@ def found(studio: Studio, plan: Plan, owner: str) -> list[dict[str, Any]]:
 def forecast(studio: Studio, sweep: Sweep, owner: str) -> Forecast:
     """Count and time before the start, from stored timings; what cells share is counted once."""
     planned = sweep.cells[:MOST_PLANNED]
-    there, seconds, known = 0, 0.0, True
+    there = 0
     counted: set[str] = set()
     outputs: list[list[dict[str, Any]]] = []
+    each: list[float | None] = []
     for cell in planned:
         outputs.append([])
+        each.append(0.0)
         try:
             plan = studio.plan(cell.document, owner=owner)
         except StudioError:
@@ -98,15 +103,13 @@ def forecast(studio: Studio, sweep: Sweep, owner: str) -> Forecast:
         if outputs[-1]:
             there += 1
             continue
-        for node in plan.nodes:
-            if node.action != "run" or (node.key and node.key in counted):
-                continue
-            counted.add(node.key)
-            known = known and node.seconds is not None
-            seconds += node.seconds or 0.0
+        fresh = [n for n in plan.nodes if n.action == "run" and not (n.key and n.key in counted)]
+        counted.update(n.key for n in fresh)
+        known = all(n.seconds is not None for n in fresh)
+        each[-1] = sum(n.seconds or 0.0 for n in fresh) if known else None
     share = len(sweep.cells) / max(1, len(planned))
-    about = seconds * share if known else None
-    return Forecast(len(sweep.cells), round(there * share), about, tuple(outputs))
+    about = None if None in each else sum(seconds or 0.0 for seconds in each) * share
+    return Forecast(len(sweep.cells), round(there * share), about, tuple(outputs), tuple(each))
 
 
 class RunningSweep:
@@ -125,7 +128,8 @@ class RunningSweep:
         self.at: int | None = None
         self.now: Mapping[str, Any] = {}
         self.over = threading.Event()
-        self.begun = time.monotonic()
+        self._expected: tuple[float | None, ...] = (None,) * len(self.cells)
+        self._since = time.monotonic()  # when the cell at work was begun
         self._run = ""
         self._asked = threading.Event()
         self._lock = threading.Lock()
@@ -135,10 +139,25 @@ class RunningSweep:
 
     @property
     def left(self) -> float | None:
-        """Seconds to the end, from the cells that were made so far; None before the first of them."""
-        made = sum(cell.state in ("done", "error") for cell in self.cells)
-        open_ = sum(cell.state in ("idle", "running") for cell in self.cells)
-        return (time.monotonic() - self.begun) / made * open_ if made else None
+        """Seconds to the end: what is expected of the cells that are open, at the pace of those that were
+        made; None where nothing tells."""
+        pairs = list(zip(self.cells, self._expected, strict=False))
+        timed = [(cell.seconds, wanted) for cell, wanted in pairs if cell.state == "done"]
+        known = [(took, wanted) for took, wanted in timed if wanted]
+        slow = (sum(took for took, _ in known) + PRIOR) / (sum(wanted for _, wanted in known) + PRIOR)
+        usual = sum(took for took, _ in timed) / len(timed) if timed else None
+        left = 0.0
+        for cell, wanted in pairs:
+            own = usual if wanted is None else wanted * slow
+            if cell.state == "running":
+                told = self.now.get("job", {}).get("left_s")
+                spent = time.monotonic() - self._since
+                own = told if told is not None else None if own is None else max(own - spent, 0.0)
+            if cell.state in ("idle", "running"):
+                if own is None:
+                    return None
+                left += own
+        return left
 
     def stop(self) -> None:
         """No further cell; the one in the making is stopped. What is finished stays."""
@@ -151,10 +170,12 @@ class RunningSweep:
     def work(self, on_cell: Callable[[Cell, CellState], None] = lambda cell, state: None) -> None:
         """Makes every cell; a cell that fails does not keep the others from being made."""
         try:
+            self._expect()
             for place, cell in enumerate(self.sweep.cells):
                 if self._asked.is_set():
                     break
-                self.at, self.cells[place].state = place, "running"
+                self.at, self.now, self._since = place, {}, time.monotonic()
+                self.cells[place].state = "running"
                 self._changed()
                 self._make(cell, self.cells[place])
                 self._changed()
@@ -166,6 +187,12 @@ class RunningSweep:
             self.at, self.now = None, {}
             self._changed()
             self.over.set()
+
+    def _expect(self) -> None:
+        """What each cell will take; those that are too many to be planned count like the others."""
+        each = forecast(self._studio, self.sweep, self.owner).each
+        usual = None if None in each or not each else sum(s or 0.0 for s in each) / len(each)
+        self._expected = each + (usual,) * (len(self.cells) - len(each))
 
     def _make(self, cell: Cell, state: CellState) -> None:
         try:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from studio.graph.sweep import Axis, make_sweep
 from studio.policy import Policy
 from studio.studio import Studio
-from studio.sweeps import RunningSweep, forecast
+from studio.sweeps import Forecast, RunningSweep, forecast
 
 
 @pytest.fixture
@@ -80,3 +82,30 @@ def test_pictures_of_a_batch_are_all_found(studio, sweep):
     first, second = work(studio, pair), work(studio, pair)
     assert first.cells[0].state == "done" and second.cells[0].state in ("cached", "done")
     assert first.cells[0].outputs == second.cells[0].outputs
+
+
+def test_what_is_left_follows_the_pace_of_the_pictures_that_were_made(studio, sweep, monkeypatch):
+    small = make_sweep(sweep.document, [Axis("canvas", "seed", (1, 2, 3))])
+    running, told = RunningSweep(studio, small, "local"), []
+    ahead = replace(forecast(studio, small, "local"), each=(2.0, 2.0, 2.0))
+    monkeypatch.setattr("studio.sweeps.forecast", lambda *given: ahead)
+
+    def after(cell, state):
+        state.seconds = 6.0  # three times as long as was expected
+        told.append(running.left)
+
+    running.work(after)
+    assert told[0] == pytest.approx(2 * 2.0 * (6 + 2) / (2 + 2))
+    assert told[1] == pytest.approx(2.0 * (12 + 2) / (4 + 2)) and told[2] == 0
+
+
+def test_what_is_left_is_unknown_until_something_tells_it(studio, sweep, monkeypatch):
+    small = make_sweep(sweep.document, [Axis("canvas", "seed", (1, 2))])
+    running, told = RunningSweep(studio, small, "local"), [RunningSweep(studio, small, "local").left]
+    monkeypatch.setattr("studio.sweeps.forecast", lambda *given: Forecast(2, 0, None, each=(None, None)))
+
+    def after(cell, state):
+        told.append((running.left, state.seconds))
+
+    running.work(after)
+    assert told[0] is None and told[1][0] == pytest.approx(told[1][1]) and told[2][0] == 0

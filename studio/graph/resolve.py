@@ -70,7 +70,7 @@ class Task:
     settings: Settings | None = field(default=None, repr=False)
     fingerprint: object = None
     sources: tuple[tuple[str, str], ...] = ()
-    work: tuple[str, str] = ("", "")
+    work: tuple[str, str, str] = ("", "", "")
 
     @property
     def dead(self) -> bool:

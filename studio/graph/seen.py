@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 _MAX_ROWS = 20_000
-_MAX_WORK = 2_000
+_MAX_WORK = 3_000
 _LATEST = 5  # times that are remembered of one amount of work
 
 

@@ -17,7 +17,8 @@ SEEN_ONLY = ("picture",)  # which one it is tells its size, but only to who has 
 
 
 def tell_work(tasks: Sequence[Task]) -> None:
-    """Set `work` of every task, which stand sources first: with the pictures it is fed by, and without."""
+    """Set `work` of every task, which stand sources first: with the pictures it is fed by, without them, and
+    without what is no whole number and no choice (a strength or a guidance seldom changes the time)."""
     for task in tasks:
         if task.spec is None:
             continue
@@ -26,14 +27,16 @@ def tell_work(tasks: Sequence[Task]) -> None:
         rough = _short((task.kind, settings, [(name, work[1], out) for name, work, out in fed]))
         same = not shown and all(work[0] == work[1] for _, work, _ in fed)
         exact = rough if same else _short((rough, shown, [work[0] for _, work, _ in fed]))
-        task.work = (exact, rough)
+        whole = [(name, value) for name, value in settings if not isinstance(value, float)]
+        coarse = _short(("coarse", task.kind, whole, [(name, work[2], out) for name, work, out in fed]))
+        task.work = (exact, rough, coarse)
 
 
-def _settings(task: Task) -> tuple[list[object], list[object]]:
+def _settings(task: Task) -> tuple[list[tuple[str, object]], list[tuple[str, object]]]:
     """What of a task's own settings is work, and the pictures among them."""
     assert task.spec is not None
-    settings: list[object] = []
-    shown: list[object] = []
+    settings: list[tuple[str, object]] = []
+    shown: list[tuple[str, object]] = []
     for param in task.spec.params:
         sort = param.widget.sort
         if sort in IDLE or param.name not in task.params:

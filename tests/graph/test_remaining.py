@@ -9,6 +9,7 @@ import pytest
 from studio.graph.events import Event
 from studio.graph.remaining import NOTHING_LEFT, Remaining
 from studio.graph.seen import Seen
+from studio.graph.spec import node
 from studio.graph.work import tell_work
 
 
@@ -114,7 +115,7 @@ def test_time_goes_by_the_work_of_a_node_not_by_its_kind_alone(lab: Any, wire: A
 
 
 def test_words_and_seeds_are_no_work_sizes_also_those_of_the_sources_are(lab: Any, wire: Any) -> None:
-    def works(**settings: Any) -> dict[str, tuple[str, str]]:
+    def works(**settings: Any) -> dict[str, tuple[str, str, str]]:
         lines = "t: text\n n: number\n a: add a=n\n d: draw top=a\n out: show a=d, name=t.str"
         engine = lab.engine()
         resolved, _ = engine._resolve(wire(lines, **settings), None, 0, "local")
@@ -122,10 +123,28 @@ def test_words_and_seeds_are_no_work_sizes_also_those_of_the_sources_are(lab: An
         return {task.id: task.work for task in resolved.tasks}
 
     plain = works()
-    assert all(len(exact) == 16 and exact == rough for exact, rough in plain.values())
+    assert all(len(exact) == 16 and exact == rough for exact, rough, _ in plain.values())
     assert works(t={"text": "a boat"}, d={"seed": 7}) == plain
     larger = works(n={"value": 9})
     assert [id for id in plain if larger[id] != plain[id]] == [id for id in plain if id != "t"]
+
+
+def test_a_new_strength_is_timed_like_the_others_a_new_number_of_steps_is_not(lab: Any, wire: Any) -> None:
+    @node
+    def shade(a: int, amount: float = 0.5) -> int:
+        """Of some strength."""
+        return round(a * amount)
+
+    engine = lab.engine(shade)
+
+    def coarse(**settings: Any) -> str:
+        graph = wire("s: slow\n g: shade a=s\n out: show a=g", **settings)
+        resolved, _ = engine._resolve(graph, None, 0, "local")
+        tell_work(resolved.tasks)
+        return next(task.work[2] for task in resolved.tasks if task.id == "g")
+
+    assert coarse(g={"amount": 0.2}) == coarse(g={"amount": 0.4})
+    assert coarse(s={"steps": 3}) != coarse(s={"steps": 4})
 
 
 def test_of_several_times_the_lower_middle_counts(tmp_path: Any) -> None:
