@@ -143,6 +143,7 @@
     if (tabs) new MutationObserver(() => {
       reach();
       if (!holding) remember.here("tab", chosen());
+      window.weft.emit("tab", chosen());
     }).observe(tabs, { subtree: true, attributeFilter: ["aria-selected"] });
 
     let greeted = false; // the first steps are offered once, to who has no pictures yet

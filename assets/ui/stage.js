@@ -151,6 +151,11 @@
       if (!list.length) strip.replaceChildren(el("li", { class: "w-strip-empty" }, "Your pictures will appear here."));
       if (!run.live) choose(list.find((p) => p.id === chosen?.id) || (list[0] && together(list[0])[0]) || list[0] || null);
     });
+    // the strips of the other tabs fade, too
+    const strips = () => { for (const box of document.querySelectorAll(".w-strip, .w-small-maps")) weft.fades(box); };
+    on("tab", () => setTimeout(strips, 200)); // a tab is built when it is first seen
+    on("pictures", strips);
+    on("run", () => { if (!run.live) strips(); });
     on("made", (p) => { choose(p); strip.scrollTo({ left: 0, top: 0 }); });
     on("document", () => { if (mode === "empty") empty(); });
     if (!weft.last.pictures) choose(null);
