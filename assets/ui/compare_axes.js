@@ -16,18 +16,22 @@
     const list = el("div", { class: "w-axes" });
     const more = el("button", { type: "button", class: "w-btn w-wide-btn", id: "weft-axis-more", onclick: () => { axes.push(fresh()); build(); changed(); list.lastElementChild.querySelector("select").focus(); } }, "Vary another setting"); // or the first, where none of the suggestions is it
     const starters = el("div", { class: "w-starters", role: "group", "aria-label": "What could vary" });
-    const box = el("div", { class: "w-axis-list" }, starters, list, more);
+    const also = el("div", { class: "w-chips w-also", role: "group", "aria-label": "What could vary as well", hidden: true });
+    const box = el("div", { class: "w-axis-list" }, starters, list, also, more);
 
     const inputs = () => doc.panel.filter((f) => KINDS.includes(f.kind) && f.widget !== "name");
     const spec = (axis) => inputs().find((f) => f.node === axis.node && f.widget === axis.widget);
     const isSeed = (f) => f?.role === "seed" || f?.sort === "seed";
     const isText = (f) => f?.sort === "prompt" || f?.sort === "text";
     const free = () => inputs().filter((f) => isText(f) || !axes.some((a) => a.node === f.node && a.widget === f.widget));
-    function fresh() {
-      const order = ["prompt", "seed", "guidance", "steps"], open = free();
-      const rank = (f) => { const at = order.findIndex((w) => f.role === w || f.label.toLowerCase() === w); return at < 0 ? 9 : at; };
-      return starting([...open].sort((x, y) => rank(x) - rank(y)).find((f) => f.role !== "prompt" || !axes.some((a) => a.node === f.node)) || open[0]);
+    const SORTS = [["prompt", (f) => f.role === "prompt"], ["guidance", (f) => /guidance|cfg_scale/i.test(`${f.label} ${f.widget}`)], ["strength", (f) => /strength|eta\b|how far/i.test(`${f.label} ${f.widget}`)], ["steps", (f) => f.widget === "steps"], ["sampler", (f) => f.widget === "sampler"], ["seed", isSeed]];
+    const sort = (f) => SORTS.find(([, fits]) => fits(f))?.[0];
+    /** What tells most beside what varies already: settings beside words, words beside anything else; chance comes last. */
+    function beside() {
+      const there = new Set(axes.map((a) => sort(spec(a)))), order = there.has("prompt") ? ["guidance", "strength", "steps", "sampler", "seed"] : ["prompt", "guidance", "strength", "steps", "sampler", "seed"];
+      return free().filter((f) => order.includes(sort(f)) && !there.has(sort(f))).sort((x, y) => order.indexOf(sort(x)) - order.indexOf(sort(y)));
     }
+    const fresh = () => starting(beside()[0] || free()[0]);
     /** An axis over an input with values to begin with. */
     function starting(f) {
       const axis = { node: f.node, widget: f.widget, words: isText(f), find: "", text: "", own: false }; // `own`: a person wrote the values
@@ -130,6 +134,9 @@
       more.textContent = axes.length ? "Vary another setting" : "Another setting …";
       parts = [];
       list.replaceChildren(...axes.map(card));
+      const next = axes.length && axes.length < MOST ? beside().slice(0, 3) : [];
+      also.hidden = !next.length;
+      also.replaceChildren(el("span", { class: "w-help" }, "As well:"), ...next.map((f) => el("button", { type: "button", class: "w-chip", "data-also": sort(f), onclick: () => { axes.push(starting(f)); build(); changed(); list.lastElementChild.querySelector("select").focus(); } }, isSeed(f) ? "Other seeds" : f.role === "prompt" ? "Other words" : f.label)));
       more.hidden = axes.length >= MOST || !free().length;
     }
     return {

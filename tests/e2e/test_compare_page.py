@@ -65,6 +65,8 @@ def test_two_words_make_two_pictures_and_lie_under_one_slider(weft, open_page, t
     told(page, "2 pictures")
     axis(page, 0).get_by_role("button", name="Do not vary").click()
     only_words(page, "red, yellow")
+    fits = page.locator("#weft-compare [data-also]").evaluate_all("all => all.map((b) => b.dataset.also)")
+    assert fits[:2] == ["guidance", "steps"], "chance is not the first thing to vary beside words"
     page.locator("#weft-table th[scope=col]", has_text="yellow").wait_for(timeout=LONG)
     told(page, "2 pictures")
     assert page.locator("#weft-takes").inner_text().startswith("It takes")
