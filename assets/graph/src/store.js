@@ -1,6 +1,7 @@
 // What the editor knows: the document with its undo stack, and small cells (state, problem, plan of a node) that a
 // component reads one by one, so that a message about one node draws one node anew.
 import { BETWEEN, alike, emptyDocument, foldIn, needed, outdated, readable, switchedOff, viewOf, withSubs } from "./doc.js";
+import { keeps, movable, movedRun, stayed } from "./same.js";
 
 const DEEPEST = 200, MERGED_MS = 900;
 
@@ -202,9 +203,10 @@ export function receivePlan(cells, plan, whole = emptyDocument()) {
   for (const [path, mode] of switchedOff(whole)) found[path] ??= mode === "mute" ? { id: path, action: "skipped", reason: "muted" } : { id: path, action: "passed", reason: "what comes in goes on as it is" };
   cells.fill("plan", found);
 }
-/** After an edit: what was said of the changed nodes and of those behind them holds no more. */
-export function outdate(cells, before, after) {
-  const old = outdated(before, after);
+/** After an edit: what was said of the changed nodes and of those behind them holds no more. What makes the same keeps it,
+ *  wherever it stands: `from`, of `stayed`. */
+export function outdate(cells, before, after, from = movable(before, after) ? stayed(before, after) : new Map()) {
+  const differs = outdated(before, after), old = (path) => differs(path) && !keeps(from, path);
   for (const key of [...cells.values.keys()]) {
     const at = key.indexOf(":"), sort = key.slice(0, at), path = key.slice(at + 1);
     if ((sort !== "state" && sort !== "image") || !old(path)) continue;
@@ -225,12 +227,15 @@ export function follow(cells, model, run, madeBy = () => null) {
     else base = of.source === model.source ? readable(of.document) : null;
   }
   function tell() {
+    const places = (was) => (was && movable(was, model.whole) ? stayed(was, model.whole) : new Map());
     if (before) {
-      receivePictures(cells, [before.picture]);
-      outdate(cells, before.base, model.whole);
+      const from = places(before.base);
+      receivePictures(cells, movedRun({ pictures: [before.picture] }, from).pictures);
+      outdate(cells, before.base, model.whole, from);
     }
-    receiveRun(cells, base ? run.snapshot : { job: run.snapshot.job });
-    if (base && !run.live) outdate(cells, base, model.whole);
+    const from = places(base);
+    receiveRun(cells, base ? movedRun(run.snapshot, from) : { job: run.snapshot.job });
+    if (base && !run.live) outdate(cells, base, model.whole, from);
   }
   return {
     heard() {

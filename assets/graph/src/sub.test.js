@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import * as d from "./doc.js";
-import { Cells, Model, outdate, receivePlan, receiveProblems, receiveRun } from "./store.js";
+import { stayed } from "./same.js";
+import { Cells, Model, follow, outdate, receivePlan, receiveProblems, receiveRun } from "./store.js";
 
 const socket = (name, type, more = {}) => ({ name, type, label: name.toUpperCase(), required: true, many: false, ...more });
 const registry = {
@@ -153,4 +154,25 @@ test("hostile definitions are kept and harm nothing", () => {
   m.enter(["n"]);
   m.change(d.addNode(m.registry, m.doc, "grain", [0, 0]).doc);
   assert.equal(m.whole.definitions.a, 5);
+});
+test("a definition that holds itself twice is compared in no time", () => {
+  const twice = { nodes: [{ id: "a", kind: "c" }, { id: "b", kind: "c" }], edges: [] }, doc = (title) => d.readable({ nodes: [{ id: "n", kind: "c" }], definitions: { c: { ...twice, title } } });
+  assert.equal(stayed(doc("x"), doc("y")).size, 0);
+});
+test("a sub-graph that is made or unpacked keeps the results of its nodes and of those behind it", () => {
+  const m = model(), cells = new Cells(), run = { of: { document: structuredClone(m.whole), source: m.source }, live: false, snapshot: { job: { state: "done" }, nodes: Object.fromEntries(m.whole.nodes.map((n) => [n.id, { state: "done" }])), pictures: [{ node: "grain", thumb: "g" }, { node: "save", thumb: "s" }] } };
+  const told = follow(cells, m, run), says = (...all) => all.map((id) => cells.get(`state:${id}`)?.state), shown = (id) => [cells.get(`image:${id}`)?.src, Boolean(cells.get(`image:${id}`)?.old)];
+  m.subscribe(told.changed);
+  told.heard();
+  const id = made(m, ["grain", "grain_2"], "Finish");
+  assert.deepEqual(says("source", `${id}/grain`, `${id}/grain_2`, id, "save"), ["done", "done", "done", "done", "done"]);
+  assert.deepEqual([shown(`${id}/grain`), shown(id), shown("save")], [["g", false], ["g", false], ["s", false]]);
+  m.enter([id]);
+  m.change(d.setWidget(m.doc, "grain_2", "amount", 0.9));
+  assert.deepEqual(says("source", `${id}/grain`, `${id}/grain_2`, id, "save"), ["done", "done", undefined, undefined, undefined]);
+  assert.deepEqual([shown(`${id}/grain`), shown("save")], [["g", false], ["s", true]]);
+  m.undo();
+  m.enter([]);
+  m.change(d.unpack(m.registry, m.doc, id).doc);
+  assert.deepEqual([says("source", "grain", "grain_2", "save"), shown("save")], [["done", "done", "done", "done"], ["s", false]]);
 });
