@@ -106,9 +106,10 @@
       el("ul", { class: "w-said" }, ...(run.snapshot.error ? [text.textContent] : run.snapshot.warnings).map((line) => el("li", {}, line)))) });
     const resume = el("button", { type: "button", class: "w-btn", id: "weft-resume", hidden: true, onclick: () => window.weft.parked(run.snapshot.run, "resume") }, icon("reuse"), "Resume");
     const discard = el("button", { type: "button", class: "w-btn", id: "weft-discard", hidden: true, onclick: () => window.weft.parked(run.snapshot.run, "discard") }, "Discard");
+    const send = el("button", { type: "button", class: "w-btn", id: "weft-send", hidden: true, onclick: () => window.weft.sendAgain() }, icon("reuse"), "Send it now");
     const keys = el("button", { type: "button", class: "w-round", "aria-label": "Keyboard shortcuts", title: "Keyboard shortcuts (?)", onclick: sheet }, "?");
     const dock = el("div", { class: "w-dock", id: "weft-job", role: "group", "aria-label": "Job line" },
-      el("div", { class: "w-dock-bar", "aria-hidden": "true" }, fill), state, text, all, resume, discard, keep, stop, stopAll, keys);
+      el("div", { class: "w-dock-bar", "aria-hidden": "true" }, fill), state, text, all, send, resume, discard, keep, stop, stopAll, keys);
     const said = el("div", { class: "w-sr", role: "status", "aria-live": "polite" });
     const alarm = el("div", { class: "w-sr", role: "alert" });
 
@@ -166,6 +167,7 @@
       all.hidden = notes < 2 && text.textContent.length < 160;
       all.textContent = notes > 1 ? `All ${notes} notes` : "Show all";
       resume.hidden = discard.hidden = word !== "parked";
+      send.hidden = !run.unsent || run.lost || word !== "error";
       dock.classList.toggle("w-error", word === "error");
       stop.hidden = !run.live && !others;
       stopAll.hidden = !run.live || !snapshot.job.behind;

@@ -97,7 +97,7 @@
     };
     const cards = weft.templates(weft.useTemplate);
     root.append(el("div", { class: "weft w-create" }, cards.box, form, stage));
-    let prompt = null, seed = null, shown = [], told = [], failed = null, wait = 0, turn = 0;
+    let prompt = null, seed = null, shown = [], told = [], failed = null, wait = 0, turn = 0, opening = false; // `opening`: Python is asked for the page's document
 
     const go = el("button", { type: "button", class: "w-go", id: "weft-go", onclick: () => (run.live ? weft.stop() : weft.generate()) });
     const notice = el("div", { class: "w-notice", hidden: true, role: "status" });
@@ -207,6 +207,7 @@
       say(asked && !String(doc.widget(asked)).trim() ? "The prompt is empty, so the model paints what it likes. Describe something to steer it." : "");
       doc.flush();
       run.begin();
+      run.plain = true;
       trigger("run", { page: run.page, targets, parents });
     };
     /** Stops the run at work; `all`: those that wait behind it, too. */
@@ -284,6 +285,7 @@
       if (message.masks) return void masks.take(message.masks);
       if (message.vary) return void weft.generate({ ...message.vary, seeds: false, parents: [[message.vary.of, "variation"]] });
       if (message.document) {
+        opening = false;
         const before = doc.current, panel = doc.panel, template = doc.template;
         Object.assign(weft.thumbs, message.thumbs);
         told = [];
@@ -313,16 +315,38 @@
     on("lora", show);
     on("model", () => { weft.vocabulary = weft.vocabularyOf(doc); show(); });
     paintGo();
-    restore();
+    // What was pressed while the studio was away is offered by the reloaded page, or sent, as soon as it has its document.
+    let unsent = remember.here("send") || "", fresh = false;
+    opening = restore();
+    const send = () => {
+      if (!unsent || opening || !weft.last.pictures) return;
+      const at = unsent;
+      unsent = "";
+      fresh = true;
+      if (at === "yes") return void setTimeout(weft.generate, 300);
+      run.unsent = true;
+      if (!run.live) weft.emit("run", (run.snapshot = { ...run.snapshot, job: { state: "error" }, error: run.back }));
+    };
+    weft.sendAgain = () => {
+      if (fresh) return weft.generate();
+      remember.here("send", "yes");
+      location.reload();
+    };
+    on("pictures", send);
+    on("document", send);
 
     // What this browser kept comes back at once when the form fits it; any other graph goes through Python first.
     function restore() {
       const text = remember.get("document"), kept = text && text.length < 1000000 ? parse(text, null) : null;
-      if (!kept) return;
+      if (!kept) return false;
       const shape = (d) => JSON.stringify([d.nodes?.map((n) => [n.id, n.kind, n.mode]), d.edges, d.exposed]);
-      if (shape(kept) !== shape(doc.current) || doc.panel.some((f) => f.kind === "picture")) return void trigger("open", { text, name: "" });
+      if (shape(kept) !== shape(doc.current) || doc.panel.some((f) => f.kind === "picture")) {
+        trigger("open", { text, name: "" });
+        return true;
+      }
       doc.load(kept, doc.panel, doc.template);
       build();
+      return false;
     }
   };
 

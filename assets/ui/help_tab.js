@@ -38,7 +38,7 @@
           el("div", { class: "w-field" }, el("span", { class: "w-label" }, "Language"), radios("w-language", "Language", Object.entries(weft.languages), weft.language, (value) => weft.setLanguage(value)),
             el("p", { class: "w-help" }, "Prompts stay as you write them. Help of the nodes and messages of models are in English."))),
           section("Privacy", el("p", {}, "Weft sends nothing to anybody: the page talks to this studio only, and no use is counted."), kept,
-            el("p", { class: "w-help" }, "This browser keeps the following, and nothing else:"), el("ul", { class: "w-locks w-help" }, ...HERE.map(([, what]) => el("li", {}, what)), el("li", {}, "Until its window closes: the open tab, what stands in Upscale, and a number by which this page knows its runs")), el("div", { class: "w-actions" }, wipe, forget))),
+            el("p", { class: "w-help" }, "This browser keeps the following, and nothing else:"), el("ul", { class: "w-locks w-help" }, ...HERE.map(([, what]) => el("li", {}, what)), el("li", {}, "Until its window closes: the open tab, what stands in Upscale, a number by which this page knows its runs, and a press that the studio never got")), el("div", { class: "w-actions" }, wipe, forget))),
         el("div", {}, plugins, section("Shortcuts", keys, el("p", { class: "w-help" }, "The sheet opens anywhere with ?."))))));
 
     function paint({ pictures, bytes, home, places, cache, hours, graphInside }) {

@@ -151,6 +151,9 @@
       if (message.pictures?.length) refresh();
     },
     heard: 0, // when the studio last said something of this run
+    plain: false, // whether it is the page's own document that was sent
+    unsent: false, // whether that never reached the studio, so that it can be sent again
+    back: { message: "The studio is back.", hint: "It never got what you pressed." },
     lost: false, // whether the studio stopped answering and has not been heard since
     async listen() { // a studio that was closed says nothing any more: that is asked, and told, instead of waited out
       if (!run.lost && (!run.live || Date.now() - run.heard < 5000)) return;
@@ -158,9 +161,10 @@
       const before = run.lost;
       run.lost = !alive;
       if (run.lost === before || (alive && run.live)) return;
+      if (run.lost && run.pending && run.plain) { run.unsent = true; remember.here("send", "offer"); } // gradio reloads the page by itself, too
       run.pending = false;
       const error = alive
-        ? { message: "The studio is back.", hint: "Reload the page and press again: what you wrote is kept in this browser, and a run that broke off is offered." }
+        ? run.unsent ? run.back : { message: "The studio is back.", hint: "Reload the page and press again: what you wrote is kept in this browser, and a run that broke off is offered." }
         : { message: "The studio does not answer.", hint: "Start it again (python app.py); what you wrote is kept in this browser." };
       run.snapshot = { ...run.snapshot, job: { state: "error" }, error };
       emit("run", run.snapshot);
@@ -170,7 +174,8 @@
       run.heard = Date.now();
       if (run.snapshot.run) run.left.add(run.snapshot.run);
       run.pending = true;
-      run.unwanted = false;
+      run.plain = run.unsent = run.unwanted = false;
+      remember.here("send", "");
       run.snapshot = { run: null, seq: -1, job: { state: "queued", ahead: 0 }, nodes: {} };
       emit("run", run.snapshot);
     },

@@ -57,6 +57,21 @@ def test_stop_before_the_studio_answers_stops_the_run(weft, open_page):
     assert page.locator("#weft-go").inner_text().startswith("Generate")
 
 
+def test_a_press_that_the_studio_never_got_is_sent_again(open_page):
+    page = open_page()
+    write(page, "a yellow boat")
+    set_steps(page, 2)
+    page.route("**/*", lambda route: route.abort())  # the studio is away
+    page.locator("#weft-go").click()
+    page.locator("#weft-job").get_by_text("The studio does not answer").wait_for(timeout=60_000)
+    assert not page.locator("#weft-send").is_visible()
+    page.unroute("**/*")
+    page.locator("#weft-send").click(timeout=60_000)
+    state(page, "done")
+    assert page.evaluate("window.weft.pictures.list[0].prompt") == "a yellow boat"
+    page.watched.faults.clear()
+
+
 def test_a_picture_is_starred_deleted_and_brought_back(weft, open_page):
     page = open_page()
     make(page, "a green star", steps=2)
