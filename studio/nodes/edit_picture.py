@@ -80,8 +80,8 @@ def edit_picture(
     mask: Mask | None = None,
     attachments: list[Attachment] = [],  # noqa: B006 - read only
     strength: Annotated[float, Slider(0, 1, 0.01)] = 0.66,
-    source_scale: Annotated[float, Slider(0, 30, 0.1)] = 3.5,
-    target_scale: Annotated[float, Slider(0, 30, 0.1)] = 13.5,
+    source_scale: Annotated[float, Slider(0, 30, 0.1)] = 1.5,
+    target_scale: Annotated[float, Slider(0, 30, 0.1)] = 5.5,
     free: Annotated[float, Slider(0, 1, 0.01)] = 0.0,
     average: Annotated[int, Slider(1, MOST_AVERAGED, 1)] = 1,
     *,
@@ -96,8 +96,8 @@ def edit_picture(
     mask: where the picture may change, white; empty = everywhere
     attachments: edits, local blend, regions or word weights that should also act
     strength: how far the change may go: the share of the steps that edit; 0 = untouched
-    source_scale: how firmly the old prompt is read; for FLUX about 1.5
-    target_scale: how firmly the new prompt is followed; for FLUX about 5.5
+    source_scale: how firmly the old prompt is read; for SD3 about 3.5
+    target_scale: how firmly the new prompt is followed; for SD3 about 13.5
     free: the share of the steps, at the end, that follow the new prompt alone; 0 keeps most of the picture
     average: noises averaged in each step: steadier, and as many times slower
     """
