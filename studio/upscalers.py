@@ -84,3 +84,13 @@ def tiles_of(studio: Studio, ref: str, width: int, height: int, tile: int) -> in
 
     rows, columns = plan(seen_upscaler(ref, studio.policy), height, width, tile, -1)
     return len(rows.starts) * len(columns.starts)
+
+
+def check_redrawn(model: str, width: int, height: int) -> None:
+    """StudioError if a picture, in pixels, is too small for a model to paint its detail anew."""
+    from studio.models.outline import outline_of
+    from studio.upscaling.latents import check_smallest
+
+    found = outline_of(model)
+    if found is not None and found.sides is not None:
+        check_smallest(width, height, found.sides[0])

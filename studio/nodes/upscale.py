@@ -33,6 +33,7 @@ from studio.sampling.tiled import tiles_wrap
 from studio.upscaling.engines import DEFAULT, FILTERS, filtered, upscaler_file, upscaler_of
 from studio.upscaling.latents import decode_by_tiles as decode_tiled
 from studio.upscaling.latents import encode_by_tiles as encode_tiled
+from studio.upscaling.latents import framed
 from studio.upscaling.run import enlarge
 
 OWN = -1
@@ -193,7 +194,9 @@ def encode_by_tiles(
     *,
     ctx: Context,
 ) -> Latent:
-    """Turn a picture of any size into a latent, tile by tile; for Sample with Tiles.
+    """Turn a picture of any size into a latent, tile by tile; for Sample with Tiles. Sides that are no whole
+    steps of the model grow by what is mirrored there, and transparent parts are laid on white: connect the
+    picture to Decode large picture too, which takes both back.
 
     seed: decides the noise that is laid over it, one noise for the whole picture
     tile: side in pixels
@@ -208,6 +211,7 @@ def encode_by_tiles(
 def decode_by_tiles(
     model: Model,
     latent: Latent,
+    like: Image | None = None,
     tile: Annotated[int, Number(32, 4096, 16)] = 256,
     overlap: Annotated[int, Number(OWN, 2048)] = OWN,
     picture: Annotated[int, Number(0, 63)] = 0,
@@ -216,12 +220,14 @@ def decode_by_tiles(
 ) -> Image:
     """Turn a finished latent of any size into a picture, tile by tile.
 
+    like: the picture that was encoded: the result has its size and its transparent parts
     tile: side in pixels
     overlap: pixels that neighbours share; -1 = a quarter of the tile
     picture: which one, if the canvas holds several; 0 is the first
     """
     _check_overlap(tile, overlap)
-    return decode_tiled(parts_of(model), latent, tile, overlap, picture=picture, on_step=ctx.step)
+    made = decode_tiled(parts_of(model), latent, tile, overlap, picture=picture, on_step=ctx.step)
+    return made if like is None else framed(made, like)
 
 
 def _check_overlap(tile: int, overlap: int) -> None:

@@ -109,6 +109,7 @@ class UpscaleTab:
             self._studio.policy.check_enlarged(width * factor, height * factor, socket="scale")
             if redraw:
                 self._studio.policy.check_pixels(width * factor, height * factor, socket="scale")
+                self._check_redrawn(width * factor, height * factor)
             told |= {"width": width * factor, "height": height * factor}
             told["tiles"] = self._tiles(engine, width, height, factor, tile)
             told["seconds"] = self._seconds(owner, engine.ref, width * height * factor**2, redraw)
@@ -198,6 +199,12 @@ class UpscaleTab:
             made = ", ".join(str(f) for f in FACTORS if _passes(engine, f))
             raise StudioError(f"{engine.title} does not make {factor} times.", hint=f"It makes {made}.")
         return engine, factor, float(redraw), tile
+
+    def _check_redrawn(self, width: int, height: int) -> None:
+        from studio.upscalers import check_redrawn
+
+        model = self._studio.workflow("upscale").by_id["model"].widgets.get("model")
+        check_redrawn(str(model), width, height)
 
     def _tiles(self, engine: FoundUpscaler, width: int, height: int, factor: int, tile: int) -> int:
         from studio.upscalers import tiles_of

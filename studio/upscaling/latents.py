@@ -11,7 +11,7 @@ import torch
 from studio.errors import StudioError
 from studio.models.family import Parts
 from studio.models.pictures import decode_latent
-from studio.pixels import flatten, resize
+from studio.pixels import flatten
 from studio.sampling.tiled import SHARED
 from studio.sampling.tiles import Axis, tile_axis, windows
 from studio.upscaling.run import Pixels, join
@@ -32,18 +32,15 @@ def encode_by_tiles(
 ) -> Latent:
     """The latent of a picture of any size, ready to be sampled from by tiles.
 
-    Sides are cut to whole steps of the model, centred; transparent parts are laid on white. `side`: of a
-    tile in pixels; `overlap`: -1 = a quarter. The latent keeps the picture itself: strength 0 gives it back.
+    Sides grow to whole steps of the model, right and below, by what is mirrored there; transparent parts are
+    laid on white; `framed` takes both back. `side`: of a tile in pixels; `overlap`: -1 = a quarter. The
+    latent keeps the picture itself: strength 0 gives it back.
     """
     step = parts.family.size_step(parts)
-    if min(image.width, image.height) < step:
-        raise StudioError(
-            f"The picture has {image.width}x{image.height} pixels; this model needs at least {step}x{step}.",
-            socket="image",
-            hint="Enlarge it first.",
-        )
-    width, height = image.width // step * step, image.height // step * step
-    fitted = resize(flatten(image), width, height, fit="cover")
+    check_smallest(image.width, image.height, step)
+    width, height = (-(-own // step) * step for own in (image.width, image.height))
+    more = ((0, height - image.height), (0, width - image.width), (0, 0))
+    fitted = np.pad(flatten(image).pixels, more, mode="reflect")
     shape = parts.family.latent_shape(parts, 1, width, height)
     rows, columns = _axes(parts, width, height, shape, side, overlap)
     pixels = width // shape[3]
@@ -52,9 +49,7 @@ def encode_by_tiles(
     for number, window in enumerate(places):
         if on_step is not None:
             on_step(number, len(places))
-        cut = fitted.pixels[
-            window.y0 * pixels : window.y1 * pixels, window.x0 * pixels : window.x1 * pixels
-        ]
+        cut = fitted[window.y0 * pixels : window.y1 * pixels, window.x0 * pixels : window.x1 * pixels]
         with torch.inference_mode():
             given = torch.tensor(np.ascontiguousarray(cut)).permute(2, 0, 1)[None].float() / 255
             made = parts.family.encode_pixels(parts, given * 2 - 1).to("cpu", torch.float32)
@@ -90,6 +85,35 @@ def decode_by_tiles(
         return decode_latent(parts, part).pixels
 
     return Image(join(piece, rows, columns, pixels))
+
+
+def check_smallest(width: int, height: int, step: int) -> None:
+    """StudioError for a picture that is smaller than one step of a model, in pixels."""
+    if min(width, height) < step:
+        raise StudioError(
+            f"The picture has {width}x{height} pixels; this model needs at least {step}x{step}.",
+            socket="image",
+            hint="Enlarge it first.",
+        )
+
+
+def framed(painted: Image, like: Image) -> Image:
+    """A picture that was painted from `like` in its size and with its alpha: what `encode_by_tiles` added is
+    cut off again. StudioError for pictures whose sizes have nothing to do with each other."""
+    if painted is like:
+        return painted
+    over = (painted.width - like.width, painted.height - like.height)
+    if min(over) < 0 or over[0] >= like.width or over[1] >= like.height:
+        raise StudioError(
+            f"The latent makes {painted.width}x{painted.height} pixels, and the picture to be like has "
+            f"{like.width}x{like.height}.",
+            socket="like",
+            hint="Connect the picture that Encode large picture was given, or nothing.",
+        )
+    pixels = painted.pixels[: like.height, : like.width, :3]
+    if like.has_alpha:
+        pixels = np.dstack([pixels, like.pixels[..., 3]])
+    return Image(np.ascontiguousarray(pixels))
 
 
 def _axes(

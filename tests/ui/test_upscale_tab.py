@@ -91,6 +91,12 @@ def test_what_would_be_too_large_is_said_before_the_start(tab, width, factor, re
     assert bool(json.loads(tab.plan("", event(**asked)))["plan"].get("fault")) is fault
 
 
+@pytest.mark.parametrize(("width", "redraw", "fault"), [(7, 0.1, True), (7, 0, False), (8, 0.1, False)])
+def test_a_picture_too_small_to_be_painted_anew_is_said_before_the_start(tab, width, redraw, fault):
+    told = json.loads(tab.plan("", event(**choice(width=width, height=30, redraw=redraw))))["plan"]
+    assert ("at least 16x16" in told.get("fault", "")) is fault
+
+
 def kept(id="a", prompt="", parents=(), nodes=None, params=None):
     record = {"nodes": {name: {"kind": kind} for name, kind in (nodes or {}).items()}, "params": params or {}}
     return SimpleNamespace(

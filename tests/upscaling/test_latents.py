@@ -14,7 +14,7 @@ from studio.models.loading import ModelStore
 from studio.models.pictures import decode_latent, encode_picture
 from studio.scenes.draw import draw
 from studio.scenes.world import sample_scene
-from studio.upscaling.latents import decode_by_tiles, encode_by_tiles
+from studio.upscaling.latents import decode_by_tiles, encode_by_tiles, framed
 from studio.values import Image, Latent
 
 
@@ -42,8 +42,35 @@ def test_an_untouched_latent_gives_its_picture_itself(parts):
     image = Image(np.random.default_rng(0).integers(0, 256, (70, 99, 4), dtype=np.uint8))
     latent = encode_by_tiles(parts, image, 32)
     step = parts.family.size_step(parts)
-    assert (latent.width, latent.height) == (99 // step * step, 70 // step * step)
-    assert decode_by_tiles(parts, latent, 32) is image
+    assert (latent.width, latent.height) == (-(-99 // step) * step, -(-70 // step) * step)
+    assert decode_by_tiles(parts, latent, 32) is image and framed(image, image) is image
+
+
+def test_a_painted_picture_has_the_size_and_the_alpha_of_its_own(parts):
+    image = Image(np.random.default_rng(0).integers(0, 256, (140, 100, 4), dtype=np.uint8))
+    latent = encode_by_tiles(parts, image, 64)
+    painted = decode_by_tiles(parts, latent.with_tensor(latent.tensor, latent.family), 64)
+    assert (painted.width, painted.height) == (latent.width, latent.height) != (100, 140)
+    found = framed(painted, image)
+    assert np.array_equal(found.pixels[..., :3], painted.pixels[:140, :100])
+    assert np.array_equal(found.pixels[..., 3], image.pixels[..., 3])
+    plain = Image(image.pixels[..., :3])
+    assert not framed(painted, plain).has_alpha
+
+
+def test_what_is_added_at_the_edges_is_mirrored(parts):
+    step = parts.family.size_step(parts)
+    image = scene(5 * step - 3)
+    bottom = ((0, 3), (0, 3), (0, 0))
+    by_hand = Image(np.pad(image.pixels, bottom, mode="reflect"))
+    assert torch.equal(encode_by_tiles(parts, image, 256).tensor, encode_by_tiles(parts, by_hand, 256).tensor)
+
+
+@pytest.mark.parametrize(("width", "height"), [(120, 80), (40, 80), (200, 200)])
+def test_a_picture_that_was_not_encoded_is_no_frame(parts, width, height):
+    with pytest.raises(StudioError, match="100x100") as caught:
+        framed(Image(np.zeros((100, 100, 3), np.uint8)), Image(np.zeros((height, width, 3), np.uint8)))
+    assert caught.value.socket == "like"
 
 
 def test_the_autoencoder_sees_tiles_alone(parts):
