@@ -184,6 +184,8 @@ def test_a_picture_tells_its_family_and_is_made_again_equal(weft, open_page):
             break
         page.wait_for_timeout(100)
     assert weft.studio.history.show("local", first).note == "the first one"
+    page.locator("#weft-detail-edit").click()
+    page.locator(f"#weft-edit .w-source-row [data-id='{first}'][aria-current=true]").wait_for()
 
 
 def test_models_tell_what_they_can_and_one_is_chosen(weft, open_page):
