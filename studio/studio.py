@@ -90,6 +90,7 @@ class Studio:
             embedded=settings.embedded_models_folder,
             models_folder=settings.models_folder,
             calibrations=lambda *key: self.history.calibrations.get(*key),
+            keep_calibration=None if db.read_only else lambda *row: self.history.calibrations.put(*row),
         )
         self.history = History(db, adopt_owner="recovered" if policy.is_public else "local")
         self.jobs = Queue(
@@ -172,6 +173,9 @@ class Studio:
         graph = self.workflow()
         card = self._card(model) if model else {}
         size = size or _pair(card.get("size"))
+        preset = preset_of(card)
+        if preset is not None and preset.shift is None:
+            card |= preset.settings(*(size or canvas_of(graph, self.registry)), steps or 0)
         wanted = {
             "prompt": prompt,
             "negative": negative,
@@ -184,6 +188,7 @@ class Studio:
             "cfg_scale": card.get("cfg_scale") if cfg_scale is None else cfg_scale,
             "shift": card.get("shift"),
             "spacing": card.get("spacing"),
+            "guidance": card.get("guidance"),
         }
         return set_widgets(graph, self.registry, wanted)
 
@@ -368,9 +373,18 @@ class Studio:
             if card["ref"] == ref:
                 return card
         with suppress(OSError, StudioError):
+            if ref.startswith(HUB):
+                return self._hub_card(ref)
             if ":" not in ref and self.policy.allow_paths:
                 return with_settings(Path(ref), ref)
         return {}
+
+    def _hub_card(self, ref: str) -> dict[str, Any]:
+        """What is known of a model of the Hub: by its name, also before it was fetched."""
+        folder = None
+        with suppress(OSError, StudioError):
+            folder = ref_folder(ref)
+        return with_settings(folder or Path(os.devnull), ref)
 
     def device_label(self) -> str:
         """The device in words."""
@@ -394,6 +408,4 @@ class Studio:
 
 def _pair(size: object) -> tuple[int, int] | None:
     """A card's `size` as width and height."""
-    if isinstance(size, list | tuple) and len(size) == 2:
-        return int(size[0]), int(size[1])
-    return None
+    return (int(size[0]), int(size[1])) if isinstance(size, list | tuple) and len(size) == 2 else None

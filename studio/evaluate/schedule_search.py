@@ -6,7 +6,6 @@ Held-out prompts of one seed are searched on, those of another tell what the lis
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any
 
 from studio.evaluate.prompts import settings_of
@@ -16,7 +15,7 @@ from studio.models.loading import ModelStore
 from studio.sampling import schedules
 from studio.sampling.guidance.cfg import cfg
 from studio.sampling.search.find import Case, find_schedule
-from studio.sampling.search.stored import KIND, key_of
+from studio.sampling.search.stored import key_of, row_of
 from studio.scenes.caption import held_out_prompts
 from studio.values import Latent
 
@@ -55,12 +54,7 @@ def search_schedule(
         on_step=progress,
     )
     return {
-        **asdict(found),
-        "sigmas": list(found.sigmas.values),
-        "gain": found.gain,
-        "kind": KIND,
-        "key": key_of(steps, width, height, guidance),
-        "n": cases,
+        **row_of(found, key_of(steps, width, height, guidance), cases, "other prompts and seeds"),
         "settings": settings,
         "model": {"ref": ref, "digest": model.digest},
     }

@@ -56,6 +56,10 @@ class ModelLoader(Protocol):
         """What was measured about a model's weights, if anything."""
         ...
 
+    def keep_calibration(self, model: Model, kind: str, key: str, value: Mapping[str, object]) -> bool:
+        """Keep what was measured about a model's weights; False where this host keeps nothing of a run."""
+        ...
+
 
 class Reporter(Protocol):
     """Where a context sends what its node reports; the engine has the real one."""

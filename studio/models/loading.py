@@ -71,6 +71,7 @@ class ModelStore:
         embedded: Path = FOLDER,
         models_folder: Path | None = None,
         calibrations: Callable[[str, str, str], Mapping[str, object] | None] | None = None,
+        keep_calibration: Callable[[str, str, str, Mapping[str, object]], None] | None = None,
     ) -> None:
         if keep < 1:
             raise StudioError(f"At least one model must be kept, not {keep}.")
@@ -82,6 +83,7 @@ class ModelStore:
         self._own = models_folder
         self._file_digest = file_digest or _FileDigests()
         self._calibrations = calibrations
+        self._keep_calibration = keep_calibration
         self._lock = threading.RLock()
         self._loaded: OrderedDict[str, Parts] = OrderedDict()
         self._digests: dict[Path, tuple[tuple[tuple[str, int, int, int], ...], str]] = {}
@@ -169,6 +171,14 @@ class ModelStore:
         its card says; None if nobody measured it."""
         found = self._calibrations(model.digest, kind, key) if self._calibrations is not None else None
         return found if found is not None else card_calibration(model.card, kind, key)
+
+    def keep_calibration(self, model: Model, kind: str, key: str, value: Mapping[str, object]) -> bool:
+        """Keep what a run measured about a model's weights in this home, in place of an earlier one; False
+        where nothing is kept: without a home, and on a public host, whose visitors share the models."""
+        if self._keep_calibration is None or self.policy.is_public:
+            return False
+        self._keep_calibration(model.digest, kind, key, value)
+        return True
 
     def release(self, ref: str | None = None) -> None:
         """Drop the weights of one model, or of all; their handles stay valid."""

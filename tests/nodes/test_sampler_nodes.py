@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -12,18 +13,21 @@ import torch
 from studio.graph.context import Context
 from studio.graph.document import Edge, Graph, Node
 from studio.graph.engine import Engine
+from studio.graph.registry import Registry
+from studio.models.codec import TensorCodec
 from studio.models.family import parts_of
 from studio.models.loading import ModelStore
 from studio.nodes.sample import choose_sampler, schedule
 from studio.nodes.samplers import churn_sampler, momentum_sampler, noisy_sampler, unipc_sampler
 from studio.nodes.schedules import schedule_from_list, shift_for_size
 from studio.nodes.step_search import found_schedule
+from studio.policy import Policy
 from studio.sampling.guidance.cfg import cfg
 from studio.sampling.loop import sample_latent
 from studio.sampling.samplers import SAMPLERS, sampler
 from studio.sampling.schedules import SCHEDULES, flow, flow_diffusers
 from studio.sampling.search.stored import KIND, key_of
-from studio.values import Latent, Sampler
+from studio.values import Latent, Model, Sampler
 from tests.nodes.ready import ready_workflow
 
 CONTEXT = Context()
@@ -178,20 +182,57 @@ def test_a_found_schedule_is_taken_and_a_missing_one_said() -> None:
     assert len(warned) == 1 and "eval schedule --steps 2" in warned[0]
     kept[model.digest, KIND, key_of(2, 64, 64, guidance)] = {"sigmas": [1.0, 0.4, 0.0]}
     assert found_schedule(model, canvas, guidance, 2, ctx=ctx).values == (1.0, 0.4, 0.0)
-    assert found_schedule(model, canvas, guidance, 2, 0.5, ctx=ctx).values == (0.4, 0.0)
+    assert found_schedule(model, canvas, guidance, 2, strength=0.5, ctx=ctx).values == (0.4, 0.0)
+    assert len(warned) == 1
+    for spacing in ("karras", "flow_diffusers"):
+        plain = found_schedule(model, canvas, guidance, 2, spacing, 2.0, ctx=ctx)
+        assert plain == schedule(2, spacing, 2.0, ctx=ctx), "what is not found is what Schedule gives"
     assert len(warned) == 1
     found_schedule(model, Latent(128, 64), guidance, 2, ctx=ctx)
     assert len(warned) == 2
     store.close()
 
 
-def test_a_search_in_a_graph_gives_a_schedule_that_the_run_takes(engine: Engine) -> None:
-    graph = put(workflow(), "schedule", "search_schedule", steps=2, fine=4)
-    fed = {e.target[1]: e.source for e in graph.edges if e.target[0] in ("sample", "paint")}
-    taken = ("model", "positive", "negative", "latent", "guidance")
-    graph = replace(graph, edges=(*graph.edges, *(Edge(fed[name], ("schedule", name)) for name in taken)))
+def fed_as_sample(graph: Graph, *names: str) -> Graph:
+    """The node `schedule` gets what Sample gets."""
+    fed = {e.target[1]: e.source for e in graph.edges if e.target[0] == "sample"}
+    return replace(graph, edges=(*graph.edges, *(Edge(fed[name], ("schedule", name)) for name in names)))
+
+
+@pytest.mark.parametrize("generations", [0, 1])
+def test_what_a_search_in_a_graph_found_is_kept_and_taken_by_the_next_run(
+    registry: Registry, generations: int
+) -> None:
+    kept: dict[tuple[str, str, str], Any] = {}
+    store = ModelStore(
+        device="cpu",
+        calibrations=lambda *place: kept.get(place),
+        keep_calibration=lambda digest, kind, key, value: kept.update({(digest, kind, key): dict(value)}),
+    )
+    engine = Engine(registry, codecs=[TensorCodec()], models=store)
+    graph = put(workflow(), "schedule", "search_schedule", steps=2, fine=4, generations=generations)
+    graph = fed_as_sample(graph, "model", "positive", "negative", "latent", "guidance")
     report = engine.run(graph)
     assert report.status == "finished", report
+    [((digest, kind, key), row)] = kept.items()
+    assert digest == store.load("tiny:sd3").digest and (kind, key) == (KIND, key_of(2, 64, 64, cfg(3.0)))
+    assert row["settings"] == {"steps": 2, "shift": 3.0, "size": [64, 64]} and row["n"] == 1
+    assert row["gain"] == 1 - row["held_out_error"] / row["held_out_plain_error"]
+    assert json.loads(json.dumps(row)) == row
+    again = fed_as_sample(
+        put(workflow(), "schedule", "found_schedule", steps=2), "model", "latent", "guidance"
+    )
+    second = engine.run(again)
+    assert second.outputs["save"]["image"] == report.outputs["save"]["image"]
+    engine.close()
+    store.close()
+
+
+def test_a_public_host_keeps_nothing_of_a_visitors_search() -> None:
+    kept: list[object] = []
+    store = ModelStore(device="cpu", policy=Policy.public(), keep_calibration=lambda *row: kept.append(row))
+    assert not store.keep_calibration(Model("tiny:sd3", "sd3", "0" * 64, store, {}), KIND, "k", {})
+    assert not kept
 
 
 @pytest.mark.parametrize("model", ["embedded:scenes-sd3", "embedded:scenes-flux"])
