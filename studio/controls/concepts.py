@@ -2,7 +2,9 @@
 
 Short words are appended to the text as a segment that attends to itself and to the picture and that nobody
 sees; so its rows turn into the concepts as this picture shows them. A place's score is the softmax over the
-concepts of the products of its attention output with theirs, mean over blocks and steps.
+concepts of the products of its attention output with theirs, mean over blocks and steps. Outputs are those of
+attention itself, all heads side by side, before the module projects picture and text each in its own way;
+only there do both lie in one space.
 """
 
 from __future__ import annotations
@@ -71,7 +73,7 @@ class Concepts(AttentionControl):
         if not (site.joint and site.text_out and self.where.on(step)):
             return Need.NONE
         read = _readable(site) and self.where.at(site, step)
-        return Need.PASSES | (Need.AFTER if read else Need.NONE)
+        return Need.PASSES | (Need.READ if read else Need.NONE)
 
     def owns(self, site: Site, step: Step) -> tuple[Owns, ...]:
         return (Owns(PICTURE_ROWS, outer=True, spans=(SPAN,)),)
@@ -83,18 +85,12 @@ class Concepts(AttentionControl):
         rows = call.layout.rows(*PICTURE_ROWS)
         return (PassSet(rows, (Pass((SPAN,), (SPAN, "image")),), concepts, outer=True),) if rows else ()
 
-    def after(self, call: Call, image: torch.Tensor, text: torch.Tensor | None, maps: Maps) -> None:
-        layout = call.layout
-        rows = list(layout.rows(*PICTURE_ROWS))
-        if not rows or text is None:
-            return
-        first = min(span.start for name, span in layout.spans.items() if name.startswith("text"))
-        span = layout.span(SPAN)
-        own = text[rows, span.start - first : span.stop - first]
-        places = image[rows, : layout.size("image")]
-        maps.add(
-            self.name, call.site, call.step, [layout.roles[row] for row in rows], self.scores(places, own)
-        )
+    def read(self, call: Call, outputs: Outputs, maps: Maps) -> None:
+        rows = call.layout.rows(*PICTURE_ROWS)
+        if rows:
+            image, tokens = (outputs[span][list(rows)].transpose(1, 2).flatten(2) for span in ("image", SPAN))
+            roles = [call.layout.roles[row] for row in rows]
+            maps.add(self.name, call.site, call.step, roles, self.scores(image, tokens))
 
     def scores(self, image: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
         """The softmax over concepts at each place. image: row, image token, channel; tokens: row, concept
@@ -109,8 +105,9 @@ class Concepts(AttentionControl):
 def make_concepts(
     pieces: Sequence[Conditioning], where: Where | None = None, *, every: bool = False
 ) -> Concepts:
-    """The control for concepts that were encoded each on its own and cut to their own tokens. `where`: which
-    double blocks are read, and when. StudioError for one concept alone, too many, or one given twice."""
+    """The control for concepts that were encoded each on its own and cut to their own tokens and the mark
+    after them (`segment_conditioning`), at which causal encoders sum a concept up. `where`: which double
+    blocks are read, and when. StudioError for one concept alone, too many, or one given twice."""
     names = [piece.text for piece in pieces]
     check_names(names)
     owners = tuple(i for i, piece in enumerate(pieces) for _ in range(piece.embeds.shape[1]))
@@ -149,10 +146,14 @@ def check_readable(blocks: Sequence[int], sites: Sequence[Site]) -> None:
         )
 
 
-def later_half(sites: Sequence[Site]) -> tuple[int, ...]:
-    """The later half of the blocks that can be read; the paper takes the last 10 of FLUX's 19."""
-    found = [site.index for site in sites if _readable(site)]
-    return tuple(found[len(found) // 2 :])
+def best_blocks(measured: Mapping[str, object] | None, sites: Sequence[Site]) -> tuple[int, ...]:
+    """The blocks to read: of those in which words were measured to be clearest (calibration "map_blocks",
+    "scenes") the ones that can be read, else the later half of those; the paper takes the last 10 of FLUX's
+    19."""
+    readable = [site.index for site in sites if _readable(site)]
+    found = (measured or {}).get("chosen")
+    own = [index for index in readable if index in found] if isinstance(found, list | tuple) else []
+    return tuple(own or readable[len(readable) // 2 :])
 
 
 def _readable(site: Site) -> bool:

@@ -32,6 +32,7 @@ class Need(Flag):
     PASSES = auto()
     COLUMNS = auto()
     PROBE = auto()
+    READ = auto()
     AFTER = auto()
 
 
@@ -88,7 +89,7 @@ class Pass:
     mask: torch.Tensor | None = None
 
 
-# Output of passes by query span: row, head, token, channel.
+# Output of attention by query span: row, head, token, channel.
 Outputs = Mapping[str, "torch.Tensor"]
 
 
@@ -281,6 +282,11 @@ class AttentionControl(_FitsAttachment):
 
     def probe(self, call: Call) -> Sequence[Probe]:
         """Maps wanted; each lands in `maps` under this control's name, further ones under name + "/1", ..."""
+        raise NotImplementedError
+
+    def read(self, call: Call, outputs: Outputs, maps: Maps) -> None:
+        """What attention gave at every span of the call, its segments included, all passes combined and not
+        yet projected: read it into `maps`; never write into it."""
         raise NotImplementedError
 
     def after(

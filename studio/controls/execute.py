@@ -1,7 +1,7 @@
 """What happens at one attention site, on tensors alone (controls.md 3.3).
 
-Order: edits, extensions, passes and their combination, probes. Nothing here writes into what the network or a
-control handed over. Tensors: row, head, token, channel.
+Order: edits, extensions, passes and their combination, probes, readers of the output. Nothing here writes
+into what the network or a control handed over. Tensors: row, head, token, channel.
 """
 
 from __future__ import annotations
@@ -42,6 +42,10 @@ def execute(plan: SitePlan, call: Call, here: Here, kernel: Kernel, maps: Maps) 
         out = kernel.plain(edited.q, edited.k, edited.v)
     if plan.probes:
         _probe(plan.probes, call, edited, here, kernel, maps)
+    if plan.reads:
+        outputs = {name: out[:, :, span] for name, span in here.layout.spans.items()}
+        for control in plan.reads:
+            control.read(edited, outputs, maps)
     return out, edited
 
 

@@ -37,6 +37,7 @@ class SitePlan:
     owners: tuple[AttentionControl, ...] = ()
     columns: tuple[AttentionControl, ...] = ()
     probes: tuple[AttentionControl, ...] = ()
+    reads: tuple[AttentionControl, ...] = ()
     afters: tuple[AttentionControl, ...] = ()
     hides: bool = False
     # whether the network's own call, on edited tensors, is not enough
@@ -49,7 +50,7 @@ class SitePlan:
     def controls(self) -> tuple[AttentionControl, ...]:
         """Everybody who acts here."""
         found = [edit[0] for edit in self.edits]
-        for group in (self.extends, self.owners, self.columns, self.probes, self.afters):
+        for group in (self.extends, self.owners, self.columns, self.probes, self.reads, self.afters):
             found += group
         return tuple({id(control): control for control in found}.values())
 
@@ -126,6 +127,7 @@ class Plan:
             those(Need.PASSES),
             those(Need.COLUMNS),
             those(Need.PROBE),
+            those(Need.READ),
             those(Need.AFTER),
             hides,
         )

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from studio.controls.attention_cut import SPREAD, AttentionCut, cut
-from studio.controls.concepts import make_concepts
+from studio.controls.concepts import best_blocks, make_concepts
 from studio.controls.edge_follow import along_edges
 from studio.controls.reading import maps_of, mean_map
 from studio.controls.sites import best_map_sites
@@ -45,8 +45,9 @@ def judge(bench: Bench, index: int, *, form: str) -> Result | None:
     words = tuple(find_words(bench.parts, prompt, thing.kind) for thing in things)
     others = tuple(token.index for token in bench.parts.family.tokens(bench.parts, prompt))
     if form == "concepts":
-        pieces = [segment_conditioning(bench.parts, name, end_mark=False) for name in (*kinds, background)]
-        control: object = make_concepts(pieces)
+        pieces = [segment_conditioning(bench.parts, name) for name in (*kinds, background)]
+        where = Where(best_blocks(map_blocks(bench.model.card), bench.sites))
+        control: object = make_concepts(pieces, where)
     else:
         where = Where(best_map_sites(map_blocks(bench.model.card), bench.sites))
         way = {"words": WordMaps, "cut": AttentionCut}.get(form, WordLooks)

@@ -150,21 +150,15 @@ def words_of(text: str) -> tuple[Word, ...]:
 
 
 def segment_conditioning(
-    parts: Parts,
-    text: str,
-    *,
-    end_mark: bool = True,
-    limit: int | None = None,
-    kept: Store | None = None,
+    parts: Parts, text: str, *, limit: int | None = None, kept: Store | None = None
 ) -> Conditioning:
     """The conditioning of a prompt cut to the tokens of its own words, for a `TextSegment`.
 
-    `end_mark`: with the token after each encoder's last word. A causal encoder sums the text up there, and
-    without it scenes-sd3 drew the right thing in no region of two where it draws it in five of eight with it;
-    a word alone (a concept) is looked for without. A text without words keeps all its tokens: that is what
-    the network knows as an empty prompt. `limit`: the most tokens its words may have, those of all encoders
-    together; StudioError beyond, and for a text that the encoders do not read to its end. `kept`: where texts
-    that were encoded before are looked up.
+    The token after each encoder's last word is among them. A causal encoder sums the text up there, and
+    without it scenes-sd3 drew the right thing in no region of two where it draws it in five of eight with it.
+    A text without words keeps all its tokens: that is what the network knows as an empty prompt. `limit`: the
+    most tokens its words may have, those of all encoders together; StudioError beyond, and for a text that
+    the encoders do not read to its end. `kept`: where texts that were encoded before are looked up.
     """
     conditioning, _, _ = encode_prompt(parts, text, "The model", kept)
     words = words_of(text)
@@ -181,7 +175,7 @@ def segment_conditioning(
             hint="Say it in fewer words.",
         )
     length = conditioning.embeds.shape[1]
-    taken = [index for index in _with_marks(own) if index < length] if end_mark else sorted(own)
+    taken = [index for index in _with_marks(own) if index < length]
     return Conditioning(text, conditioning.family, conditioning.embeds[:, taken].clone(), conditioning.pooled)
 
 

@@ -24,7 +24,7 @@ from studio.api import (
 )
 from studio.controls.attention_cut import AttentionCut
 from studio.controls.block_chart import block_chart
-from studio.controls.concepts import check_names, check_readable, later_half, make_concepts
+from studio.controls.concepts import best_blocks, check_names, check_readable, make_concepts
 from studio.controls.drawing import strip
 from studio.controls.estimates import Estimates
 from studio.controls.four_block import FourBlock, block_table
@@ -190,8 +190,8 @@ def watch_concepts(
     place is shared out among the concepts, so name the background too.
 
     concepts: two or more, separated by commas
-    blocks: numbers such as "3-5"; empty = the later half of the blocks in which words have a stream of
-        their own
+    blocks: numbers such as "3-5"; empty = those in which words are clearest, where that was measured for
+        this model, else the later half of those in which words have a stream of their own
     start: from which part of the run on
     end: up to which part of the run
     every: keep the map of each block and each step, for the grids of "Show maps"; takes more memory
@@ -204,8 +204,8 @@ def watch_concepts(
         ctx.warn(warning)
     chosen = parse_blocks(blocks)
     if chosen is None:
-        chosen = later_half(sites_of(parts))
-    pieces = [segment_conditioning(parts, name, end_mark=False, kept=ctx.kept) for name in names]
+        chosen = best_blocks(map_blocks(model.card), sites_of(parts))
+    pieces = [segment_conditioning(parts, name, kept=ctx.kept) for name in names]
     return make_concepts(pieces, Where(chosen, start, end), every=every)  # type: ignore[return-value]
 
 

@@ -207,7 +207,7 @@ def resumable(control: AttentionControl, sites: Sequence[Site], steps: Sequence[
         if control.wants_estimate(step):
             return False
         needs = [control.needs(site, step) for site in sites]
-        if any(need & (Need.PROBE | Need.AFTER) for need in needs):
+        if any(need & (Need.PROBE | Need.READ | Need.AFTER) for need in needs):
             return False
         if (control.segments(step) or any(needs)) and control.steady(step) is None:
             return False

@@ -19,6 +19,7 @@ from studio.controls.control import (
     Extension,
     Maps,
     Need,
+    Outputs,
     Owns,
     Pass,
     PassSet,
@@ -182,6 +183,7 @@ class Control(AttentionControl):
     on_passes: Callable[[Call], Sequence[PassSet]] | None = field(default=None, compare=False)
     on_columns: Callable[[Call], Sequence[Columns]] | None = field(default=None, compare=False)
     on_probe: Callable[[Call], Sequence[Probe]] | None = field(default=None, compare=False)
+    on_read: Callable[..., None] | None = field(default=None, compare=False)
     on_after: Callable[..., Any] | None = field(default=None, compare=False)
 
     @property
@@ -231,6 +233,10 @@ class Control(AttentionControl):
     def probe(self, call: Call) -> Sequence[Probe]:
         assert self.on_probe is not None
         return self.on_probe(call)
+
+    def read(self, call: Call, outputs: Outputs, maps: Maps) -> None:
+        assert self.on_read is not None
+        self.on_read(call, outputs, maps)
 
     def after(
         self, call: Call, image: torch.Tensor, text: torch.Tensor | None, maps: Maps

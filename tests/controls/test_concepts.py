@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 import torch
 
-from studio.controls.concepts import NAME, SPAN, Concepts, later_half, make_concepts
+from studio.controls.concepts import NAME, SPAN, Concepts, best_blocks, make_concepts
 from studio.controls.control import Call, Need
 from studio.controls.where import Where
 from studio.errors import StudioError
@@ -113,30 +113,35 @@ def test_segment_rows_attend_to_themselves_and_the_picture_alone(family: str) ->
 
 
 @pytest.mark.parametrize("family", DOUBLE)
-def test_scores_are_the_softmax_of_the_products_of_outputs(family: str) -> None:
+def test_scores_are_the_softmax_of_the_products_of_outputs_before_the_projections(family: str) -> None:
+    """Against what the network itself hands to its projections, caught there."""
     network, control = tiny_transformer(family), drawn()
-    read: list[torch.Tensor] = []
-
-    def note(call: Call, image: torch.Tensor, text: torch.Tensor | None, maps: object) -> None:
-        if text is None or call.site.kind != "joint_double":
-            return
-        row = call.layout.rows("target")[0]
-        first, span = call.layout.span("text").start, call.layout.span(SPAN)
-        own = text[row, span.start - first : span.stop - first]
-        products = image[row, : call.layout.size("image")].double() @ own.double().T
-        owners = torch.tensor(control.owners)
-        means = [products[:, owners == i].mean(-1) for i in range(3)]
-        read.append(torch.softmax(torch.stack(means, -1), -1))
-
     doubles = [s for s in adapter_for(network).sites(network) if s.kind == "joint_double" and s.text_out]
-    reader = Control("reader", Need.AFTER, on_after=note)
+    given: dict[str, list[torch.Tensor]] = {"image": [], "text": []}
+    calls: list[Call] = []
+    handles = []
+    for site in doubles:
+        module = network.get_submodule(site.name)
+        for name, projection in (("image", module.to_out), ("text", module.to_add_out)):
+            first = projection if isinstance(projection, torch.nn.Linear) else projection[0]
+            keep = given[name].append
+            handles.append(first.register_forward_pre_hook(lambda _, args, keep=keep: keep(args[0].double())))
+    reader = Control("reader", Need.READ, on_read=lambda call, *rest: calls.append(call))
     with attached_to(network, control, reader) as attached:
         step_of(attached, network, call_of(family))
+    for handle in handles:
+        handle.remove()
+    layout = calls[0].layout
+    row, start, span = layout.rows("target")[0], layout.span("text").start, layout.span(SPAN)
+    owners = torch.tensor(control.owners)
     maps = [map for map in attached.seen() if map.step >= 0]
     assert [map.index for map in maps] == [site.index for site in doubles]
-    for map, wanted in zip(maps, read, strict=True):
-        assert map.values.shape == (1, *GRID, 3)
-        assert torch.allclose(map.values.flatten(1, 2)[0].double(), wanted, atol=1e-5)
+    for map, image, text in zip(maps, given["image"], given["text"], strict=True):
+        own = text[row, span.start - start : span.stop - start]
+        products = image[row, : layout.size("image")] @ own.T
+        means = torch.stack([products[:, owners == i].mean(-1) for i in range(3)], -1)
+        assert map.values.shape == (1, *GRID, 3) and means.std() > 0
+        assert torch.allclose(map.values.flatten(1, 2)[0].double(), torch.softmax(means, -1), atol=1e-5)
 
 
 def test_a_network_without_text_streams_is_refused() -> None:
@@ -174,13 +179,14 @@ def test_only_chosen_blocks_and_steps_are_read_and_carry_the_segment() -> None:
     assert {(map.index, map.step) for map in run.seen.maps if map.step >= 0} == {(1, 2), (1, 3)}
 
 
-def test_the_paper_s_half_of_flux_is_the_later_one() -> None:
+def test_blocks_are_those_measured_for_words_or_the_paper_s_later_half() -> None:
     network = tiny_transformer("flux")
     sites = adapter_for(network).sites(network)
-    assert later_half(sites) == (1,)
+    assert best_blocks(None, sites) == best_blocks({"chosen": [3]}, sites) == (1,)
+    assert best_blocks({"chosen": [3, 0]}, sites) == (0,)
     sd3 = tiny_transformer("sd3")
     # of two blocks the last has no text output, so the first is all there is
-    assert later_half(adapter_for(sd3).sites(sd3)) == (0,)
+    assert best_blocks(None, adapter_for(sd3).sites(sd3)) == (0,)
 
 
 @every_model

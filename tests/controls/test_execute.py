@@ -230,3 +230,20 @@ def test_everything_at_once_builds_no_map_for_each_head(monkeypatch: pytest.Monk
             Control("probe", Need.PROBE, on_probe=lambda call: (Probe((1, 2), ((1,), (2,))),)),
         )
     assert 0 < largest.numel <= 3 * HEADS * (bench.layout.length + 4) * WIDE
+
+
+@orders
+@pytest.mark.parametrize("owned", [False, True], ids=["the network's own call", "passes"])
+def test_readers_get_every_span_of_the_output_as_it_left_attention(order: Sequence[str], owned: bool) -> None:
+    bench = Bench(layout_of(order if owned else no_segments(order)))
+    met: list[tuple[Call, Outputs]] = []
+    read = Control("read", Need.READ, on_read=lambda call, outputs, maps: met.append((call, outputs)))
+    made = {name: draw(1, HEADS, SIZES[name], WIDE, seed=9) for name in SHOWN}
+    owners = [owner(PassSet((1,), (), lambda inner, outputs: made))] if owned else []
+    out = bench.run(read, copying("qk"), *owners)
+    ((call, outputs),) = met
+    assert call is bench.edited and set(outputs) == set(bench.layout.spans)
+    for name, tensor in outputs.items():
+        assert torch.equal(tensor, out[:, :, bench.layout.spans[name]])
+        if owned and name in made:
+            assert torch.equal(tensor[1:2], made[name])

@@ -67,11 +67,11 @@ def test_a_step_at_another_noise_level_is_planned_when_it_is_met() -> None:
 
 def test_a_site_has_its_controls_by_what_they_want_in_list_order() -> None:
     edit, owner = copying(), whole()
-    probe = Control("probe", Need.PROBE | Need.AFTER)
+    probe = Control("probe", Need.PROBE | Need.READ | Need.AFTER)
     columns = Control("columns", Need.COLUMNS | Need.EXTEND)
     here = plan(edit, probe, owner, columns).at(STEPS[0]).sites["blocks.2.attn"]
     assert [control for control, _ in here.edits] == [edit] and here.edits[0][1] == edit.written
-    assert (here.owners, here.probes, here.afters) == ((owner,), (probe,), (probe,))
+    assert (here.owners, here.probes, here.reads, here.afters) == ((owner,), (probe,), (probe,), (probe,))
     assert (here.columns, here.extends) == ((columns,), (columns,))
     assert [control.name for control in here.controls()] == ["edit", "columns", "owner", "probe"]
     assert here.general and not here.hides
