@@ -88,8 +88,8 @@ def grid_for(panels: int, width: int, height: int, references: int = 0) -> Panel
 def panel_prompt(grid: PanelGrid, panels: Sequence[str], together: str = "", *, tags: bool = True) -> str:
     """One prompt for the sheet: what holds for all panels, then each panel by name.
 
-    With `tags` as ChatDiT writes it, "[TWO-PANEL] … [LEFT] … [RIGHT] …"; without, in plain words, "left …,
-    right …", for models that read tags as text. A single panel needs neither.
+    With `tags` as ChatDiT writes it, "[TWO-PANEL] … [LEFT] … [RIGHT] …"; without, in plain words, "… on the
+    left and … on the right", for models that read tags as text. A single panel needs neither.
     """
     texts = [text.strip().rstrip(",.") if not tags else text.strip() for text in panels]
     if len(texts) != grid.count:
@@ -104,12 +104,19 @@ def panel_prompt(grid: PanelGrid, panels: Sequence[str], together: str = "", *, 
         parts = [f"[{_NUMBERS[grid.count - 1]}-PANEL] {together}".strip()]
         parts += [f"[{name}] {text}".strip() for name, text in zip(grid.names, texts, strict=True)]
         return " ".join(parts)
-    plain = [
-        f"{name.lower().replace('-', ' ')} {text}"
-        for name, text in zip(grid.names, texts, strict=True)
-        if text
-    ]
-    return ", ".join(filter(None, [*plain, together]))
+    plain = [f"{text} {_side(name)}" for name, text in zip(grid.names, texts, strict=True) if text]
+    listed = " and ".join(filter(None, [", ".join(plain[:-1]), *plain[-1:]]))
+    return ", ".join(filter(None, [listed, together]))
+
+
+def _side(name: str) -> str:
+    """Where a panel is, as a caption says it: "on the left", "at the top left", "in panel 4"."""
+    if name.startswith("PANEL"):
+        return f"in {name.lower().replace('-', ' ')}"
+    words = " ".join(word for word in name.lower().split("-") if word != "middle")
+    if not words:
+        return "in the middle"
+    return f"on the {words}" if words in ("left", "right") else f"at the {words}"
 
 
 def make_grid(pictures: Sequence[Image], grid: PanelGrid) -> Image:

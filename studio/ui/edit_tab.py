@@ -16,7 +16,6 @@ import gradio as gr
 
 from studio.errors import StudioError
 from studio.graph.document import Graph, loads, to_json
-from studio.history.lineage import descendants
 from studio.pixels import read_picture
 from studio.ui import asked, bus
 from studio.ui.forms import panel
@@ -81,16 +80,16 @@ class EditTab:
 
     def _edits(self, owner: str, source: str) -> list[dict[str, object]]:
         """What was made of a picture by edits, the newest last: for a page that was not there."""
-        found = []
-        for kin in descendants(self._studio.history, owner, source, depth=1):
-            if kin.role != "source" or kin.generation is None or kin.generation.node != "save":
-                continue
-            made = self._studio.document_of(kin.id, owner)
-            if {"before", "edit"} <= _ids(made):
-                words = _words_of(made, kin.generation.prompt)
+        family = self._studio.history.family(owner, source)
+        children = [family.members[child] for parent, child, role in family.links
+                    if parent == source and role == "source"]  # fmt: skip
+        found: list[dict[str, object]] = []
+        for item in sorted(filter(None, children), key=lambda child: child.created):
+            made = self._studio.document_of(item.id, owner)
+            if item.node == "save" and {"before", "edit"} <= _ids(made):
                 old, how = made.node("before").widgets.get("text"), made.node("edit").widgets
                 far = {name: how[name] for name in FAR if name in how}
-                found.append({"id": kin.id, "old": old, "words": words, "far": far})
+                found.append({"id": item.id, "old": old, "words": _words_of(made, item.prompt), "far": far})
         return found[-MOST_EDITS:]
 
     def bring(self, token: object, event: gr.EventData) -> str:

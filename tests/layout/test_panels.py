@@ -130,7 +130,12 @@ def test_a_single_panel_is_a_plain_call() -> None:
 
 def test_plain_words_are_read_by_the_scene_world() -> None:
     text = panel_prompt(grid_for(2, 128, 256), ["a red star", "a blue house."], "at night", tags=False)
-    assert text == "left a red star, right a blue house, at night"
+    assert text == "a red star on the left and a blue house on the right, at night"
+    rows = panel_prompt(grid_for(3, 128, 64), ["a", "b", "c"], tags=False)
+    assert rows == "a at the top, b in the middle and c at the bottom"
+    nine = panel_prompt(grid_for(9, 64, 64), list("abcdefghi"), tags=False)
+    assert nine.startswith("a at the top left, b at the top, c") and "e in the middle, f on the right" in nine
+    assert "d in panel 4" in panel_prompt(grid_for(8, 64, 64), list("abcdefgh"), tags=False)
     wanted = parse(text)
     assert [(item.kind, item.colour, item.place) for item in wanted.objects] == [
         ("star", "red", "left"), ("house", "blue", "right"),
