@@ -1,7 +1,9 @@
 """Keeping: the look of an object that moves, and a subject put into another scene.
 
 Look: the place word of an object changes; success means that it stands at the new place with the kind, colour
-and pattern that it has in the source picture, preserved that the rest is as it was. Subject: a drawn object
+and pattern that it has in the source picture, preserved that the rest is as it was. `place`: two objects, whose
+new prompt says their looks again; `unsaid`: one object, whose new prompt says its kind alone, so that its look
+can come from the picture only. Subject: a drawn object
 with an odd pattern is the reference, the new prompt names only its kind, another place and another
 background; success means that one thing is there, of its kind, colour and pattern, at the new place, and
 preserved that the scene is the new one. The plain way is the new prompt alone.
@@ -56,6 +58,36 @@ def look(bench: Bench, index: int) -> Result | None:
     }
 
 
+def unsaid(bench: Bench, index: int) -> Result | None:
+    """One move of an object whose colour and pattern the new prompt leaves out."""
+    case = edit_case("place", index, objects=1)
+    pattern = str(np.random.default_rng([index, 20256]).choice(["solid", "striped", "dotted"]))
+    thing, ground = replace(case.source[0], pattern=pattern), case.backgrounds[0]
+    goal = replace(thing, place=case.target[0].place)
+    prompt = f"{unnamed(goal)}, {BACKGROUND_WORDS[ground]}"
+    seed = 1000 + index
+    control = KeepLook(bench.text(describe([thing], ground)), last_sites(bench.sites, LAST))
+    run = bench.run(prompt, seed, controls=[control])
+    before = detect(bench.picture(run.latents["source"]))
+    if len(before.objects) != 1 or not matches(before.objects[0], thing) or before.background != ground:
+        return None
+    kept = _kept(detect(bench.picture(run.latent)), goal, ground)
+    alone = _kept(detect(bench.picture(bench.run(prompt, seed).latent)), goal, ground)
+    return {
+        "success": kept[0],
+        "preserved": kept[1],
+        "plain_success": alone[0],
+        "plain_preserved": alone[1],
+        "kind_and_colour": float(kept[2]),
+        "plain_kind_and_colour": float(alone[2]),
+    }
+
+
+def unnamed(thing: Thing) -> str:
+    """The words of a thing without its colour and pattern: "a cup on the left"."""
+    return replace(thing, pattern="solid").words.replace(f"{thing.colour} ", "").replace("an ", "a ")
+
+
 def subject(bench: Bench, index: int, *, move: bool = True) -> Result | None:
     """One subject in a new scene, its reference on the published schedule. `move`: it is put where the new
     prompt says before it is shown; without, it stands where it stood."""
@@ -84,8 +116,7 @@ def subject(bench: Bench, index: int, *, move: bool = True) -> Result | None:
         mask,
         cleaner=float(bench.settings["shift"]) ** 2,
     )
-    where = replace(goal, pattern="solid").words.replace(f"{colour} ", "").replace("an ", "a ")
-    prompt = f"{where}, {BACKGROUND_WORDS[other]}"
+    prompt = f"{unnamed(goal)}, {BACKGROUND_WORDS[other]}"
     seed = 12_000 + index
     kept, alone = (
         _kept(detect(bench.picture(bench.run(prompt, seed, controls=controls).latent)), goal, other)
@@ -116,6 +147,7 @@ def _kept(seen: Detection, goal: Thing, ground: str) -> tuple[bool, bool, bool]:
 
 ROWS = (
     RowOf("look", "place", look),
+    RowOf("look", "unsaid", unsaid),
     RowOf("subject", "moved", subject),
     RowOf("subject", "where_it_stood", partial(subject, move=False)),
 )
