@@ -13,6 +13,7 @@ from studio.graph.document import Edge, Graph, Node
 from studio.graph.topology import ancestors
 from studio.watching import behind
 
+PLAIN = ("schedule", "found_schedule")  # with a strength of their own
 STRENGTH = 0.85  # the part of the steps that is painted again
 NAMES = ("encode", "sample", "decode", "save")
 ROW = 190  # pixels between two variations in the graph
@@ -29,7 +30,7 @@ def variations(
     decode = next((id for id in way if document.node(id).kind == "decode"), None)
     fed = {edge.target: edge for edge in document.edges}
     sigmas = fed.get((sampler or "", "sigmas"))
-    plain = sigmas is not None and document.node(sigmas.source[0]).kind == "schedule"
+    plain = sigmas is not None and document.node(sigmas.source[0]).kind in PLAIN
     model = fed.get((sampler or "", "model"))
     if sampler is None or decode is None or sigmas is None or model is None or not plain:
         raise StudioError(

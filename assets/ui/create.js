@@ -217,6 +217,7 @@
       run.settle();
     };
     weft.askShelf = () => trigger("shelf", {});
+    weft.useFound = (node, steps) => { doc.flush(); trigger("found", { node, steps }); };
     weft.cancel = (id) => trigger("stop", { run: id });
     weft.keepThis = () => { // the run ends here, and what it shows is made into a picture
       const id = run.snapshot.run;

@@ -40,6 +40,10 @@ class Calibrations:
         )
         return None if row is None else _read(row["json"])
 
+    def any(self, kind: str) -> bool:
+        """Whether anything of a kind was measured, on whatever weights."""
+        return self._db.one("SELECT 1 FROM calibrations WHERE kind = ? LIMIT 1", (kind,)) is not None
+
     def all(self, digest: str, kind: str) -> dict[str, dict[str, Any]]:
         """Every result of a kind by key."""
         rows = self._db.rows(

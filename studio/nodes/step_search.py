@@ -114,8 +114,8 @@ def found_schedule(
 
     latent: the canvas; its size decides
     steps: more steps are slower and finer
-    spacing: found = what was searched; the others are those of Schedule, bit by bit
-    shift: of the others, and of the plain one
+    spacing: found = the steps that were searched for this model; the others are those of Schedule
+    shift: above 1 spends more steps on composition, below 1 on detail; without effect on what was found
     strength: for starting from a picture: 0 keeps it untouched, 1 ignores it
     """
     ctx.policy.check_steps(steps, socket="steps")

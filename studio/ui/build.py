@@ -82,7 +82,7 @@ def build(studio: Studio) -> gr.Blocks:
                     facts=known,
                     js_on_load=OPEN + "window.weft.create(at, {props, trigger, watch}); "
                     "// its events: 'run' 'stop' 'keep' 'reuse' 'open' 'parked' 'choose' 'examine' 'bring' "
-                    "'vary' 'masks' 'shelf'",
+                    "'vary' 'masks' 'shelf' 'found'",
                 )
             regions = _desk_tab(view, "Regions", start_of(studio, "regions"), "lint plan mask look")
             edit = _desk_tab(view, "Edit", start_of(studio, "edit-picture"), "source bring mask look thing")
@@ -172,6 +172,7 @@ def build(studio: Studio) -> gr.Blocks:
         create.open(create_tab.open, None, [create], **PRIVATE)
         create.choose(create_tab.choose, [create], [create], **in_turn)
         create.examine(create_tab.examine, [create], [problems], **{**PRIVATE, "trigger_mode": "always_last"})
+        create.found(create_tab.found, [create], [create], **in_turn)
         create.bring(create_tab.bring, [visitor], [create], **each)
         graph.look(graph_tab.look, [graph, visitor], [graph], **each)
         graph.hand_out(graph_tab.hand_out, [graph], [graph], **each)

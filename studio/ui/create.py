@@ -20,6 +20,7 @@ from studio.errors import BadDocument, Refused, StudioError
 from studio.graph.document import Graph, to_json
 from studio.ui import asked, bus
 from studio.ui.forms import missing_kinds, panel
+from studio.ui.found import found_for, use_found
 from studio.ui.owners import Owners
 from studio.ui.pictures import Pictures
 from studio.ui.templates import Templates
@@ -280,16 +281,15 @@ class CreateTab:
     # the form
 
     def examine(self, value: object) -> str:
-        """Everything that is wrong with the page's document, before it is run: {"problems"}."""
+        """What is wrong with the page's document, before it is run, and what was searched for it."""
         try:
-            problems = [p for p in self._studio.check(self._document(value)) if p.level != "note"]
+            found = found_for(self._studio, document := self._document(value))
+            told = [p for p in self._studio.check(document) if p.level != "note"][:MOST_TOLD]
         except StudioError as error:
             problem = {"node": error.node, "socket": error.socket, "message": error.message}
             return bus.dump({"problems": [{**problem, "hint": error.hint, "title": "", "level": "error"}]})
         names = ("node", "socket", "message", "hint", "title", "level")
-        return bus.dump(
-            {"problems": [{name: getattr(p, name) for name in names} for p in problems[:MOST_TOLD]]}
-        )
+        return bus.dump({"problems": [{n: getattr(p, n) for n in names} for p in told], "found": found})
 
     def choose(self, value: object, event: gr.EventData) -> str:
         """Another template; prompt and seed come along.
@@ -375,6 +375,10 @@ class CreateTab:
         if missing:
             says += f" Not installed here: {', '.join(missing)}. These nodes are kept as they are."
         return self.message(document, says=says, undo=True, seed=True)
+
+    def found(self, value: object, event: gr.EventData) -> str:
+        """The page's document with a found list as its schedule. Event data: `node`, `steps`."""
+        return use_found(self._studio, lambda: self._document(value), self.message, event)
 
     def _document(self, value: object) -> Graph:
         """The document inside the component's value. Raises BadDocument, Refused."""

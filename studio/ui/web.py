@@ -34,8 +34,8 @@ CSP = (
 )
 SCRIPTS = (  # in this order
     "weft.js", "language.js", "kept.js", "origin.js", "chrome.js", "stage.js", "fields.js", "presets.js",
-    "region_canvas.js", "mask_paint.js", "regions.js", "template_art.js", "templates.js", "create.js",
-    "history.js", "picture_detail.js", "desk.js",
+    "found.js", "region_canvas.js", "mask_paint.js", "regions.js", "template_art.js", "templates.js",
+    "create.js", "history.js", "picture_detail.js", "desk.js",
     "region_looks.js", "regions_tab.js", "edit_mask.js", "edit_tab.js", "see_tab.js", "upscale_tab.js",
     "compare_axes.js", "compare_view.js", "compare_tab.js",
     "models_tab.js", "help_tab.js",
