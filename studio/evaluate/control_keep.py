@@ -1,12 +1,12 @@
 """Keeping: the look of an object that moves, and a subject put into another scene.
 
-Look: the place word of an object changes; success means that it stands at the new place with the kind, colour
-and pattern that it has in the source picture, preserved that the rest is as it was. `place`: two objects, and
-the new prompt says their looks again; `unsaid`: one object, and the new prompt says its kind alone, so that its
-look can come from the picture only. Subject: a drawn object with an odd pattern is the reference, the new
-prompt names only its kind, another place and another background; success means that one thing is there, of its
-kind, colour and pattern, at the new place, and preserved that the scene is the new one. The plain way is the
-new prompt alone.
+Look: the place word of an object changes; success means that it stands at the new place with the kind,
+colour and pattern that it has in the source picture, preserved that the rest is as it was. `place`: two
+objects, and the new prompt says their looks again; `unsaid`: one object, and the new prompt says its kind
+alone, so that its look can come from the picture only. Subject: a drawn object with an odd pattern is the
+reference, the new prompt names only its kind, another place and another background; success means that one
+thing is there, of its kind, colour and pattern, at the new place, and preserved that the scene is the new
+one. The plain way is the new prompt alone.
 """
 
 from __future__ import annotations
