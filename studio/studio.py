@@ -32,8 +32,10 @@ from studio.jobs.queue import Job, Queue
 from studio.jobs.runner import Outcome, Runner, RunToken
 from studio.models.codec import TensorCodec
 from studio.models.device import generator, guard
-from studio.models.embedded import list_embedded, with_settings
+from studio.models.embedded import list_embedded
 from studio.models.loading import ModelStore
+from studio.models.presets import shift_of
+from studio.models.references import HUB, card_named
 from studio.outputs import OutputKeeper, machine_facts, set_widgets
 from studio.pixels import encode, shrink
 from studio.policy import Policy
@@ -172,10 +174,9 @@ class Studio:
         card of `model` where it has one."""
         graph = self.workflow()
         card = self._card(model) if model else {}
-        size = size or _pair(card.get("size"))
-        preset = preset_of(card)
-        if preset is not None and preset.shift is None:
-            card |= preset.settings(*(size or canvas_of(graph, self.registry)), steps or 0)
+        canvas = next(node.widgets for node in graph.nodes if node.kind == "empty_latent")
+        width, height = size or _pair(card.get("size")) or (canvas["width"], canvas["height"])
+        card |= shift_of(card, width, height, steps)
         wanted = {
             "prompt": prompt,
             "negative": negative,
@@ -183,12 +184,10 @@ class Studio:
             "model": model,
             "name": name,
             "steps": card.get("steps") if steps is None else steps,
-            "width": size[0] if size else None,
-            "height": size[1] if size else None,
+            "width": width,
+            "height": height,
             "cfg_scale": card.get("cfg_scale") if cfg_scale is None else cfg_scale,
-            "shift": card.get("shift"),
-            "spacing": card.get("spacing"),
-            "guidance": card.get("guidance"),
+            **{name: card.get(name) for name in ("shift", "spacing", "guidance")},
         }
         return set_widgets(graph, self.registry, wanted)
 
@@ -369,22 +368,11 @@ class Studio:
         ]
 
     def _card(self, ref: str) -> dict[str, Any]:
-        for card in self.model_cards():
-            if card["ref"] == ref:
-                return card
+        known = {card["ref"]: card for card in self.model_cards()}
         with suppress(OSError, StudioError):
-            if ref.startswith(HUB):
-                return self._hub_card(ref)
-            if ":" not in ref and self.policy.allow_paths:
-                return with_settings(Path(ref), ref)
-        return {}
-
-    def _hub_card(self, ref: str) -> dict[str, Any]:
-        """What is known of a model of the Hub: by its name, also before it was fetched."""
-        folder = None
-        with suppress(OSError, StudioError):
-            folder = ref_folder(ref)
-        return with_settings(folder or Path(os.devnull), ref)
+            if ref not in known and (ref.startswith(HUB) or (":" not in ref and self.policy.allow_paths)):
+                return card_named(ref)
+        return known.get(ref, {})
 
     def device_label(self) -> str:
         """The device in words."""

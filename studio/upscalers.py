@@ -88,9 +88,6 @@ def tiles_of(studio: Studio, ref: str, width: int, height: int, tile: int) -> in
 
 def check_redrawn(model: str, width: int, height: int) -> None:
     """StudioError if a picture, in pixels, is too small for a model to paint its detail anew."""
-    from studio.models.outline import outline_of
-    from studio.upscaling.latents import check_smallest
+    from studio.upscaling.latents import check_for
 
-    found = outline_of(model)
-    if found is not None and found.sides is not None:
-        check_smallest(width, height, found.sides[0])
+    check_for(model, width, height)

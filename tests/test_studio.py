@@ -261,3 +261,19 @@ def test_facts_for_the_page_need_no_weights(studio: Studio) -> None:
     assert studio.device_label() == "CPU"
     assert all({"ref", "vocabulary"} <= set(card) for card in studio.model_cards())
     assert studio.models.loaded == ()
+
+
+@pytest.mark.parametrize(
+    ("ref", "size", "wanted"),
+    [
+        ("hub:black-forest-labs/FLUX.1-schnell", None, {"steps": 4, "shift": 1.0, "cfg_scale": 1.0}),
+        ("hub:black-forest-labs/FLUX.1-dev", (256, 256), {"steps": 50, "shift": 1.649, "guidance": 3.5}),
+        ("hub:black-forest-labs/FLUX.1-dev", (1024, 1024), {"shift": 3.158}),
+        ("embedded:scenes-flux", None, {"cfg_scale": 1.0, "guidance": 3.0, "shift": 3.0}),
+        ("embedded:scenes-sd3", None, {"cfg_scale": 3.0, "guidance": None}),
+    ],
+)
+def test_a_model_is_set_up_by_its_preset_also_before_it_is_fetched(studio, ref, size, wanted):
+    made = studio.text_to_image("a star", model=ref, size=size)
+    found = {name: value for node in made.nodes for name, value in node.widgets.items()}
+    assert {name: found.get(name) for name in wanted} == wanted

@@ -14,7 +14,8 @@
     let carried = {}; // by role: what came along last, so that what was written here since stays
     /** The settings that a model asks for, as when it is chosen on Create. */
     function suit(model) {
-      const settings = weft.presets.settings(model);
+      const [width, height] = ["width", "height"].map((role) => desk.get(draft.panel.find((f) => f.role === role), 0));
+      const settings = weft.presets.settings(model, width, height);
       for (const f of draft.panel) if (f.widget in settings) draft.document.nodes.find((n) => n.id === f.node).widgets[f.widget] = settings[f.widget];
     }
     const desk = {

@@ -39,17 +39,35 @@
     hold(field, value);
     touched.add(place(field));
     remember.set("touched", [...touched].join("\n"));
+    if (field.role === "width" || field.role === "height") resize();
     if (field.role === "avoid") paint();
   });
+
+  /** A preset's settings for a picture of so many pixels: where the size decides the shift, by its lines over the image
+   * tokens of 16 pixels a side (studio/models/size_shift.py). */
+  function sized(preset, width, height) {
+    const settings = { ...(preset?.settings || {}) }, tokens = Math.floor(width / 16) * Math.floor(height / 16);
+    const line = tokens > 0 && preset?.lines?.find((l) => tokens <= l.tokens);
+    if (line) settings.shift = Math.round(1000 * Math.min(30, Math.max(0.1, Math.exp(line.start + line.slope * tokens)))) / 1000;
+    return settings;
+  }
+  const sides = () => ["width", "height"].map((role) => { const f = doc.field(role); return f ? doc.widget(f) : 0; });
+  /** Another size of the picture: the shift that goes with it, unless a person set one. */
+  function resize() {
+    const preset = presetOf(doc), shift = preset?.lines?.length ? sized(preset, ...sides()).shift : undefined;
+    if (shift === undefined || turns()) return;
+    for (const field of doc.panel) if (field.widget === "shift" && !touched.has(place(field)) && doc.widget(field) !== shift) put(field, shift);
+  }
 
   /** Another model: its settings take the place of those that nobody set by hand. */
   function fill() {
     if (turns()) return;
-    const preset = presetOf(doc), told = [];
+    const preset = presetOf(doc), told = [], settings = sized(preset, ...sides());
     for (const field of doc.panel) {
       const own = place(field), now = doc.widget(field), locked = Boolean(preset?.locks?.[field.widget]);
       if (!locked && before.has(own)) { put(field, before.get(own)); before.delete(own); continue; }
-      const value = preset?.settings?.[field.widget];
+      // a number for the network is gone with a network that takes one
+      const value = settings[field.widget] ?? (preset && field.widget === "guidance" && field.default < 0 ? field.default : undefined);
       if (value === undefined || value === now) continue;
       const free = !touched.has(own) || now === last?.settings?.[field.widget];
       const fits = field.widget !== "steps" || now <= preset.most;
@@ -74,6 +92,7 @@
     for (const box of form.querySelectorAll(".w-field[data-node]")) {
       const field = view.panel.find((f) => f.node === box.dataset.node && f.widget === box.dataset.widget);
       if (!field) continue;
+      if (field.widget === "guidance" && field.default < 0) box.hidden = preset ? preset.guidance === null : view.widget(field) < 0;
       const plain = field.role === "avoid" && field.sort === "prompt" && view.template !== "avoid-without-cfg" && !needless(view, field);
       const reason = preset?.locks?.[field.role === "avoid" ? (plain ? "avoid" : "") : field.widget] || "";
       const shut = Boolean(reason) && (field.role === "avoid" ? !String(view.widget(field)).trim() : field.widget !== "steps");
@@ -97,7 +116,7 @@
     /** A form was built anew. `view`: {panel, widget(field), template, current} of the document that it shows. */
     show(box, view = doc) { forms.set(box, view); last ||= presetOf(doc); paint(); },
     /** The settings that a model asks for, by widget; none where nothing is known of it. */
-    settings: (ref) => known(weft.facts.models, ref)?.settings || {},
+    settings: (ref, width = 0, height = 0) => sized(known(weft.facts.models, ref), width, height),
   };
   on("model", () => { fill(); paint(); });
   on("lora", () => { fill(); paint(); });

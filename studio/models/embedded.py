@@ -83,10 +83,13 @@ def with_preset(
 
 
 def with_settings(folder: Path, ref: str) -> dict[str, object]:
-    """The card of a folder with the settings of its preset, where one is known and the card says nothing."""
+    """The card of a folder, which need not be there, with its preset and the settings of that, where one is
+    known and the card says nothing."""
     card = read_card(folder)
     preset = preset_of(card, (ref,), folder)
-    return dict(card) if preset is None else preset.settings() | dict(card)
+    if preset is None:
+        return dict(card)
+    return preset.settings() | dict(card) | {"preset": preset.to_json()}
 
 
 def list_embedded(folder: Path = FOLDER) -> tuple[EmbeddedModel, ...]:

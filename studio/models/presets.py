@@ -15,14 +15,18 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from studio.models.size_shift import lines, shift_at
+
+OWN_SIZE = 1024  # side in pixels of a model that does not say
 FEW = 8  # a model of at most so many steps is a few-step model
 
 
 @dataclass(frozen=True)
 class Preset:
     """`steps` and the `most` that do any good; `cfg`: whether two-pass guidance suits; `guidance`: the number
-    that goes into the network, None where it takes none; `shift` None = by the picture's size; `size`: side
-    in pixels, 0 = not known; `tokens`: text tokens, 0 = as the model says; `strength`: of the LoRA."""
+    that goes into the network, None where it takes none; `shift` None = by the picture's size, by the rule
+    `by_size` (`size_shift`); `size`: side in pixels, 0 = not known; `tokens`: text tokens, 0 = as the model
+    says; `strength`: of the LoRA."""
 
     name: str
     source: str
@@ -37,19 +41,25 @@ class Preset:
     size: int = 0
     tokens: int = 0
     strength: float = 1.0
+    by_size: str = "flux"
 
     @property
     def few(self) -> bool:
         """Whether it is a few-step model: nothing is left there that a step cache could skip."""
         return self.most <= FEW
 
-    def settings(self) -> dict[str, object]:
-        """The settings of nodes that it fills, by the names of their widgets."""
+    def settings(self, width: int = 0, height: int = 0, steps: int = 0) -> dict[str, object]:
+        """The settings of nodes that it fills, by the names of their widgets, for a picture of so many
+        pixels and a run of so many steps; 0 = the model's own."""
+        shift = self.shift
+        if shift is None:
+            own = self.size or OWN_SIZE
+            shift = shift_at(self.by_size, width or own, height or own, steps or self.steps)
         found: dict[str, object] = {
             "steps": self.steps,
             "cfg_scale": self.cfg_scale,
             "guidance": self.guidance,
-            "shift": self.shift,
+            "shift": shift,
             "spacing": self.spacing,
             "sampler": self.sampler,
         }
@@ -82,7 +92,11 @@ class Preset:
         return f"{self.name} takes so few steps that each of them counts: there is nothing to skip."
 
     def to_json(self) -> dict[str, object]:
-        return asdict(self) | {"settings": self.settings(), "locks": self.locks()}
+        """As a card has it, and what a page needs: settings, locks, and `lines` over the number of image
+        tokens where the picture's size decides the shift, () where it does not."""
+        by = () if self.shift is not None else lines(self.by_size, self.steps)
+        more = {"settings": self.settings(), "locks": self.locks(), "lines": [asdict(one) for one in by]}
+        return asdict(self) | more
 
 
 NO_NEGATIVE = "Without a second pass nothing reads what is to be avoided; use Avoid (NAG), which needs none."
@@ -140,12 +154,30 @@ NAMED: Mapping[str, Preset] = {
         spacing="flux",
         size=1024,
         tokens=512,
+        by_size="flux2",
     ),
     r"flux\.?2-klein": Preset(
-        "FLUX.2 klein", _DEV2 + "klein-4B", 4, 8, False, shift=None, spacing="flux", size=1024, tokens=512
+        "FLUX.2 klein",
+        _DEV2 + "klein-4B",
+        4,
+        8,
+        False,
+        shift=None,
+        spacing="flux",
+        size=1024,
+        tokens=512,
+        by_size="flux2",
     ),
     r"flux\.?2-dev": Preset(
-        "FLUX.2 dev", _DEV2 + "dev", 50, guidance=4.0, shift=None, spacing="flux", size=1024, tokens=512
+        "FLUX.2 dev",
+        _DEV2 + "dev",
+        50,
+        guidance=4.0,
+        shift=None,
+        spacing="flux",
+        size=1024,
+        tokens=512,
+        by_size="flux2",
     ),
     r"z-image-turbo": Preset(
         "Z-Image Turbo", HUB + "Tongyi-MAI/Z-Image-Turbo", 8, 9, False, spacing="flux", size=1024, tokens=512
@@ -157,7 +189,14 @@ NAMED: Mapping[str, Preset] = {
         "Qwen-Image-Lightning", HUB + "lightx2v/Qwen-Image-Lightning", 8, 8, False, spacing="flux", size=1328
     ),
     r"qwen-image": Preset(
-        "Qwen-Image", HUB + "Qwen/Qwen-Image", 50, cfg_scale=4.0, shift=None, spacing="flux", size=1328
+        "Qwen-Image",
+        HUB + "Qwen/Qwen-Image",
+        50,
+        cfg_scale=4.0,
+        shift=None,
+        spacing="flux",
+        size=1328,
+        by_size="qwen",
     ),
 }
 
@@ -227,6 +266,16 @@ def preset_of(
         if any(re.search(pattern, name, re.IGNORECASE) for name in names):
             return preset
     return None if folder is None else _by_config(folder)
+
+
+def shift_of(
+    card: Mapping[str, object], width: int, height: int, steps: int | None = None
+) -> dict[str, object]:
+    """{"shift"} of a card's model for a picture of so many pixels; {} where the size decides nothing."""
+    preset = preset_of(card)
+    if preset is None or preset.shift is not None:
+        return {}
+    return {"shift": preset.settings(width, height, steps or 0)["shift"]}
 
 
 def lora_preset(name: str) -> Preset | None:

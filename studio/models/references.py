@@ -20,6 +20,7 @@ from studio.models.embedded import (
     read_card,
     recipe_of,
     with_preset,
+    with_settings,
 )
 from studio.models.folders import check_folder
 from studio.models.lora_files import check_lora
@@ -177,6 +178,17 @@ def ref_folder(ref: str) -> Path:
     if ref.startswith(HUB):
         return download(ref.removeprefix(HUB), fetch=False)
     return Path(ref).expanduser()
+
+
+def card_named(ref: str) -> dict[str, object]:
+    """The card of a folder or a model of the Hub with its preset and settings; a model of the Hub that was
+    not fetched yet is known by its name. Nothing is fetched."""
+    try:
+        return with_settings(ref_folder(ref), ref)
+    except BadModel:
+        if not ref.startswith(HUB):
+            raise
+        return with_settings(Path(os.devnull), ref)
 
 
 def ref_files(ref: str) -> list[tuple[str, Path]]:

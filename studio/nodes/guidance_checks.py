@@ -78,6 +78,22 @@ def _sampler(rule: View, sampler: str) -> Iterator[Refusal]:
 
 
 def _model(rule: View, model: Outline) -> Iterator[Refusal]:
+    number = rule.widgets.get("guidance")
+    numbered = rule.kind == "cfg" and isinstance(number, int | float) and number >= 0
+    if rule.kind == "cfg" and model.guided and _scaled(rule):
+        yield Refusal(
+            f"{model.title} has learnt its guidance and takes it as a number; a cfg_scale of "
+            f"{rule.widgets.get('cfg_scale', 'another node')} is a second pass on top: twice the time.",
+            "Set cfg_scale to 1 and choose the number under guidance.",
+            "guidance",
+            "warning",
+        )
+    if numbered and not model.guided:
+        yield Refusal(
+            f"{model.title} takes no guidance number, so the {number:g} of {rule.title!r} would do nothing.",
+            "Set it to -1; cfg_scale works with every model.",
+            "guidance",
+        )
     if rule.kind == "embedded_guidance" and not model.guided:
         yield Refusal(
             f"{model.title} takes no guidance number, so {rule.title!r} would do nothing.",

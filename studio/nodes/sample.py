@@ -71,7 +71,7 @@ def empty_latent(
 def schedule(
     steps: Annotated[int, Slider(1, 200, 1)] = 20,
     spacing: Annotated[str, Choice(*schedules.SCHEDULES)] = "flow_diffusers",
-    shift: Annotated[float, Slider(0.1, 20, 0.1)] = 3.0,
+    shift: Annotated[float, Slider(0.1, 30, 0.1)] = 3.0,
     strength: Annotated[float, Slider(0, 1, 0.01)] = 1.0,
     *,
     ctx: Context,

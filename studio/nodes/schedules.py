@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Annotated
 
 from studio.api import Context, Latent, Number, Refusal, Sigmas, Slider, StudioError, Text, View, node
+from studio.models.size_shift import LEAST, MOST
 from studio.nodes.prompt import refused
 from studio.sampling import schedules
 
@@ -40,8 +41,10 @@ def schedule_from_list(
 @node(group="Sampling", title="Shift for a size")
 def shift_for_size(
     latent: Latent,
-    shift: Annotated[float, Slider(0.1, 20, 0.1)] = 3.0,
+    shift: Annotated[float, Slider(0.1, 30, 0.1)] = 3.0,
     native: Annotated[int, Number(64, 2048, 16)] = 256,
+    *,
+    ctx: Context,
 ) -> float:
     """The shift that a picture larger or smaller than the model's own needs; for the shift of Schedule.
 
@@ -50,5 +53,7 @@ def shift_for_size(
     native: that size, pixels a side
     """
     found = schedules.shift_by_size(latent.width * latent.height, native * native, shift)
-    # Schedule takes 0.1 to 20
-    return min(max(found, 0.1), 20.0)
+    held = min(max(found, LEAST), MOST)
+    if held != found:
+        ctx.warn(f"This size asks for a shift of {found:.4g}; {held:g} is taken, the most or least there is.")
+    return held

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from studio.errors import StudioError, did_you_mean
 from studio.graph.document import Graph
@@ -167,7 +168,11 @@ class Templates:
         """The document with the settings that a model asks for by its preset."""
         card = next((card for card in self._studio.model_cards() if card["ref"] == model), {})
         preset = card.get("preset")
-        settings: Mapping[str, object] = preset["settings"] if isinstance(preset, Mapping) else {}
+        settings: dict[str, object] = dict(preset["settings"]) if isinstance(preset, Mapping) else {}
+        roles = self._roles(document)
+        if settings and "width" in roles and "height" in roles:
+            sides = [_value(document, roles[side]) for side in ("width", "height")]
+            settings |= _by_size(card["preset"].get("lines") or (), sides, settings.get("shift"))
         for field in panel(document, self._studio.registry):
             node, widget = str(field["node"]), str(field["widget"])
             if widget in settings:
@@ -180,6 +185,15 @@ class Templates:
 
 def _value(document: Graph, field: Field) -> object:
     return document.node(str(field["node"])).widgets.get(str(field["widget"]), field["default"])
+
+
+def _by_size(lines: Sequence[Mapping[str, Any]], sides: Sequence[object], own: object) -> dict[str, object]:
+    """The shift for a picture of these sides where a preset's lines say it (`models.size_shift`)."""
+    if not lines or not all(isinstance(side, int) for side in sides):
+        return {} if own is None else {"shift": own}
+    tokens = math.prod(int(str(side)) // 16 for side in sides)
+    line = next((line for line in lines if tokens <= line["tokens"]), lines[-1])
+    return {"shift": round(min(max(math.exp(line["start"] + line["slope"] * tokens), 0.1), 30.0), 3)}
 
 
 def _named(document: Graph) -> set[str]:

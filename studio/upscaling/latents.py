@@ -10,6 +10,7 @@ import torch
 
 from studio.errors import StudioError
 from studio.models.family import Parts
+from studio.models.outline import outline_of
 from studio.models.pictures import decode_latent
 from studio.pixels import flatten
 from studio.sampling.tiled import SHARED
@@ -95,6 +96,13 @@ def check_smallest(width: int, height: int, step: int) -> None:
             socket="image",
             hint="Enlarge it first.",
         )
+
+
+def check_for(model: str, width: int, height: int) -> None:
+    """`check_smallest` for the model of a reference, as far as that can be told without loading it."""
+    found = outline_of(model)
+    if found is not None and found.sides is not None:
+        check_smallest(width, height, found.sides[0])
 
 
 def framed(painted: Image, like: Image) -> Image:

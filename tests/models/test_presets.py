@@ -8,6 +8,7 @@ import pytest
 
 from studio.models.embedded import list_embedded
 from studio.models.presets import LORAS, NAMED, Preset, lora_preset, preset_of
+from studio.models.size_shift import lines
 from studio.sampling import samplers, schedules
 
 
@@ -57,6 +58,34 @@ def test_a_few_step_lora_is_known_by_its_file(file, steps, strength):
     assert preset_of({"loras": [file], "steps": 50, "cfg_scale": 4.0}) == found
     assert preset_of({"loras": ["a-style.safetensors"], "steps": 50, "cfg_scale": 4.0}).steps == 50
     assert lora_preset("a-style.safetensors") is None
+
+
+@pytest.mark.parametrize(("width", "height"), [(256, 256), (1024, 1024), (768, 1344), (2048, 2048)])
+def test_the_size_of_the_picture_decides_the_shift_of_flux(width, height):
+    settings = preset_of({}, ("FLUX.1-dev",)).settings(width, height)
+    ours = schedules.schedule(str(settings["spacing"]), 8, settings["shift"])
+    published = schedules.flux_by_size(8, width // 16 * (height // 16))
+    assert ours.values == pytest.approx(published.values, abs=1e-4)
+
+
+@pytest.mark.parametrize("steps", [4, 50, 200])
+@pytest.mark.parametrize("tokens", [256, 4096, 4300, 9216])
+def test_the_shift_of_flux_2_is_that_of_its_pipeline(tokens, steps):
+    from diffusers.pipelines.flux2.pipeline_flux2 import compute_empirical_mu
+
+    found = next(line for line in lines("flux2", steps) if tokens <= line.tokens)
+    mu = found.start + found.slope * tokens
+    assert mu == pytest.approx(compute_empirical_mu(tokens, steps), abs=1e-9)
+
+
+def test_every_preset_fills_a_shift_that_the_node_takes():
+    for preset in (*NAMED.values(), *LORAS.values()):
+        for sides in ((0, 0), (64, 64), (2048, 2048)):
+            assert 0.1 <= preset.settings(*sides)["shift"] <= 30
+        assert bool(preset.to_json()["lines"]) is (preset.shift is None)
+    # Qwen-Image has a line of its own
+    qwen, flux = (preset_of({}, (name,)).settings(1024, 1024) for name in ("qwen-image", "flux.1-dev"))
+    assert qwen["shift"] < flux["shift"]
 
 
 def config(folder, **entries):

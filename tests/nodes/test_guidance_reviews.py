@@ -76,6 +76,7 @@ ALONE = ("cfg", {"cfg_scale": 1.0})
             for kind in ("cfg_plus_plus", "apg", "cfg_zero", "linear_guidance", "residual_guidance")
         ),
         ([("embedded_guidance", {})], {}, "takes no guidance number"),
+        ([("cfg", {"guidance": 3.0})], {}, "takes no guidance number"),
         ([("skip_layer_guidance", {}), ("embedded_guidance", {})], {}, "takes no guidance number"),
         ([("adaptive_guidance", {}), ALONE], {}, "stops the negative side"),
         ([("adaptive_guidance", {}), ("embedded_guidance", {})], {"model": "tiny:flux"}, "has none"),
@@ -148,3 +149,11 @@ def test_the_calls_of_a_run_are_noted(engine):
     assert report.errors == ()
     noted = report.nodes["sample"].notes["network"]
     assert noted == {"forwards": 5, "rows": 6, "by_role": {"uncond": 1, "cond": 5}}
+
+
+def test_a_second_pass_over_learnt_guidance_is_warned_of(engine):
+    found = problems(engine, graph([CFG], model="tiny:flux"), "warning")
+    assert len(found) == 1 and "twice the time" in found[0]
+    alone = problems(engine, graph([ALONE], model="tiny:flux"), "warning")
+    assert not any("twice the time" in message for message in alone)
+    assert not problems(engine, graph([("cfg", {"cfg_scale": 1.0, "guidance": 4.0})], model="tiny:flux"))

@@ -51,6 +51,20 @@ def put(graph: Graph, id: str, kind: str, **widgets: Any) -> Graph:
     return replace(graph, nodes=nodes, exposed=tuple(e for e in graph.exposed if e.node != id))
 
 
+class Told:
+    """A reporter that keeps what nodes warn of."""
+
+    def __init__(self) -> None:
+        self.warned: list[str] = []
+
+    def warn(self, text: str) -> None:
+        self.warned.append(text)
+
+    def step(self, i: int, total: int, preview: object) -> None: ...
+    def log(self, text: str) -> None: ...
+    def note(self, key: str, value: object) -> None: ...
+
+
 def choices(engine: Engine, kind: str, widget: str) -> tuple[str, ...]:
     param = next(p for p in engine.registry.get(kind).params if p.name == widget)
     return tuple(param.widget.options()["choices"])
@@ -151,8 +165,10 @@ def test_the_churn_range_must_be_one(engine: Engine) -> None:
 
 
 def test_the_shift_for_a_size_feeds_a_schedule(engine: Engine) -> None:
-    assert shift_for_size(Latent(512, 512), 3.0, 256) == pytest.approx(6.0)
-    assert shift_for_size(Latent(2048, 2048), 20.0, 64) == 20.0
+    assert shift_for_size(Latent(512, 512), 3.0, 256, ctx=CONTEXT) == pytest.approx(6.0)
+    told = Told()
+    assert shift_for_size(Latent(2048, 2048), 20.0, 64, ctx=Context(reporter=told)) == 30.0
+    assert len(told.warned) == 1 and "a shift of 640; 30 is taken" in told.warned[0]
     graph = workflow(**{"schedule.steps": 2})
     graph = replace(
         graph,
@@ -238,7 +254,8 @@ def test_a_public_host_keeps_nothing_of_a_visitors_search() -> None:
 @pytest.mark.parametrize("model", ["embedded:scenes-sd3", "embedded:scenes-flux"])
 def test_a_size_that_the_model_cannot_paint_is_refused_before_the_run(engine: Engine, model: str) -> None:
     def found(**settings: Any) -> list[tuple[str, str | None]]:
-        graph = workflow(**{"model.model": model, "prompt.text": "a red star", **settings})
+        alone = {"model.model": model, "prompt.text": "a red star", "guidance.cfg_scale": 1.0}
+        graph = workflow(**alone, **settings)
         return [(problem.node, problem.socket) for problem in engine.check(graph)]
 
     assert found() == []

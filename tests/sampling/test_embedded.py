@@ -9,7 +9,7 @@ import torch
 
 from studio.errors import StudioError
 from studio.sampling.guidance.cfg import cfg
-from studio.sampling.guidance.embedded import embedded_guidance
+from studio.sampling.guidance.embedded import embedded_guidance, with_number
 from studio.values import Conditioning, Row, Step
 
 TEXT = Conditioning("x", "flux", torch.zeros(1, 1, 1))
@@ -67,3 +67,14 @@ def test_one_number_serves_all_trajectories_or_each_has_its_own():
     assert Row(TEXT, "cond", more, (1.0, 2.0, 3.0)).guidances == (1.0, 2.0, 3.0)
     with pytest.raises(StudioError, match="2 guidance numbers do not fit 3"):
         _ = Row(TEXT, "cond", more, (1.0, 2.0)).guidances
+
+
+def test_any_rule_hands_its_number_to_the_network_in_every_row():
+    estimate, asked = watched(with_number(cfg(4.0), 2.0))
+    plain, _ = watched(embedded_guidance(2.0, 4.0))
+    assert asked == watched(embedded_guidance(2.0, 4.0))[1] and torch.equal(estimate, plain)
+    some = with_number(cfg(4.0, 0.0, 0.5), 2.0)
+    early, late = (some.at(Step(i, 4, 1 - i / 4, 0.75 - i / 4)) for i in (0, 3))
+    assert late == (("guidance", 2.0),) and early[-1:] == late and len(early) > 1
+    with pytest.raises(StudioError, match="guidance of nan"):
+        with_number(cfg(4.0), math.nan)
