@@ -4,7 +4,9 @@ cache`: what step caches save; `bench prefix`, `bench batch`: what is not comput
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +53,10 @@ def act(args: argparse.Namespace) -> int:
     if args.only and args.what in WITHOUT_ONLY:
         raise shared.BadCall(WITHOUT_ONLY[args.what])
     measure, told = BENCHES[args.what]
-    return shared.answer(args, measure(args, None if args.json else shared.say), told)
+    # cache-dit logs to standard output, where the result alone belongs
+    with redirect_stdout(sys.stderr):
+        result = measure(args, None if args.json else shared.say)
+    return shared.answer(args, result, told)
 
 
 def _plain(args: argparse.Namespace, tell: Tell) -> Any:

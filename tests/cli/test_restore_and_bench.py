@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from studio.cli import bench
 from studio.db.open import open_home
 from studio.history.store import History
 from studio.sampling.search.start_noise import read
@@ -63,3 +64,15 @@ def test_one_part_of_all_writes_page_data_and_chart(cli: Cli, tmp_path: Path) ->
     page = (tmp_path / "benchmarks.md").read_text()
     assert "Not measured: True shapes" in page and "pictures/bench-upscale.png" in page
     assert (tmp_path / "pictures" / "bench-upscale.png").is_file()
+
+
+def test_what_a_library_says_while_it_is_measured_does_not_get_into_the_json(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def noisy(args: object, tell: object) -> list[dict[str, int]]:
+        print("[Cache-DiT] enabled")
+        return [{"together": 1}]
+
+    monkeypatch.setitem(bench.BENCHES, "batch", (noisy, bench.BENCHES["batch"][1]))
+    done = cli("bench", "batch", "--json")
+    assert done.json == [{"together": 1}] and "[Cache-DiT]" in done.err

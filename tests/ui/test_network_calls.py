@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from studio.ui.picture_detail import how_it_ran, network_calls
+from studio.ui.picture_detail import computed, how_it_ran, network_calls
 
 
 def test_the_calls_of_all_runs_are_added_up() -> None:
@@ -25,6 +25,17 @@ def test_the_calls_of_all_runs_are_added_up() -> None:
 )  # fmt: skip
 def test_a_record_that_does_not_tell_shows_nothing(record: dict[str, object]) -> None:
     assert network_calls(record) == "" and how_it_ran(record) == {}
+
+
+def test_what_a_step_cache_skipped_is_not_told_as_computed() -> None:
+    plain = {"network": {"forwards": 30, "rows": 60}}
+    cached = {"network": {"forwards": 10, "rows": 20}, "step_cache": {"work": 0.1}}
+    assert computed({"notes": {"sample": cached}}) == "10.0 %"
+    assert computed({"notes": {"sample": cached, "again": plain}}) == "77.5 %"
+    assert network_calls({"notes": {"sample": cached, "again": plain}}) == "40 (80 rows)"
+    assert computed({"notes": {"sample": plain}}) == ""
+    assert computed({"notes": {"sample": {"step_cache": {"work": "all"}, "network": {"forwards": 1}}}}) == ""
+    assert computed({"notes": {"sample": {"step_cache": {"work": 0.5}}}}) == ""
 
 
 def test_how_a_run_was_shortened_or_shared_is_told() -> None:
