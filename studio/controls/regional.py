@@ -10,15 +10,19 @@ Training-free Regional Prompting for Diffusion Transformers (arXiv 2411.02395), 
 * `hard`: as `strict`, but with r = 0 for the first share of the steps, so that every region is painted on its
   own before all become one picture (after RAG-Diffusion, arXiv 2411.06558, where each is cut out and pasted).
 
-The negative prompt of a region stands in the rows of the negative prompt, at the region's place, in the open
-form: it works through guidance, so it does nothing in a run without negative rows. `controls/negative.py`
-takes the same regions for such runs.
+The published scheme runs without guidance. With it, regions that are kept apart are so in the rows of the
+negative prompt as well, and there the negative prompt does not see the picture: it is one text for all
+regions, and would carry one into the other. Else those rows stay as they are.
+
+The negative prompt of a region stands in the rows of the negative prompt, at the region's place: it works
+through guidance, so it does nothing in a run without negative rows. `controls/negative.py` takes the same
+regions for such runs.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 from weakref import WeakKeyDictionary
@@ -32,15 +36,14 @@ from studio.controls.control import (
     AttentionControl,
     Call,
     Need,
-    Outputs,
     Owns,
-    Pass,
     PassSet,
     TextSegment,
     in_range,
 )
 from studio.controls.crop import Box, crop_region
-from studio.controls.tokens import ORDER, Cover, Floats, Prompt, cover, joint_mask, reference_spans, together
+from studio.controls.region_passes import image_set, negative_set, pass_of, strict_set, unmasked_set
+from studio.controls.tokens import ORDER, Cover, Floats, Prompt, cover, together
 from studio.errors import StudioError
 from studio.models.family import Site, TokenLayout
 from studio.values import Conditioning, Layout, Region, Step
@@ -175,7 +178,8 @@ class Regional(AttentionControl):
         active = [self.regions[i] for i in self.active(step)]
         painted = any(r.prompt or r.edited for r in active)
         avoided = site.joint and any(r.negative for r in active)
-        return (*((Owns(),) if painted else ()), *((Owns(NEGATIVE),) if avoided else ()))
+        apart = painted and self.mode != OPEN and self._bordered(step)
+        return (*((Owns(),) if painted else ()), *((Owns(NEGATIVE),) if avoided or apart else ()))
 
     def passes(self, call: Call) -> tuple[PassSet, ...]:
         active, ratio = self.active(call.step), self._ratio(call.step)
@@ -183,7 +187,7 @@ class Regional(AttentionControl):
         key = (call.site.kind == "image_self", self._masked(call), active, ratio, call.q.dtype)
         if key not in made:
             if call.site.kind == "image_self":
-                made[key] = self._image_sets(call.layout, active, ratio, call.q)
+                made[key] = tuple(self._image_sets(call.layout, active, ratio, call.q))
             else:
                 made[key] = tuple(self._joint_sets(call, active, ratio))
         return made[key]
@@ -198,29 +202,46 @@ class Regional(AttentionControl):
         for names, rows in self._readers(layout, active):
             if not self._masked(call):
                 rest = () if self.background is None else (f"{self.name}.rest",)
-                yield self._unmasked(layout, (*names.values(), *rest), rows)
+                yield unmasked_set(layout, (*names.values(), *rest), rows)
             elif self.mode == OPEN:
                 yield self._open(call, active, names, rows)
             else:
                 yield self._strict(call, active, names, rows, ratio)
+        yield from self._negative_sets(call, active, ratio)
+
+    def _negative_sets(self, call: Call, active: Sequence[int], ratio: float) -> Iterator[PassSet]:
+        """The rows of the negative prompt: what each region avoids, and the borders of strict regions."""
+        layout = call.layout
         avoided = {i: f"{self.name}.{i}.not" for i in active if self.regions[i].negative is not None}
+        left = layout.rows(*NEGATIVE)
+        if left and self.mode != OPEN and self._masked(call):
+            covered = self._cover(layout, active)
+            for names, rows in self._readers(layout, active, negative=True):
+                apart = self._apart(layout, active, names)
+                if not rows or bool(apart.all()):
+                    continue
+                prompts = self._prompts(layout, active, avoided, covered.member.astype(np.float64))
+                yield negative_set(call, rows, prompts, apart, ratio)
+                left = tuple(row for row in left if row not in rows)
         if avoided:
-            yield self._open(call, active, avoided, layout.rows(*NEGATIVE), rest=False)
+            yield self._open(call, active, avoided, left, rest=False)
 
     def _readers(
-        self, layout: TokenLayout, active: Sequence[int]
+        self, layout: TokenLayout, active: Sequence[int], *, negative: bool = False
     ) -> Iterator[tuple[Mapping[int, str], tuple[int, ...]]]:
-        """Segment of each region with a prompt, and the rows that read them; the edited picture's apart."""
+        """Segment of each region with a prompt, and the rows that read them, or with `negative` the rows of
+        the negative prompt beside these; the edited picture's apart."""
+        roles, target = (NEGATIVE, (f"{TARGET[0]}.uncond",)) if negative else (POSITIVE, TARGET)
         plain = {i: f"{self.name}.{i}" for i in active if self.regions[i].prompt is not None}
         edited = {i: f"{self.name}.{i}.edited" for i in active if self.regions[i].edited is not None}
         both = {i: edited.get(i) or plain[i] for i in active if i in plain or i in edited}
         if both == plain:
             if plain:
-                yield plain, layout.rows(*POSITIVE)
+                yield plain, layout.rows(*roles)
             return
         if plain:
-            yield plain, layout.rows(*(role for role in POSITIVE if role not in TARGET))
-        yield both, layout.rows(*TARGET)
+            yield plain, layout.rows(*(role for role in roles if role not in target))
+        yield both, layout.rows(*target)
 
     def _open(
         self,
@@ -236,7 +257,7 @@ class Regional(AttentionControl):
         prompts += self._prompts(layout, active, names, covered.share)
         if rest and self.background is not None:
             prompts.append(self._prompt(layout, f"{self.name}.rest", covered.rest))
-        own = self._pass(call, prompts, None)
+        own = pass_of(call, prompts, None)
         return PassSet(rows, (own,), lambda _, outputs: outputs[0])
 
     def _strict(
@@ -250,50 +271,21 @@ class Regional(AttentionControl):
             prompts.append(self._prompt(layout, f"{self.name}.rest", outside))
         elif outside.any():
             prompts.append(Prompt("text", layout.size("text"), outside, asks=False))
-        own = self._pass(call, prompts, together(member))
-        references = reference_spans(layout)
-        queries = ("text",) if ratio == 0 else ("text", "image", *references)
-        base = Pass(queries, ("text", "image", *references))
-
-        def combine(_: Outputs | None, outputs: Sequence[Outputs]) -> Outputs:
-            base, own = outputs
-            return {**own, **_mixed(own, base, ratio), "text": base["text"]}
-
-        return PassSet(rows, (base, own), combine)
+        return strict_set(call, rows, prompts, self._apart(layout, active, names), ratio)
 
     def _image_sets(
         self, layout: TokenLayout, active: Sequence[int], ratio: float, like: torch.Tensor
-    ) -> tuple[PassSet, ...]:
+    ) -> Iterator[PassSet]:
         """Image-only sites: the same borders, without texts."""
-        references = reference_spans(layout)
-        spans = ("image", *references)
-        found = []
-        for names, rows in self._readers(layout, active):
-            member = self._cover(layout, active).member[[active.index(i) for i in names]]
-            others = sum(layout.size(name) for name in references)
-            mask = joint_mask((), layout.size("image"), others=others, apart=together(member))
-            own = Pass(spans, spans, None if mask is None else mask.to(like.device)[None, None])
-            passes = (own,) if ratio == 0 else (own, Pass(spans, spans))
+        for negative in (False, True):
+            for names, rows in self._readers(layout, active, negative=negative):
+                apart = self._apart(layout, active, names)
+                if rows and not (negative and bool(apart.all())):
+                    yield image_set(layout, rows, apart, ratio, like)
 
-            def combine(_: Outputs | None, outputs: Sequence[Outputs]) -> Outputs:
-                return {**outputs[0], **_mixed(outputs[0], outputs[-1], ratio)}
-
-            found.append(PassSet(rows, passes, combine))
-        return tuple(found)
-
-    def _unmasked(self, layout: TokenLayout, names: Iterable[str], rows: tuple[int, ...]) -> PassSet:
-        """A block or step without borders: everything sees everything, all prompts included."""
-        spans = ("text", *(f"text/seg:{name}" for name in names), "image", *reference_spans(layout))
-        return PassSet(rows, (Pass(spans, spans),), lambda _, outputs: outputs[0])
-
-    def _pass(self, call: Call, prompts: Sequence[Prompt], apart: torch.Tensor | None) -> Pass:
-        layout = call.layout
-        references = reference_spans(layout)
-        others = sum(layout.size(name) for name in references)
-        mask = joint_mask(prompts, layout.size("image"), others=others, apart=apart, dtype=call.q.dtype)
-        keys = (*(prompt.span for prompt in prompts), "image", *references)
-        queries = (*(prompt.span for prompt in prompts if prompt.asks), "image", *references)
-        return Pass(queries, keys, None if mask is None else mask.to(call.q.device)[None, None])
+    def _apart(self, layout: TokenLayout, active: Sequence[int], names: Mapping[int, str]) -> torch.Tensor:
+        """Which image tokens see each other where the regions of `names` are kept apart: token, token."""
+        return together(self._cover(layout, active).member[[active.index(i) for i in names]])
 
     def _prompts(
         self, layout: TokenLayout, active: Sequence[int], names: Mapping[int, str], share: Floats
@@ -387,12 +379,3 @@ def make_regional(
 
 def _called(region: Region) -> str:
     return repr(region.name or region.id)
-
-
-def _mixed(own: Outputs, base: Outputs, ratio: float) -> dict[str, torch.Tensor]:
-    """(1 - ratio) own + ratio base, for the image and its references."""
-    if ratio == 0:
-        return {}
-    return {
-        name: torch.lerp(own[name], base[name], ratio) for name in own if name.partition("/")[0] == "image"
-    }

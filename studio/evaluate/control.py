@@ -31,7 +31,7 @@ from studio.sampling.loop import Run, sample_run
 from studio.scenes.score import wilson
 from studio.values import Conditioning, Latent, Model, Sigmas
 
-# Verdicts of a case: None where the question does not apply; further keys are figures, averaged.
+# Verdicts of a case: None where the question does not apply; further keys are figures: `summary`.
 Result = dict[str, Any]
 VERDICTS = ("success", "preserved", "plain_success", "plain_preserved")
 # Modules of this package that bring rows: each has ROWS, a tuple of `RowOf`.
@@ -191,7 +191,7 @@ def evaluate(
 
 def summary(row: RowOf, results: Sequence[Result | None], ref: str) -> dict[str, Any]:
     """One row: `n` usable cases, for each verdict the share and its interval over the cases that answer it,
-    and the mean of every further figure."""
+    and of every further figure the mean, or the median if its name begins so."""
     usable = [result for result in results if result is not None]
     made: dict[str, Any] = {
         "method": row.method,
@@ -211,7 +211,8 @@ def summary(row: RowOf, results: Sequence[Result | None], ref: str) -> dict[str,
     for name in figures:
         values = [float(r[name]) for r in usable if r.get(name) is not None]
         if values:
-            made[name] = round(float(np.mean(values)), 4)
+            middle = np.median if name.startswith("median") else np.mean
+            made[name] = round(float(middle(values)), 4)
     if row.note:
         made["note"] = row.note
     return made

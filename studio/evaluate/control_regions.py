@@ -4,6 +4,9 @@
 or the things without their places. Success: in every box there is the right object, its centre inside the
 box. `regions_right` is the share of boxes that are right, `leaked` the share whose object has the colour of
 another region.
+
+`regions_leak`: two halves of a picture, another thing is asked for in the right one. Success: the left half
+moves by less than a fifth of what the right one does (controls.md 7 (b)); the plain way is the long prompt.
 """
 
 from __future__ import annotations
@@ -23,6 +26,8 @@ from studio.values import Region
 
 Box = tuple[float, float, float, float]
 MOST = 6
+HALVES: tuple[Box, Box] = ((0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 1.0, 1.0))
+MOST_LEAK = 0.2
 PLACES_TOO, NAMES, SCENE = "places", "names", "scene"
 
 
@@ -110,9 +115,54 @@ def leaked(things: Sequence[Thing], seen: Detection) -> float:
     )
 
 
+def judge_leak(bench: Bench, index: int, *, mode: str) -> Result | None:
+    """One case of two halves, borders to the end, base ratio 0; None where the right half does not move."""
+    rng = np.random.default_rng([index, 20271])
+    left, right = things_of(rng, 2)
+    other = things_of(rng, 1)[0]
+    if (other.kind, other.colour) == (right.kind, right.colour):
+        return None
+    background = BACKGROUND_WORDS[str(rng.choice(BACKGROUNDS))]
+
+    def picture(second: Thing, steered: bool) -> np.ndarray:
+        said = [f"a {thing.colour} {thing.kind}" for thing in (left, second)]
+        seed = 3000 + index
+        if not steered:
+            return bench.picture(
+                bench.run(f"{said[0]} on the left and {said[1]} on the right, {background}", seed).latent
+            )
+        texts = tuple(
+            RegionText(Region(f"r{n}", text, half), segment_conditioning(bench.parts, text))
+            for n, (text, half) in enumerate(zip(said, HALVES, strict=True))
+        )
+        control = Regional(background, texts, mode=mode, base_ratio=0.0, borders=1.0)
+        return bench.picture(bench.run(background, seed, controls=[control]).latent)
+
+    shares = [moved_share(picture(right, steered), picture(other, steered)) for steered in (True, False)]
+    if None in shares:
+        return None
+    steered, plain = (float(share) for share in shares if share is not None)
+    return {
+        "success": steered < MOST_LEAK,
+        "plain_success": plain < MOST_LEAK,
+        "median_share": steered,
+        "median_plain_share": plain,
+    }
+
+
+def moved_share(one: np.ndarray, other: np.ndarray) -> float | None:
+    """How far the left half of a picture moved, as a share of the right half; None where that stood still.
+    uint8 height, width, 3."""
+    moved = np.abs(one.astype(np.float64) - other).mean(axis=(0, 2))
+    middle = len(moved) // 2
+    own = float(moved[middle:].mean())
+    return float(moved[:middle].mean()) / own if own else None
+
+
 ROWS = (
     *(RowOf("regions", f"k{k}", partial(judge, k=k)) for k in range(1, MOST + 1)),
     *(RowOf("regions_scene", f"k{k}", partial(judge, k=k, says=SCENE)) for k in (2, 4)),
     *(RowOf("regions_names", f"k{k}", partial(judge, k=k, says=NAMES)) for k in (2, 4)),
     *(RowOf("regions_strict", f"k{k}", partial(judge, k=k, mode=STRICT, ratio=0.5)) for k in (2, 4)),
+    *(RowOf("regions_leak", mode, partial(judge_leak, mode=mode)) for mode in (STRICT, OPEN)),
 )

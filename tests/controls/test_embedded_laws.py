@@ -4,6 +4,7 @@ the same laws block by block."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from studio.controls.four_block import FourBlock
 from studio.controls.inject_qk import InjectQK
 from studio.controls.negative import Nag
 from studio.controls.region_maps import RegionMaps, RegionWord
-from studio.controls.regional import STRICT, RegionText
+from studio.controls.regional import OPEN, STRICT, RegionText
 from studio.controls.reweight import WordWeight
 from studio.controls.share_kv import KeepLook
 from studio.controls.text_layers import TextLayers
@@ -125,6 +126,39 @@ def test_the_source_of_an_edit_is_the_run_of_its_own_prompt(parts: Parts) -> Non
     made = run(parts, *together(parts)[:2])
     assert (tensor(made, "source") - tensor(run(parts, prompt=OLD))).abs().max() <= NEAR
     assert (tensor(made) - tensor(run(parts))).abs().max() > 0.1
+
+
+def off(one: torch.Tensor, other: torch.Tensor) -> float:
+    """How far two latents are apart, as a share of their size."""
+    return float((one - other).norm() / other.norm())
+
+
+def halves(parts: Parts, *order: Region, **settings: Any) -> Regional:
+    texts = tuple(RegionText(r, segment_conditioning(parts, r.prompt)) for r in order)
+    return Regional(NEW, texts, **settings)
+
+
+@pytest.mark.parametrize("steps", [1, STEPS])
+def test_strict_regions_leave_each_other_bit_equal_with_guidance_too(parts: Parts, steps: int) -> None:
+    """One forward, as asked, and a run: the words of one region change."""
+    said = [
+        halves(parts, LEFT, replace(RIGHT, prompt=words), mode=STRICT, base_ratio=0.0)
+        for words in ("a blue ring", "a green boat")
+    ]
+    one, other = (tensor(run(parts, control, steps=steps)) for control in said)
+    half = one.shape[-1] // 2
+    assert torch.equal(one[..., :half], other[..., :half])
+    assert (one[..., half:] - other[..., half:]).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("mode", [OPEN, STRICT])
+def test_one_forward_hears_neither_the_order_of_regions_nor_the_batch(parts: Parts, mode: str) -> None:
+    """Up to the order of sums, 5e-6 of the size of the answer; docs/controls.md, "How exact"."""
+    made = tensor(run(parts, halves(parts, LEFT, RIGHT, mode=mode), steps=1))
+    assert off(tensor(run(parts, halves(parts, RIGHT, LEFT, mode=mode), steps=1)), made) <= 5e-6
+    pair = tensor(run(parts, halves(parts, LEFT, RIGHT, mode=mode), steps=1, batch=2))
+    assert off(pair[:1], made) <= 5e-6
+    assert off(pair[1:], made) > 0.1
 
 
 @pytest.mark.parametrize("name", LOOKING)

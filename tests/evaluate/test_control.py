@@ -12,6 +12,7 @@ import pytest
 from studio.errors import StudioError
 from studio.evaluate import control
 from studio.evaluate.control import RowOf, chosen, evaluate, summary
+from studio.evaluate.control_regions import moved_share
 from studio.evaluate.edit_cases import (
     WHATS,
     Case,
@@ -144,4 +145,20 @@ def test_every_method_runs_on_the_embedded_model(row: RowOf) -> None:
 
 def test_rows_have_names_of_their_own() -> None:
     names = [row.name for row in control.rows()]
-    assert len(names) == len(set(names)) and {"edit.colour", "regions.k4", "masks.cut"} <= set(names)
+    assert len(names) == len(set(names))
+    assert {"edit.colour", "regions.k4", "regions_leak.strict", "masks.cut"} <= set(names)
+
+
+def test_the_leak_of_a_region_is_the_movement_of_the_other_half_as_a_share_of_its_own() -> None:
+    one, other = np.zeros((4, 8, 3), np.uint8), np.zeros((4, 8, 3), np.uint8)
+    other[:, 4:] = 100
+    assert moved_share(one, other) == 0.0
+    other[:, :4] = 20
+    assert moved_share(one, other) == pytest.approx(0.2)
+    assert moved_share(one, one) is None
+
+
+def test_a_figure_called_median_is_a_median() -> None:
+    row = RowOf("x", "y", lambda bench, index: None)
+    made = summary(row, [{"success": True, "median_share": v, "other": v} for v in (0.0, 0.1, 0.8)], "it")
+    assert (made["median_share"], made["other"]) == (0.1, 0.3)
