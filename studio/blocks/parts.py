@@ -129,7 +129,7 @@ def check_steps(total: int, mild: bool) -> None:
     if total <= FEW_STEPS and not mild:
         raise StudioError(
             f"A step cache does not fit a run of {total} steps: neighbouring steps differ too much.",
-            hint=f"Take more than {FEW_STEPS} steps, the mode 'delta', or no cache.",
+            hint=f"Take more than {FEW_STEPS} steps, the mode 'delta' with warm 1, or no cache.",
             socket="attachments",
         )
 

@@ -57,6 +57,13 @@ def review_guidance(
             yield from _model(rule, model)
         yield from _built_on(rule)
         yield from _range(rule, steps)
+        zero = rule.widgets.get("zero_steps")
+        if rule.kind == "cfg_zero" and steps and isinstance(zero, int) and zero >= len(steps):
+            yield Refusal(
+                f"{rule.title!r} has {zero} steps without velocity, and the run has {len(steps)} steps.",
+                "Take more steps, or fewer without velocity; 1 is usual.",
+                "guidance",
+            )
         if rule.kind in CHANGED and _acts(rule):
             for control in view.feeding("attachments"):
                 if control.technique and control.technique not in OUTSIDE:

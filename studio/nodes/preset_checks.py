@@ -41,6 +41,6 @@ def _unsuitable(view: View, preset: Preset, passes: list[View]) -> Iterator[Refu
     for cache in view.feeding("attachments") if preset.few else ():
         if cache.kind == "step_cache":
             mild = cache.widgets.get("mode") == "delta"
-            other = "see what it costs" if mild else "take its mode 'delta'"
+            other = "see what it costs" if mild else "take its mode 'delta' with warm 1"
             level = "warning" if mild else "error"
             yield Refusal(preset.no_cache(), f"Disconnect it, or {other}.", "attachments", level, at=cache)

@@ -22,6 +22,7 @@ from studio.models.outline import Outline
 from studio.nodes.guidance_checks import review_guidance
 from studio.nodes.preset_checks import review_preset
 from studio.nodes.prompt import outline, refused, strange_prompts
+from studio.nodes.run_checks import review_joined
 from studio.sampling.relay import Relay, apart, joined, relay_wrap
 
 
@@ -33,7 +34,9 @@ class Handed(NamedTuple):
 
 
 def review_relay(view: View) -> Iterator[Refusal]:
-    """Prompts that were encoded for another family than the model that takes over."""
+    """Prompts that were encoded for another family than the model that takes over, and lists that do not
+    join."""
+    yield from review_joined(view)
     yield from strange_prompts(view, outline(view), "; who takes over is", "Encode it with that model.")
 
 

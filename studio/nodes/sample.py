@@ -32,8 +32,9 @@ from studio.nodes.preset_checks import review_preset
 from studio.nodes.progress import telling
 from studio.nodes.prompt import outline, strange_prompts
 from studio.nodes.relay import review_relays
+from studio.nodes.run_checks import review_schedule, review_start
 from studio.nodes.together import review_attachments, run_steps
-from studio.nodes.upscale import review_tiles
+from studio.nodes.upscale_checks import review_tiles
 from studio.sampling import samplers, schedules
 from studio.sampling.loop import Run, sample_run
 from studio.sampling.prefix import Prefix
@@ -67,7 +68,7 @@ def empty_latent(
     return Latent(width, height, batch, seed)
 
 
-@node(group="Sampling", title="Schedule")
+@node(group="Sampling", title="Schedule", review=review_schedule)
 def schedule(
     steps: Annotated[int, Slider(1, 200, 1)] = 20,
     spacing: Annotated[str, Choice(*schedules.SCHEDULES)] = "flow_diffusers",
@@ -137,6 +138,7 @@ def review_sample(view: View) -> Iterator[Refusal]:
     yield from review_attachments(view)
     yield from review_tiles(view)
     yield from review_canvas(view)
+    yield from review_start(view)
     sampler = next(map(sampler_name, view.feeding("sampler")), "")
     yield from review_nested(view, sampler)
     for wrap in view.feeding("wraps"):

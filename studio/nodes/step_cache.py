@@ -149,6 +149,17 @@ def _short(source: View, cache: StepCache, total: int) -> Iterator[Refusal]:
     except StudioError as error:
         yield Refusal(error.message, error.hint, "mode", at=source)
         return
+    beyond = [i + 1 for part in cache.parts for i in getattr(part.gate, "full", None) or () if i >= total]
+    if beyond:
+        inside = any(0 < i < total for part in cache.parts for i in getattr(part.gate, "full", None) or ())
+        yield Refusal(
+            f"{source.title!r} names full steps up to {max(beyond)}, and the run has {total}"
+            + ("." if inside else ": all but the first would be skipped."),
+            f"Name steps from 1 to {total}.",
+            "full_steps",
+            "warning" if inside else "error",
+            at=source,
+        )
     if all(part.limits.warm + part.limits.last >= total for part in cache.parts):
         yield Refusal(
             f"{source.title!r} would skip nothing: all {total} steps are first or last ones.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Annotated
 
 from studio.api import (
@@ -13,22 +13,19 @@ from studio.api import (
     Latent,
     Model,
     Number,
-    Refusal,
     Seed,
     Slider,
     StudioError,
     Text,
     Upscaler,
-    View,
     Wrap,
     node,
 )
 from studio.models.family import parts_of
 from studio.models.loading import FileDigest
-from studio.nodes.prompt import refused
+from studio.nodes.upscale_checks import review_enlarge, review_overlap, review_upscaler
 from studio.policy import Policy
 from studio.sampling.guidance.coarse import coarse_guide
-from studio.sampling.tiled import refused as whole_only
 from studio.sampling.tiled import tiles_wrap
 from studio.upscaling.engines import DEFAULT, FILTERS, filtered, upscaler_file, upscaler_of
 from studio.upscaling.latents import decode_by_tiles as decode_tiled
@@ -46,31 +43,6 @@ def _content(params: Mapping[str, object], files: FileDigest) -> object:
         return ref
     path = upscaler_file(ref, Policy.local())
     return files.sha256(path) if path.suffix == ".safetensors" and path.is_file() else "missing"
-
-
-# Techniques of attachments whose controls can be cropped (`AttentionControl.cropped`).
-CROPPED = ("regions", "weight", "nag", "nasa")
-
-
-def review_tiles(view: View) -> Iterator[Refusal]:
-    """In a run by tiles: attachments that need the whole picture, and a second set of tiles."""
-    found = [wrap for wrap in view.feeding("wraps") if wrap.kind == "tiles"]
-    if len(found) > 1:
-        yield Refusal("A run goes by one set of tiles.", "Disconnect one.", "wraps")
-    for control in view.feeding("attachments") if found else ():
-        if control.technique not in CROPPED:
-            yield refused(whole_only(control.title))
-
-
-def review_overlap(view: View) -> Iterator[Refusal]:
-    """Tiles that would not move on."""
-    side, overlap = view.widgets.get("tile"), view.widgets.get("overlap")
-    if isinstance(side, int) and isinstance(overlap, int) and side and overlap > side // 2:
-        yield Refusal(
-            f"An overlap of {overlap} is more than half a tile of {side}.",
-            f"Possible: 0 to {side // 2}, or -1 for what suits.",
-            "overlap",
-        )
 
 
 @node(group="Image", title="Resize picture")
@@ -91,7 +63,7 @@ def resize_picture(
     return filtered(image, width, height, how)
 
 
-@node(group="Image", title="Load upscaler", fingerprint=_content)
+@node(group="Image", title="Load upscaler", fingerprint=_content, review=review_upscaler)
 def load_upscaler(upscaler: FileRef = DEFAULT, *, ctx: Context) -> Upscaler:
     """Choose what makes pictures larger.
 
@@ -101,7 +73,7 @@ def load_upscaler(upscaler: FileRef = DEFAULT, *, ctx: Context) -> Upscaler:
     return upscaler_of(upscaler, ctx.policy, ctx.models.device)
 
 
-@node(group="Image", title="Upscale picture", resources="gpu", review=review_overlap)
+@node(group="Image", title="Upscale picture", resources="gpu", review=review_enlarge)
 def upscale_picture(
     image: Image,
     upscaler: Upscaler,

@@ -44,13 +44,18 @@ class Other(nn.Module):
         return made
 
 
-def read_other(path: Path) -> nn.Module:
-    """The network of a file, made by spandrel; raises BadModel if it is missing or does not know it."""
+def check_known(path: Path) -> None:
+    """BadModel for a network that is not ours, where nobody else is here to read it."""
     if importlib.util.find_spec("spandrel") is None:
         raise BadModel(
             f"{path.name} holds a network that Weft does not know.",
             hint=f"Weft itself reads {OURS}; with the package spandrel installed also some forty others.",
         )
+
+
+def read_other(path: Path) -> nn.Module:
+    """The network of a file, made by spandrel; raises BadModel if it is missing or does not know it."""
+    check_known(path)
     with _stand_in():
         spandrel = importlib.import_module("spandrel")
     try:

@@ -170,13 +170,7 @@ def plan(upscaler: Upscaler, height: int, width: int, tile: int, overlap: int) -
     """The tiles along rows and columns of a picture whose sides are whole steps of the upscaler."""
     step = upscaler.multiple
     side = tile or upscaler.tile
-    least = max(upscaler.least, min(LEAST_TILE, upscaler.tile), 2 * step)
-    if side < least:
-        raise StudioError(
-            f"Tiles of {side} pixels are too small for {upscaler.name!r}.",
-            socket="tile",
-            hint=f"At least {least}, or 0 for its own choice, {upscaler.tile}.",
-        )
+    check_tile(upscaler, side)
     shared = upscaler.overlap if overlap < 0 else overlap
     if overlap < 0:
         shared = min(shared, side // 2)
@@ -187,6 +181,17 @@ def plan(upscaler: Upscaler, height: int, width: int, tile: int, overlap: int) -
         tile_axis(length, side, shared, multiple=step, margin=margin) for length in (height, width)
     )
     return rows, columns
+
+
+def check_tile(upscaler: Upscaler, side: int) -> None:
+    """StudioError for tiles that are too small for an upscaler; `side` in pixels."""
+    least = max(upscaler.least, min(LEAST_TILE, upscaler.tile), 2 * upscaler.multiple)
+    if side < least:
+        raise StudioError(
+            f"Tiles of {side} pixels are too small for {upscaler.name!r}.",
+            socket="tile",
+            hint=f"At least {least}, or 0 for its own choice, {upscaler.tile}.",
+        )
 
 
 def join(piece: Callable[[slice, slice, int, int], Pixels], rows: Axis, columns: Axis, scale: int) -> Pixels:

@@ -102,6 +102,40 @@ def test_tiles_that_cannot_be_are_found_by_the_check(
     assert (node, socket) in [(p.node, p.socket) for p in engine.check(ready(**settings))]
 
 
+@pytest.mark.parametrize("tile", [8, 15])
+def test_tiles_too_small_for_the_upscaler_are_found_by_the_check(engine: Engine, tile: int) -> None:
+    own = {"upscaler.upscaler": "embedded:scenes-upscale-x2"}
+    (problem,) = engine.check(ready(**own, **{"larger.tile": tile}))
+    assert (problem.node, problem.socket) == ("larger", "tile") and "At least 16" in problem.hint
+    assert engine.check(ready(**own, **{"larger.tile": 16})) == []
+
+
+def test_what_is_no_upscaler_is_found_by_the_check(engine: Engine, tmp_path: Path) -> None:
+    torch.save({"params": {}}, tmp_path / "old.pth")
+    torch.save({"params": {}}, tmp_path / "disguised.safetensors")
+    save_file({"w": torch.zeros(3)}, tmp_path / "strange.safetensors")
+    good = network_file(tmp_path)
+    for ref, words in (
+        ("lancos", "no upscaler 'lancos'"),
+        ("embedded:scenes-upscale", "no embedded upscaler"),
+        (str(tmp_path / "old.pth"), "is a pickle"),
+        (str(tmp_path / "disguised.safetensors"), "is a pickle"),
+        (str(tmp_path / "strange.safetensors"), "does not know"),
+        (str(tmp_path / "none.safetensors"), "There is no file"),
+    ):
+        (problem,) = engine.check(ready(**{"upscaler.upscaler": ref}))
+        assert (problem.node, problem.socket, problem.level) == ("upscaler", "upscaler", "error"), ref
+        assert words in problem.message and problem.hint
+    assert engine.check(ready(**{"upscaler.upscaler": str(good)})) == []
+
+
+@pytest.mark.parametrize(("tile", "level"), [(512, ""), (1024, "warning")])
+def test_tiles_beyond_the_model_are_said_before_the_run(engine: Engine, tile: int, level: str) -> None:
+    made = ready(**{"model.model": "embedded:scenes-sd3", "tiles.tile": tile})
+    found = [(p.level, p.node, p.socket) for p in engine.check(made)]
+    assert found == ([(level, "tiles", "tile")] if level else [])
+
+
 def test_scale_one_is_the_picture_itself(engine: Engine) -> None:
     made = engine.run(ready(**{"larger.scale": 1.0}), targets=["picture", "larger"]).outputs
     assert made["picture"]["image"] == made["larger"]["image"]
