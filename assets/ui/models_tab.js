@@ -33,6 +33,8 @@
     }
     const part = (title, sentences, given = {}) => (sentences?.length ? el("section", { class: "w-model-part" }, el("h4", {}, title), el("p", given, ...sentences.flatMap((text) => [el("span", {}, text), " "]))) : null);
     const rows = (list) => el("dl", {}, ...list.filter(([, value]) => value).flatMap(([name, value]) => [el("dt", {}, name), el("dd", { translate: "no" }, value)]));
+    const from = (source) => (!source ? null : el("p", { class: "w-help w-from" }, "Its settings come from ",
+      source.startsWith("http") ? el("a", { href: source, target: "_blank", rel: "noreferrer" }, own(source)) : el("span", {}, source), "."));
     function card(model) {
       const chosen = model.ref === current(), { paints = [], weak = [], learnt = [] } = model.words, ours = paints.length > 0;
       const plain = (text) => (text && !ours ? [text] : []), kept = { translate: "no" };
@@ -41,7 +43,7 @@
         model.problem ? el("p", { class: "w-unknown", translate: "no" }, model.problem) : null,
         el("div", { class: "w-model-words" }, part("What it paints", paints), part("Where it is weak", weak), part("Where it is weak", plain(model.limits), kept), part("What it learnt from", learnt), part("What it learnt from", plain(model.training), kept),
           model.locks.length ? el("section", {}, el("h4", {}, "What does not suit it"), el("ul", { class: "w-locks" }, ...model.locks.map((why) => el("li", {}, why)))) : null,
-          model.settings.length && !model.problem ? el("section", { class: "w-model-part" }, el("h4", {}, "Preset"), rows(model.settings), el("p", { class: "w-help" }, "Create sets these when the model is chosen, where you have set nothing else.")) : null,
+          model.settings.length && !model.problem ? el("section", { class: "w-model-part" }, el("h4", {}, "Preset"), rows(model.settings), from(model.source), el("p", { class: "w-help" }, "Create sets these when the model is chosen, where you have set nothing else.")) : null,
           rows([["Size on disk", model.bytes ? size(model.bytes) : ""], ["Licence", model.licence]])),
         model.scores.length ? el("section", { class: "w-scores" }, el("h4", {}, "How often everything asked for is right"), el("table", { class: "w-times" }, el("tbody", {}, ...model.scores.map(bar))),
           el("p", { class: "w-help" }, `Tried with ${model.scores[0].n} prompts each that it had never seen. In brackets: where the true share lies, 19 times in 20.`)) : null,
@@ -49,7 +51,6 @@
           chosen && weft.modelOf(doc) ? el("button", { type: "button", class: "w-btn", onclick: () => weft.knows() }, icon("book"), "What it knows") : null),
         model.problem ? null : el("details", { class: "w-fold w-model-detail" }, el("summary", {}, icon("chevron"), "Technical details"),
           rows([["Family", model.family], ["Reference", model.ref]]),
-          model.source.startsWith("http") ? el("p", { class: "w-help" }, "Its settings come from ", el("a", { href: model.source, target: "_blank", rel: "noreferrer" }, own(model.source))) : null,
           ours && (model.limits || model.training) ? el("p", { class: "w-help", translate: "no" }, [model.limits, model.training].filter(Boolean).join(" ")) : null));
     }
     const loras = el("section", { class: "w-panel", id: "weft-loras", "aria-label": "LoRA files", hidden: true });
@@ -57,7 +58,7 @@
     function paintLoras({ loras: found, folder }) {
       loras.hidden = !found.length && !folder;
       loras.replaceChildren(...[el("h3", {}, "LoRA files"), el("p", { class: "w-help" }, "Small files that teach a model a style, a subject, or to draw in few steps. Load LoRA in the graph takes them."),
-        found.length ? el("ul", { class: "w-loras" }, ...found.map((l) => el("li", { "data-ref": l.ref }, el("strong", { translate: "no" }, l.title), " ", l.preset ? el("span", { class: "w-help" }, "preset: ", own(l.preset), " · ") : "", el("span", { class: "w-help", translate: "no" }, l.problem || l.ref)))) : null,
+        found.length ? el("ul", { class: "w-loras" }, ...found.map((l) => el("li", { "data-ref": l.ref }, el("strong", { translate: "no" }, l.title), " ", l.preset ? el("span", { class: "w-help" }, "preset: ", own([l.preset, ...l.settings].join(", ")), " · ") : "", el("span", { class: "w-help", translate: "no" }, l.problem || l.ref), from(l.source)))) : null,
         folder ? el("p", { class: "w-help" }, "Put more *.safetensors into ", el("code", { translate: "no" }, `${folder.path}/loras`)) : null].filter(Boolean));
     }
     const enlarge = el("section", { class: "w-panel", id: "weft-upscalers", "aria-label": "Upscalers", hidden: true });

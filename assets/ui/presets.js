@@ -40,7 +40,7 @@
     touched.add(place(field));
     remember.set("touched", [...touched].join("\n"));
     if (field.role === "width" || field.role === "height") resize();
-    if (field.role === "avoid") paint();
+    if (field.role === "avoid" || field.widget === "sampler" || field.widget === "spacing") paint();
   });
 
   /** A preset's settings for a picture of so many pixels: where the size decides the shift, by its lines over the image
@@ -95,6 +95,11 @@
       if (field.widget === "guidance" && field.default < 0) box.hidden = preset ? preset.guidance === null : view.widget(field) < 0;
       const plain = field.role === "avoid" && field.sort === "prompt" && view.template !== "avoid-without-cfg" && !needless(view, field);
       const reason = preset?.locks?.[field.role === "avoid" ? (plain ? "avoid" : "") : field.widget] || "";
+      const bad = preset?.unsuited?.[field.widget] || {}, warned = !reason && bad[view.widget(field)];
+      for (const [i, option] of [...box.querySelectorAll("select option")].entries()) {
+        const why = field.choices && bad[field.choices[i]];
+        if (field.choices) Object.assign(option, { disabled: Boolean(why) && field.choices[i] !== view.widget(field), title: why || "" });
+      }
       const shut = Boolean(reason) && (field.role === "avoid" ? !String(view.widget(field)).trim() : field.widget !== "steps");
       for (const input of box.querySelectorAll("input, select, textarea")) {
         input.disabled = shut;
@@ -102,9 +107,9 @@
       }
       box.classList.toggle("w-locked", shut);
       let line = box.querySelector(".w-lock");
-      if (!reason) { line?.remove(); continue; }
+      if (!reason && !warned) { line?.remove(); continue; }
       if (!line) box.append((line = el("p", { class: "w-lock" })));
-      line.replaceChildren(icon("lock"), el("span", {}, reason), field.role === "avoid" ? el("button", { type: "button", class: "w-link", onclick: nag }, "Avoid without a second pass") : "");
+      line.replaceChildren(icon(warned ? "error" : "lock"), el("span", {}, reason || warned), field.role === "avoid" ? el("button", { type: "button", class: "w-link", onclick: nag }, "Avoid without a second pass") : "");
     }
   }
   // a field of a node that needs no second pass, such as Avoid (NAG), is not the negative prompt of guidance

@@ -17,6 +17,21 @@ from typing import Any
 
 from studio.models.size_shift import lines, shift_at
 
+ENDLESS = 1000  # steps of a model that gets better with any number
+# Samplers that take every guess for the finished picture and lay new noise over it.
+RENOISED = ("lcm", "tcd", "scm")
+TWICE = ("heun", "midpoint", "edm")
+LOOKING_BACK = (
+    "midpoint_reuse", "dpmpp_2m", "dpmpp_3m", "dpmpp_2m_sde", "unipc", "ab2", "ab3", "ab4", "hb", "ghvb",
+)  # fmt: skip
+SPREAD = ("karras", "exponential", "beta", "ays", "ays_xl")
+FAR = 2.0  # so many times as large or small is another shift
+# Where the numbers of the models that ship come from, by the name on their cards.
+SHIPPED = {
+    "scenes-sd3": "measured: docs/measured.md",
+    "scenes-flux": "trained so: docs/training.md",
+    "scenes-sd3-turbo": "trained so: docs/training.md",
+}
 OWN_SIZE = 1024  # side in pixels of a model that does not say
 FEW = 8  # a model of at most so many steps is a few-step model
 
@@ -31,7 +46,7 @@ class Preset:
     name: str
     source: str
     steps: int
-    most: int = 1000
+    most: int = ENDLESS
     cfg: bool = True
     cfg_scale: float = 1.0
     guidance: float | None = None
@@ -70,7 +85,7 @@ class Preset:
         found = {}
         if not self.cfg:
             found["cfg_scale"], found["avoid"] = self.no_cfg(), NO_NEGATIVE
-        if self.most < 1000:
+        if self.most < ENDLESS:
             found["steps"] = self.too_many()
         if self.few:
             found["step_cache"] = self.no_cache()
@@ -91,11 +106,49 @@ class Preset:
         """Why a step cache has no place."""
         return f"{self.name} takes so few steps that each of them counts: there is nothing to skip."
 
+    def unsuited(self) -> dict[str, dict[str, str]]:
+        """Samplers and spacings that do not suit it: the reason for each, by widget and choice."""
+        found = {name: self._renoised(name) for name in RENOISED if self.most == ENDLESS}
+        found |= {name: self._twice(name) for name in TWICE if self.few}
+        found |= {name: self._looks_back(name) for name in LOOKING_BACK if self.few}
+        elsewhere = {name: self._spread(name) for name in SPREAD if self.few and name != self.spacing}
+        given = {"sampler": found, "spacing": elsewhere}
+        return {name: reasons for name, reasons in given.items() if reasons}
+
+    def far_shift(self, shift: float) -> str:
+        """Why a shift is far from the one that a few-step model is made for; "" if it is not."""
+        own = self.shift
+        if not self.few or own is None or own / FAR <= shift <= own * FAR:
+            return ""
+        return f"{self.name} is made for a shift of {own:g}; {shift:g} puts its few steps elsewhere."
+
+    def _renoised(self, sampler: str) -> str:
+        return (
+            f"{sampler} lays new noise over a finished guess at every step, for models made for a few steps; "
+            f"{self.name} is not one, and its early guesses are blurred."
+        )
+
+    def _twice(self, sampler: str) -> str:
+        return (
+            f"{sampler} calls the network twice a step, and {self.name} has learnt whole steps: twice the "
+            "time of euler."
+        )
+
+    def _looks_back(self, sampler: str) -> str:
+        return f"{sampler} draws on earlier steps, and {self.name} takes too few to draw on; euler suits it."
+
+    def _spread(self, spacing: str) -> str:
+        return (
+            f"{self.name} is made for the noise levels of {self.spacing.replace('_', ' ')}; "
+            f"{spacing} puts its few steps elsewhere."
+        )
+
     def to_json(self) -> dict[str, object]:
-        """As a card has it, and what a page needs: settings, locks, and `lines` over the number of image
-        tokens where the picture's size decides the shift, () where it does not."""
+        """As a card has it, and what a page needs: settings, locks, what is unsuited, and `lines` over the
+        number of image tokens where the picture's size decides the shift, () where it does not."""
         by = () if self.shift is not None else lines(self.by_size, self.steps)
-        more = {"settings": self.settings(), "locks": self.locks(), "lines": [asdict(one) for one in by]}
+        more = {"settings": self.settings(), "locks": self.locks(), "unsuited": self.unsuited()}
+        more["lines"] = [asdict(one) for one in by]
         return asdict(self) | more
 
 
@@ -296,6 +349,7 @@ def _written(given: Mapping[str, object], card: Mapping[str, object]) -> Preset 
             right[field.name] = None
         elif kinds is None and type(value) in (int, float) and math.isfinite(float(value)):  # type: ignore[arg-type]
             right[field.name] = float(value)  # type: ignore[arg-type]
+    right["source"] = SHIPPED.get(str(card.get("name")), right["source"])
     steps = right.get("steps")
     return Preset(**right) if isinstance(steps, int) and 1 <= steps <= 1000 else None
 

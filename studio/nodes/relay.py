@@ -51,7 +51,8 @@ def review_relays(view: View, model: Outline | None, sampler: str = "") -> Itera
     for first in relays:
         for one in chain(first):
             yield from _takes_over(view, one, model)
-            for found in (*review_guidance(one, sampler), *review_preset(one, outline(one) or model)):
+            own = outline(one) or model
+            for found in (*review_guidance(one, sampler), *review_preset(one, own, sampler)):
                 yield replace(found, at=one)
 
 

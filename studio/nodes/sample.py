@@ -33,6 +33,7 @@ from studio.nodes.progress import telling
 from studio.nodes.prompt import outline, strange_prompts
 from studio.nodes.relay import review_relays
 from studio.nodes.run_checks import review_schedule, review_start
+from studio.nodes.steer_checks import review_steering
 from studio.nodes.together import review_attachments, run_steps
 from studio.nodes.upscale_checks import review_tiles
 from studio.sampling import samplers, schedules
@@ -139,6 +140,7 @@ def review_sample(view: View) -> Iterator[Refusal]:
     yield from review_tiles(view)
     yield from review_canvas(view)
     yield from review_start(view)
+    yield from review_steering(view)
     sampler = next(map(sampler_name, view.feeding("sampler")), "")
     yield from review_nested(view, sampler)
     for wrap in view.feeding("wraps"):
@@ -148,7 +150,7 @@ def review_sample(view: View) -> Iterator[Refusal]:
     model = outline(view)
     yield from review_guidance(view, sampler, run_steps(view))
     yield from review_relays(view, model, sampler)
-    yield from review_preset(view, model)
+    yield from review_preset(view, model, sampler)
     yield from strange_prompts(view, model, ", and the run has", "Connect one Load model to both.")
     starts = {source.kind for source in view.feeding("latent")}
     for control in view.feeding("attachments"):

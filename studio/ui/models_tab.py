@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 # What a family is called, and an example of it: read by the page's "Add a model".
 FAMILIES = {"sd3": "Stable Diffusion 3", "flux": "FLUX.1"}
-SETTINGS = {"steps": "Steps", "cfg_scale": "Guidance", "shift": "Shift", "size": "Size"}
+SETTINGS = {
+    "steps": "Steps", "sampler": "Sampler", "spacing": "Schedule", "shift": "Shift", "cfg_scale": "Guidance",
+    "guidance": "Guidance number", "size": "Size",
+}  # fmt: skip
 SCORES = {"one": "One thing", "two": "Two things", "three": "Three things", "four": "Four things"}
 
 
@@ -64,6 +67,7 @@ class ModelsTab:
             "problem": "It cannot be used." if hidden else info.problem,
             "preset": preset.get("name", "") if isinstance(preset, Mapping) else "",
             "source": preset.get("source", "") if isinstance(preset, Mapping) else "",
+            "settings": _briefly(preset["settings"]) if isinstance(preset, Mapping) else [],
         }
 
     def _upscalers(self) -> list[dict[str, object]]:
@@ -95,7 +99,8 @@ class ModelsTab:
             "bytes": info.bytes,
             "embedded": info.ref.startswith("embedded:"),
             "licence": _words(card.get("licence") or card.get("license")),
-            "settings": [[label, _setting(told[name])] for name, label in SETTINGS.items() if name in told],
+            "settings": [[label, _setting(told[name])] for name, label in SETTINGS.items()
+                         if told.get(name) is not None],
             "scores": scores(card.get("scores")),
             "training": _training(card.get("training")),
             "limits": _words(card.get("limits")),
@@ -141,7 +146,13 @@ def _part(card: Mapping[str, object], name: str) -> object:
 
 def _setting(value: object) -> str:
     pair = isinstance(value, list | tuple) and len(value) == 2
-    return f"{value[0]} × {value[1]}" if pair else str(value)  # type: ignore[index]
+    return f"{value[0]} × {value[1]}" if pair else str(value).replace("_", " ")  # type: ignore[index]
+
+
+def _briefly(settings: Mapping[str, object]) -> list[str]:
+    """A LoRA's preset in one line: as in the table of a model."""
+    given = {label: settings.get(name) for name, label in SETTINGS.items()}
+    return [f"{label} {_setting(value)}" for label, value in given.items() if value is not None]
 
 
 def _words(value: object) -> str:

@@ -10,6 +10,7 @@ from studio.models.embedded import list_embedded
 from studio.models.presets import LORAS, NAMED, Preset, lora_preset, preset_of
 from studio.models.size_shift import lines
 from studio.sampling import samplers, schedules
+from studio.settings import ROOT
 
 
 @pytest.mark.parametrize("preset", [*NAMED.values(), *LORAS.values()], ids=lambda preset: preset.name)
@@ -138,7 +139,22 @@ def test_what_a_few_step_model_locks_and_why():
     assert "up to 8 steps; 50 take longer" in few.too_many(50)
 
 
+def test_what_does_not_suit_is_told_by_choice():
+    few, whole = Preset("Quick", "card", 4, 8, False, spacing="flow"), Preset("Slow", "card", 28)
+    assert set(whole.unsuited()) == {"sampler"} and set(whole.unsuited()["sampler"]) == {"lcm", "tcd", "scm"}
+    found = few.unsuited()
+    assert {"heun", "dpmpp_2m", "unipc"} <= set(found["sampler"]) and "lcm" not in found["sampler"]
+    assert "karras" in found["spacing"] and "flow" not in found["spacing"]
+    assert "shift of 3; 20" in few.far_shift(20) and not few.far_shift(3.0) and not whole.far_shift(20)
+    assert all(name in samplers.SAMPLERS for preset in (few, whole) for name in preset.unsuited()["sampler"])
+    assert set(found["spacing"]) <= set(schedules.SCHEDULES)
+    # between few-step models and others: some 16 steps
+    assert set(LORAS["hyper-sd3-16steps-cfg-lora"].unsuited()) == set()
+
+
 def test_the_embedded_models_say_how_they_are_sampled():
     for model in list_embedded():
         preset = model.card["preset"]
-        assert preset["settings"]["steps"] and preset["source"], model.name
+        assert preset["settings"]["steps"], model.name
+        file = ROOT / preset["source"].partition(": ")[2]
+        assert preset["source"].startswith(("measured: ", "trained so: ")) and file.is_file(), model.name

@@ -115,3 +115,25 @@ def test_the_list_is_worked_out_as_the_node_makes_it() -> None:
     # a setting that an edge feeds is missing
     assert known_sigmas(Seen("schedule", spacing="flow", steps=6, strength=1.0)) is None  # type: ignore[arg-type]
     assert known_sigmas(Seen("found_schedule", steps=6, strength=1.0)) is None  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "socket", "words"),
+    [
+        ("scenes-sd3", {"sampler.sampler": "lcm"}, "sampler", "is not one"),
+        ("scenes-sd3", {"sampler.sampler": "heun"}, "", ""),
+        ("scenes-sd3-turbo", {"sampler.sampler": "heun"}, "sampler", "twice a step"),
+        ("scenes-sd3-turbo", {"sampler.sampler": "unipc"}, "sampler", "too few to draw on"),
+        ("scenes-sd3-turbo", {"schedule.spacing": "karras"}, "sigmas", "noise levels of flow"),
+        ("scenes-sd3-turbo", {"schedule.shift": 20.0}, "sigmas", "a shift of 3; 20"),
+        ("scenes-sd3-turbo", {"sampler.sampler": "lcm", "schedule.spacing": "flow"}, "", ""),
+    ],
+)
+def test_a_pair_that_does_not_suit_is_warned_of(
+    engine: Engine, model: str, settings: dict[str, Any], socket: str, words: str
+) -> None:
+    few = {"guidance.cfg_scale": 1.0, "schedule.steps": 4} if model.endswith("turbo") else {}
+    made = plain(**few, **{"model.model": f"embedded:{model}", **settings})
+    found = engine.check(made)
+    assert [(p.level, p.node, p.socket) for p in found] == ([("warning", "sample", socket)] if socket else [])
+    assert not words or (words in found[0].message and found[0].hint.startswith("Choose"))
