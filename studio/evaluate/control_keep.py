@@ -2,11 +2,11 @@
 
 Look: the place word of an object changes; success means that it stands at the new place with the kind,
 colour and pattern that it has in the source picture, preserved that the rest is as it was. `place`: two
-objects, and the new prompt says their looks again; `unsaid`: one object, and the new prompt says its kind
-alone, so that its look can come from the picture only. Subject: a drawn object with an odd pattern is the
-reference, the new prompt names only its kind, another place and another background; success means that one
-thing is there, of its kind, colour and pattern, at the new place, and preserved that the scene is the new
-one. The plain way is the new prompt alone.
+objects, and the new prompt says their looks again; `unsaid_moved`, `unsaid_scene`: one object, and the new
+prompt says its kind alone, so that its look can come from the picture only. Subject: a drawn object with an
+odd pattern is the reference, the new prompt names only its kind, another place and another background;
+success means that one thing is there, of its kind, colour and pattern, at the new place, and preserved that
+the scene is the new one. The plain way is the new prompt alone.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from studio.scenes.detect import Detection, detect
 from studio.scenes.world import BACKGROUNDS, COLOURS, KINDS, PLACES
 from studio.values import Image, Mask
 
-LAST = 1 / 6
+LAST, HALF = 1 / 6, 1 / 2  # of the blocks: the last ones leave the place free, the half holds it too
 
 
 def look(bench: Bench, index: int) -> Result | None:
@@ -58,21 +58,21 @@ def look(bench: Bench, index: int) -> Result | None:
     }
 
 
-def unsaid(bench: Bench, index: int) -> Result | None:
-    """One move of an object whose colour and pattern the new prompt leaves out."""
-    case = edit_case("place", index, objects=1)
+def unsaid(bench: Bench, index: int, *, what: str, share: float) -> Result | None:
+    """One object whose colour and pattern the new prompt leaves out; its place or its background changes."""
+    case = edit_case(what, index, objects=1)
     pattern = str(np.random.default_rng([index, 20256]).choice(["solid", "striped", "dotted"]))
-    thing, ground = replace(case.source[0], pattern=pattern), case.backgrounds[0]
+    thing, (ground, other) = replace(case.source[0], pattern=pattern), case.backgrounds
     goal = replace(thing, place=case.target[0].place)
-    prompt = f"{unnamed(goal)}, {BACKGROUND_WORDS[ground]}"
+    prompt = f"{unnamed(goal)}, {BACKGROUND_WORDS[other]}"
     seed = 1000 + index
-    control = KeepLook(bench.text(describe([thing], ground)), last_sites(bench.sites, LAST))
+    control = KeepLook(bench.text(describe([thing], ground)), last_sites(bench.sites, share))
     run = bench.run(prompt, seed, controls=[control])
     before = detect(bench.picture(run.latents["source"]))
     if len(before.objects) != 1 or not matches(before.objects[0], thing) or before.background != ground:
         return None
-    kept = _kept(detect(bench.picture(run.latent)), goal, ground)
-    alone = _kept(detect(bench.picture(bench.run(prompt, seed).latent)), goal, ground)
+    kept = _kept(detect(bench.picture(run.latent)), goal, other)
+    alone = _kept(detect(bench.picture(bench.run(prompt, seed).latent)), goal, other)
     return {
         "success": kept[0],
         "preserved": kept[1],
@@ -147,7 +147,8 @@ def _kept(seen: Detection, goal: Thing, ground: str) -> tuple[bool, bool, bool]:
 
 ROWS = (
     RowOf("look", "place", look),
-    RowOf("look", "unsaid", unsaid),
+    RowOf("look", "unsaid_moved", partial(unsaid, what="place", share=LAST)),
+    RowOf("look", "unsaid_scene", partial(unsaid, what="background", share=HALF)),
     RowOf("subject", "moved", subject),
     RowOf("subject", "where_it_stood", partial(subject, move=False)),
 )

@@ -31,7 +31,7 @@ CARDS: dict[str, tuple[str, str, str]] = {
     "avoid-nasa": ("Make", "Avoid, by tokens", "An older way to keep things out, for comparison."),
     "edit-by-prompt": ("Change", "Edit by prompt", "Change words, keep the composition."),
     "change-words": ("Change", "Change words", "Other words in some blocks, with the old picture kept."),
-    "keep-the-look": ("Change", "Keep the look", "A new pose or place, the same surface."),
+    "keep-the-look": ("Change", "Keep the look", "Another scene, the same colours and surface."),
     "keep-the-subject": ("Change", "Keep the subject", "The same thing in another scene."),
     "mask-to-region": ("Change", "Replace a thing", "Find a word in the picture, paint another there."),
     "edit-picture": ("Change", "Edit a picture", "Say what it shows and what it should show."),
