@@ -139,12 +139,12 @@
       const [width, height] = size();
       trigger("plan", { prompt: text, width, height });
     }
-    function planned({ regions, background, passed }) {
+    function planned({ regions, background, passed, notes = [] }) {
       if (!regions.length) return say("The sentence names no thing that could get a box.");
       store.chosen = null;
       const ground = background && !/^(in|at|by|on|under)/.test(background) ? `with ${background}` : background;
       store.put(regions.map((r) => ({ ...r, prompt: ground ? `${r.prompt} ${ground}`.trim() : r.prompt })));
-      say(passed.length ? `No box for: ${passed.join(", ")}. It stays in the prompt of the whole picture.` : "");
+      say([...notes, ...(passed.length ? [`No box for: ${passed.join(", ")}. It stays in the prompt of the whole picture.`] : [])].join(" "));
     }
 
     /** The layout that the page left for another document lies here again, as it was. */

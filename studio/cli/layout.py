@@ -35,6 +35,7 @@ def act(args: argparse.Namespace) -> int:
     from studio.layout.drawing import draw_report, report_text
     from studio.layout.lint import lint
     from studio.layout.measures import measure
+    from studio.layout.notes import notes
     from studio.layout.plan import plan_sentence
     from studio.layout.saliency import maps_of
     from studio.pixels import encode, read_picture
@@ -60,6 +61,7 @@ def act(args: argparse.Namespace) -> int:
     maps = None if picture is None else maps_of(picture)
     layout, reading = plan_sentence(args.sentence, aspect=width / height, maps=maps)
     findings, measures = lint(layout, maps), measure(layout, maps)
+    said = notes(args.sentence, reading)
     if args.draw is not None:
         scale = DRAWN / max(width, height)
         sides = max(round(width * scale), 1), max(round(height * scale), 1)
@@ -72,13 +74,14 @@ def act(args: argparse.Namespace) -> int:
                 "status": "finished",
                 "layout": found,
                 "passed_over": list(reading.passed_over),
+                "notes": list(said),
                 "findings": [finding.as_json() for finding in findings],
                 "measures": measures.as_json(),
             }
         )
         return shared.FINISHED
     shared.show(found)
-    for words in reading.passed_over:
-        shared.say(f"Passed over in the layout: '{words}'. It stays in the prompt of the whole picture.")
+    for note in said:
+        shared.say(note)
     shared.say(report_text(findings, measures))
     return shared.FINISHED

@@ -14,7 +14,10 @@ def _words(text: str) -> frozenset[str]:
 
 
 ARTICLES: Final = _words("a an the this that these those another each every my your his her its our their")
-_NUMBER_NAMES = "one two three four five six seven eight nine ten eleven twelve"
+_NUMBER_NAMES = (
+    "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
+    " seventeen eighteen nineteen twenty"
+)
 NUMBERS: Final[dict[str, int]] = {word: number for number, word in enumerate(_NUMBER_NAMES.split(), 1)} | {
     "single": 1,
     "both": 2,

@@ -18,6 +18,7 @@ import numpy as np
 
 from studio.layout import lexicon as lex
 from studio.layout.boxes import TEXT, UNDERLAY, Flags, Floats, boxes_of, iou
+from studio.layout.notes import without_weights
 from studio.layout.reading import Reading, Relation, Thing
 from studio.layout.saliency import Maps
 from studio.layout.sentence import read_sentence
@@ -43,7 +44,7 @@ _FULL = 0.55
 
 def plan_sentence(sentence: str, *, aspect: float = 1.0, maps: Maps | None = None) -> tuple[Layout, Reading]:
     """The layout of a sentence, and what was understood of it (`Reading.passed_over`: what was not)."""
-    reading = _with_room(read_sentence(sentence))
+    reading = _with_room(read_sentence(without_weights(sentence)))
     return plan_layout(reading, aspect=aspect, maps=maps), reading
 
 

@@ -15,6 +15,7 @@ MOST_WEIGHT = 4.0
 MOST_DEPTH = 16
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 LIKE_A_NUMBER = re.compile(r"[+-]?[\d.,;+-]+%?|[+-]?(nan|inf|infinity)", re.IGNORECASE)
+BEGUN = re.compile(r"\((?:[^():]|\([^()]*\))+(?<!\d):\s*(?:\d+\.?\d*|\.\d+)(?!\w|:|\.\d)")
 HINT = f"Write (word:1.3) with a number from 0 to {MOST_WEIGHT:g}, or \\( and \\) for brackets that are text."
 
 
@@ -73,6 +74,21 @@ def read_weights(prompt: str) -> WeightedPrompt:
                 socket="text",
             )
     return WeightedPrompt("".join(read), tuple(_runs(read, weights)))
+
+
+def unclosed(prompt: str) -> str:
+    """What somebody began as a weight and never closed, such as "(red:1.4"; empty if nothing is. It is read
+    as text."""
+    depth: list[int] = []
+    for i, sign in enumerate(prompt):
+        if sign in "()" and prompt[i - 1 : i] == "\\":
+            continue
+        if sign == "(":
+            depth.append(i)
+        elif sign == ")" and depth:
+            depth.pop()
+    begun = [found for i in depth if (found := BEGUN.match(prompt, i))]
+    return _short(begun[0].group().rstrip()) if begun else ""
 
 
 def has_weights(prompt: str) -> bool:

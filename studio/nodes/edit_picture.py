@@ -31,6 +31,7 @@ from studio.models.family import parts_of
 from studio.nodes.guidance_checks import review_guidance
 from studio.nodes.progress import telling
 from studio.nodes.sample import Sampled, sampled
+from studio.nodes.steer_checks import review_kept, review_put_back
 from studio.nodes.together import review_attachments
 from studio.sampling.flow_edit import MOST_AVERAGED, flow_edit
 from studio.sampling.guidance.flowchef import flowchef
@@ -126,7 +127,7 @@ def edit_picture(
     return sampled(run, ctx)
 
 
-@node(group="Edit a picture", title="Invert picture", resources="gpu")
+@node(group="Edit a picture", title="Invert picture", resources="gpu", review=review_kept)
 def invert_picture(
     model: Model,
     positive: Conditioning,
@@ -176,7 +177,7 @@ def follow_picture(inversion: Inversion) -> Attachment:
     return cast(Attachment, ForceSource(inversion))
 
 
-@node(group="Edit a picture", title="Put values back", technique="inject_v")
+@node(group="Edit a picture", title="Put values back", technique="inject_v", review=review_put_back)
 def inject_values(
     inversion: Inversion, steps: Annotated[int, Number(0, 100, 1)] = 1, words: bool = True
 ) -> Attachment:

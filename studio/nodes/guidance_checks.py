@@ -75,6 +75,11 @@ def review_guidance(
                     )
 
 
+def asks_negative(view: View) -> bool:
+    """Whether a run has a negative side, as far as settings say; True where only the run can tell."""
+    return not view.feeding("guidance") or any(map(_negative, chain(view)))
+
+
 def _sampler(rule: View, sampler: str) -> Iterator[Refusal]:
     """Rules that are Euler's update in disguise."""
     tied = rule.kind == "cfg_plus_plus"

@@ -2,20 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, NamedTuple
 
-from studio.api import Context, Image, Mask, Number, Prompt, Slider, StudioError, Text, node
+from studio.api import (
+    Context,
+    Image,
+    Mask,
+    Number,
+    Prompt,
+    Refusal,
+    Slider,
+    StudioError,
+    Text,
+    View,
+    node,
+)
 from studio.layout import drawing
 from studio.layout import panels as sheets
 from studio.layout.lint import lint
 from studio.layout.measures import measure
-from studio.layout.panels import PanelGrid
+from studio.layout.notes import notes
+from studio.layout.panels import MOST_PANELS, PanelGrid
 from studio.layout.plan import plan_sentence, tidy
 from studio.layout.saliency import maps_of
 from studio.values import Layout
 
+NO_SENTENCE = "The sentence is empty."
+WRITE_ONE = 'Write one, such as "a red star above a house".'
 
-@node(group="Layout", title="Plan from a sentence")
+
+def review_sentence(view: View) -> Iterator[Refusal]:
+    """A sentence that says nothing."""
+    sentence = view.widgets.get("sentence")
+    if isinstance(sentence, str) and not sentence.strip():
+        yield Refusal(NO_SENTENCE, WRITE_ONE, "sentence")
+
+
+def review_panels(view: View) -> Iterator[Refusal]:
+    """More panels than a sheet may have."""
+    panels = view.widgets.get("panels")
+    count = sum(bool(line.strip()) for line in panels.splitlines()) if isinstance(panels, str) else 0
+    if count > MOST_PANELS:
+        yield Refusal(
+            f"{count} lines make {count} panels; {MOST_PANELS} are possible.",
+            "Leave lines out; more than 4 panels begin to lose what they share.",
+            "panels",
+        )
+
+
+@node(group="Layout", title="Plan from a sentence", review=review_sentence)
 def plan_layout(
     sentence: Prompt = "",
     width: Annotated[int, Number(64, 2048, 16)] = 256,
@@ -37,12 +73,12 @@ def plan_layout(
     picture: plan around what is in this picture, so that little of it is covered
     """
     ctx.policy.check_prompt(sentence, socket="sentence")
+    if not sentence.strip():
+        raise StudioError(NO_SENTENCE, hint=WRITE_ONE, socket="sentence")
     maps = None if picture is None else maps_of(picture)
     layout, reading = plan_sentence(sentence, aspect=width / height, maps=maps)
-    if not layout.regions:
-        ctx.warn("The sentence names no thing, so the layout has no regions.")
-    for words in reading.passed_over:
-        ctx.warn(f"Passed over in the layout: {words!r}. It stays in the prompt of the whole picture.")
+    for note in notes(sentence, reading):
+        ctx.warn(note)
     return layout
 
 
@@ -128,7 +164,7 @@ class PanelSheet(NamedTuple):
     mask: Mask
 
 
-@node(group="Layout", title="Panels")
+@node(group="Layout", title="Panels", review=review_panels)
 def panel_sheet(
     panels: Prompt = "",
     together: Prompt = "",

@@ -8,7 +8,7 @@ from studio.api import Conditioning, Context, Model, Prompt, Refusal, StudioErro
 from studio.models.embedded import composed_card
 from studio.models.family import ADAPTERS, parts_of
 from studio.models.outline import Outline, outline_of, with_card
-from studio.models.prompt_weights import has_weights, read_weights
+from studio.models.prompt_weights import has_weights, read_weights, unclosed
 from studio.models.references import lora_card, lora_named
 from studio.models.text import encode_prompt as encode
 from studio.models.text import too_long
@@ -102,10 +102,23 @@ def review_carried(view: View) -> Iterator[Refusal]:
         )
 
 
+def review_unclosed(text: str, socket: str = "text") -> Iterator[Refusal]:
+    """The beginning of a weight whose bracket is never closed: a warning."""
+    begun = unclosed(text)
+    if begun:
+        yield Refusal(
+            f"The bracket of {begun!r} is never closed, so it is read as text and weighs nothing.",
+            f"Close it behind the number: {begun}). For a bracket that is text, write \\(.",
+            socket,
+            "warning",
+        )
+
+
 def review_prompt(view: View) -> Iterator[Refusal]:
     """What of the prompt the model will not read: a warning."""
     text = view.widgets.get("text")
     if isinstance(text, str):
+        yield from review_unclosed(text)
         yield from review_cut(outline(view), text, "text", level="warning")
 
 

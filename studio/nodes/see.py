@@ -42,6 +42,7 @@ from studio.models.text import encode_prompt
 from studio.models.words import FILLERS, find_words, segment_conditioning, segment_words, words_of
 from studio.nodes.edit import sites_of
 from studio.nodes.prompt import outline, prompt_of, refused, review_carried, review_cut, review_there
+from studio.nodes.steer_checks import review_watched
 from studio.values import Latent, Seen, TokenSpan
 
 MOST_WORDS = 32
@@ -218,7 +219,7 @@ def watch_estimates(count: Annotated[int, Slider(2, 16, 1)] = 8) -> Attachment:
     return Estimates(count)  # type: ignore[return-value]
 
 
-@node(group="See", title="Show maps")
+@node(group="See", title="Show maps", review=review_watched)
 def show_maps(
     seen: Seen,
     image: Image | None = None,
@@ -298,7 +299,7 @@ def show_estimates(
     return strip(shown, "What the model believed, step by step")
 
 
-@node(group="See", title="Mask from words")
+@node(group="See", title="Mask from words", review=review_watched)
 def mask_from_words(
     seen: Seen,
     image: Image,

@@ -23,7 +23,7 @@ from studio.models.family import parts_of
 from studio.models.prompt_weights import read_weights
 from studio.models.text import encode_prompt
 from studio.models.words import check_read, find_words
-from studio.nodes.prompt import outline, refused, review_carried, review_cut
+from studio.nodes.prompt import outline, refused, review_carried, review_cut, review_unclosed
 from studio.nodes.regions import review_range
 from studio.nodes.see import review_words
 
@@ -85,6 +85,7 @@ def review_weights(view: View) -> Iterator[Refusal]:
     except StudioError as error:
         yield refused(error, "text")
         return
+    yield from review_unclosed(text)
     yield from review_cut(model, read.text, "text", level="warning")
 
 

@@ -19,6 +19,7 @@ from studio.graph.document import to_json
 from studio.graph.widgets import MOST_REGIONS, RegionsWidget, region_problem
 from studio.layout.data import layout_json
 from studio.layout.lint import Finding, lint
+from studio.layout.notes import PASSED_OVER, notes
 from studio.layout.plan import plan_sentence
 from studio.pixels import encode, read_picture, shrink, to_array, to_mask
 from studio.ui import asked, bus
@@ -84,7 +85,8 @@ class RegionsTab:
         for region in found["regions"]:
             region["box"] = [round(edge, 4) for edge in region["box"]]
         passed = [words[:80] for words in reading.passed_over[:MOST_FOUND]]
-        return bus.dump({"planned": {**found, "passed": passed}})
+        said = [note for note in notes(sentence, reading) if not note.startswith(PASSED_OVER)]
+        return bus.dump({"planned": {**found, "passed": passed, "notes": said}})
 
     def mask(self, token: object, event: gr.EventData) -> str:
         """Stores a painted mask: {"mask"}. Event data: `region` (its id), `data` (a PNG, base64)."""
