@@ -36,12 +36,28 @@ def add_to(commands: argparse._SubParsersAction[shared.Parser]) -> None:
         "change; shapes: part of a name; "
         "all: parts, with commas",
     )
-    parser.add_argument("--cases", type=whole, default=8, metavar="N", help="cache: prompts, up to 100 (8)")
-    parser.add_argument("--pairs", type=whole, default=7, metavar="N", help="alternating pairs (7)")
+    parser.add_argument(
+        "--cases",
+        type=whole,
+        default=8,
+        metavar="N",
+        help="cache: prompts, up to 100; upscale: scenes; all: of tau, cache, upscale, restore, judge (8)",
+    )
+    parser.add_argument(
+        "--pairs",
+        type=whole,
+        default=7,
+        metavar="N",
+        help="plain, control, prefix, batch: alternating pairs (7)",
+    )
     parser.add_argument(
         "--steps", type=whole, metavar="N", help="steps of each picture (20; cache: 28 and 50)"
     )
-    parser.add_argument("--model", default="embedded:scenes-sd3", metavar="REF", help="model to measure")
+    parser.add_argument(
+        "--model",
+        metavar="REF",
+        help="model to measure (embedded:scenes-sd3; all: plain, control and cache on both embedded models)",
+    )
     parser.add_argument("--out", metavar="DIR", help="all: where page, data and pictures are written (docs)")
     shared.add_json(parser)
     shared.add_home(parser)
@@ -62,7 +78,7 @@ def act(args: argparse.Namespace) -> int:
 def _plain(args: argparse.Namespace, tell: Tell) -> Any:
     from studio.evaluate.plain_bench import bench_plain
 
-    return bench_plain(args.model, pairs=args.pairs, steps=args.steps or 20)
+    return bench_plain(_model(args), pairs=args.pairs, steps=args.steps or 20)
 
 
 def _plain_told(result: Mapping[str, Any]) -> Iterator[str]:
@@ -73,7 +89,7 @@ def _plain_told(result: Mapping[str, Any]) -> Iterator[str]:
 def _control(args: argparse.Namespace, tell: Tell) -> Any:
     from studio.evaluate.control_bench import bench_control
 
-    return bench_control(args.model, pairs=args.pairs, steps=args.steps or 20, only=args.only)
+    return bench_control(_model(args), pairs=args.pairs, steps=args.steps or 20, only=args.only)
 
 
 def _control_told(rows: Rows) -> Iterator[str]:
@@ -85,7 +101,7 @@ def _cache(args: argparse.Namespace, tell: Tell) -> Any:
     from studio.evaluate.cache_bench import STEPS, bench_cache
 
     steps = (args.steps,) if args.steps else STEPS
-    return bench_cache(args.model, cases=args.cases, steps=steps, only=args.only, progress=tell)
+    return bench_cache(_model(args), cases=args.cases, steps=steps, only=args.only, progress=tell)
 
 
 def _cache_told(rows: Rows) -> Iterator[str]:
@@ -99,13 +115,13 @@ def _cache_told(rows: Rows) -> Iterator[str]:
 def _prefix(args: argparse.Namespace, tell: Tell) -> Any:
     from studio.evaluate.resume_bench import bench_resume
 
-    return bench_resume(args.model, pairs=args.pairs, steps=args.steps or 28, only=args.only, progress=tell)
+    return bench_resume(_model(args), pairs=args.pairs, steps=args.steps or 28, only=args.only, progress=tell)
 
 
 def _batch(args: argparse.Namespace, tell: Tell) -> Any:
     from studio.evaluate.batch_bench import bench_batch
 
-    return bench_batch(args.model, pairs=args.pairs, steps=args.steps or 20, progress=tell)
+    return bench_batch(_model(args), pairs=args.pairs, steps=args.steps or 20, progress=tell)
 
 
 def _upscale(args: argparse.Namespace, tell: Tell) -> Any:
@@ -137,6 +153,10 @@ def _rows_told(rows: Rows) -> Iterator[str]:
 def _nothing_told(result: object) -> Iterator[str]:
     """The page that was written says it."""
     return iter(())
+
+
+def _model(args: argparse.Namespace) -> str:
+    return str(args.model or "embedded:scenes-sd3")
 
 
 def _device(args: argparse.Namespace) -> str:

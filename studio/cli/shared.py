@@ -56,8 +56,9 @@ def add_home(parser: argparse.ArgumentParser) -> None:
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
-    """Add `--json`: one JSON object on standard output and nothing else there."""
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    """Add `--json`: one JSON value on standard output, an object or an array of rows, and nothing else."""
+    told = "print one JSON value: an object, or an array of rows where there are several"
+    parser.add_argument("--json", action="store_true", help=told)
 
 
 def settings_of(args: argparse.Namespace) -> Settings:
@@ -95,12 +96,12 @@ def say(text: str) -> None:
 
 
 def show(result: object) -> None:
-    """One JSON object on standard output; no NaN, keys in the order given."""
+    """One JSON value on standard output; no NaN, keys in the order given."""
     print(json.dumps(result, ensure_ascii=False, allow_nan=False, indent=1))
 
 
 def answer(args: argparse.Namespace, result: Any, told: Callable[[Any], Iterable[str]]) -> int:
-    """The result on standard output, as one object or in the lines that `told` makes of it; exit code 0."""
+    """The result on standard output, as JSON or in the lines that `told` makes of it; exit code 0."""
     if args.json:
         show(result)
     else:

@@ -6,8 +6,10 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+from studio.evaluate.limit import Limit, limit_of
 from studio.evaluate.prompts import settings_of
 from studio.models.embedded import DEFAULT
 from studio.models.family import parts_of
@@ -30,7 +32,8 @@ def bench_batch(
     progress: Callable[[str], None] | None = None,
 ) -> list[dict[str, Any]]:
     """One row for each number of pictures made together and size: `together`, `pixels`, `speedup` (median
-    of the ratios of time a picture), `difference` (largest of a final latent to the one alone)."""
+    of the ratios of time a picture), `difference` (largest of a final latent to the one alone), `seconds` a
+    picture (median, made together) and its physical limit last."""
     model = ModelStore().load(ref)
     parts, settings = parts_of(model), settings_of(model)
     sigmas, rule = schedules.schedule("flow_diffusers", steps, settings["shift"]), cfg(settings["cfg_scale"])
@@ -41,7 +44,7 @@ def bench_batch(
     for side in sorted({settings["size"][0], settings["size"][0] // 2}):
         for together in SIZES:
             items = [Item(texts[k], negative, Latent(side, side, 1, k)) for k in range(together)]
-            ratios, apart = [], 0.0
+            ratios, seconds, apart = [], [], 0.0
             for _ in range(pairs):
                 begun = time.perf_counter()
                 alone = [
@@ -50,18 +53,26 @@ def bench_batch(
                 ]
                 middle = time.perf_counter()
                 made = sample_batch(parts, items, sigmas, euler, rule)
-                ratios.append((middle - begun) / (time.perf_counter() - middle))
+                seconds.append((time.perf_counter() - middle) / together)
+                ratios.append((middle - begun) / (seconds[-1] * together))
                 for one, other in zip(alone, made, strict=True):
                     assert isinstance(other, Run)
                     assert one.latent.tensor is not None and other.latent.tensor is not None
                     apart = max(apart, float((one.latent.tensor - other.latent.tensor).abs().max()))
+            work = limit_of(
+                partial(sample_batch, parts, items, sigmas, euler, rule), parts.device, parts.dtype
+            )
+            took = statistics.median(seconds)
             row = {
+                "model": ref,
                 "together": together,
                 "pixels": side,
                 "steps": steps,
                 "speedup": round(statistics.median(ratios), 3),
                 "difference": float(f"{apart:.2g}"),
                 "n": pairs,
+                "seconds": round(took, 3),
+                **Limit(work.flops / together, work.speed).columns(took),
             }
             rows.append(row)
             if progress is not None:

@@ -22,50 +22,85 @@ import torch
 
 from studio.errors import StudioError, did_you_mean
 from studio.evaluate.charts import Bar, Point, bars, curve, lines
-from studio.models.embedded import DEFAULT
+from studio.models.embedded import DEFAULT, PREFIX
 from studio.settings import ROOT
 
 Rows = list[dict[str, Any]]
 Tell = Callable[[str], None]
 LAST = ("of_limit", "limit_seconds")
 DATA, PAGE, PICTURES = "benchmarks.json", "benchmarks.md", "pictures"
+BOTH = (DEFAULT, f"{PREFIX}scenes-flux")
 HEAD = """# Benchmarks
 
 Made by `python -m studio bench all`; do not edit. Each part tells when, where and with how many cases it was
-measured; figures of one table were measured in one process. The last column is the physical limit: the
-operations at the speed at which the machine multiplied matrices in that same process (`gemm_gflops`).
+measured; figures of one table were measured in one process. Tables of time end with the physical limit: the
+operations at the speed at which the machine multiplied matrices in that same process (`gemm_gflops`); of the
+engine and the history, which multiply none, what the same takes without any of our code. Tables that measure
+no time (tau, judge) have none.
 """
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """How much is measured; `folder`: where parts that go on where they stood keep their results (`Kept`)."""
+    """How much is measured; `model` None: both embedded ones, where that is asked. `folder`: where parts that
+    go on where they stood keep their results (`Kept`)."""
 
-    model: str = DEFAULT
+    model: str | None = None
     cases: int = 8
     pairs: int = 7
     steps: int | None = None
     device: str = "auto"
     folder: Path | None = None
 
+    @property
+    def one(self) -> str:
+        """The model of parts that measure one."""
+        return self.model or DEFAULT
+
+
+def _each(wanted: Wanted, tell: Tell, measure: Callable[[str], Rows]) -> Rows:
+    """The rows of both models, or of the one that was asked for; one that cannot be measured is a row."""
+    if wanted.model is not None:
+        return measure(wanted.model)
+    rows: Rows = []
+    for ref in BOTH:
+        tell(ref)
+        try:
+            rows += measure(ref)
+        except StudioError as error:
+            rows.append({"model": ref, "error": str(error)})
+    return rows
+
 
 def _plain(wanted: Wanted, tell: Tell) -> Rows:
     from studio.evaluate.plain_bench import bench_plain
 
-    return [bench_plain(wanted.model, pairs=wanted.pairs, steps=wanted.steps or 20)]
+    return _each(wanted, tell, lambda ref: [bench_plain(ref, pairs=wanted.pairs, steps=wanted.steps or 20)])
 
 
 def _control(wanted: Wanted, tell: Tell) -> Rows:
     from studio.evaluate.control_bench import bench_control
 
-    return bench_control(wanted.model, pairs=wanted.pairs, steps=wanted.steps or 20)
+    return _each(wanted, tell, lambda ref: bench_control(ref, pairs=wanted.pairs, steps=wanted.steps or 20))
 
 
 def _cache(wanted: Wanted, tell: Tell) -> Rows:
     from studio.evaluate.cache_bench import STEPS, bench_cache
 
     steps = (wanted.steps,) if wanted.steps else STEPS
-    return bench_cache(wanted.model, cases=wanted.cases, steps=steps, progress=tell)
+    return _each(wanted, tell, lambda ref: bench_cache(ref, cases=wanted.cases, steps=steps, progress=tell))
+
+
+def _prefix(wanted: Wanted, tell: Tell) -> Rows:
+    from studio.evaluate.resume_bench import bench_resume
+
+    return bench_resume(wanted.one, pairs=wanted.pairs, steps=wanted.steps or 28, progress=tell)
+
+
+def _batch(wanted: Wanted, tell: Tell) -> Rows:
+    from studio.evaluate.batch_bench import bench_batch
+
+    return bench_batch(wanted.one, pairs=wanted.pairs, steps=wanted.steps or 20, progress=tell)
 
 
 def _tau(wanted: Wanted, tell: Tell) -> Rows:
@@ -75,7 +110,7 @@ def _tau(wanted: Wanted, tell: Tell) -> Rows:
     found = evaluate(
         wanted.cases,
         only="edit_tau",
-        ref=wanted.model,
+        ref=wanted.one,
         folder=wanted.folder,
         progress=lambda at, of: tell(f"{at}/{of}"),
     )
@@ -95,7 +130,7 @@ def _upscale(wanted: Wanted, tell: Tell) -> Rows:
 def _restore(wanted: Wanted, tell: Tell) -> Rows:
     from studio.evaluate.restore import evaluate
 
-    return evaluate(wanted.cases, ref=wanted.model, steps=wanted.steps or 20)
+    return evaluate(wanted.cases, ref=wanted.one, steps=wanted.steps or 20)
 
 
 def _shapes(wanted: Wanted, tell: Tell) -> Rows:
@@ -125,6 +160,8 @@ PARTS: Mapping[str, tuple[str, Callable[[Wanted, Tell], Rows]]] = {
     "control": ("What each control costs", _control),
     "tau": ("Edits by prompt: how many of the steps follow the source (tau)", _tau),
     "cache": ("Step caches: speed and likeness to the uncached picture", _cache),
+    "prefix": ("Late changes that go on from an earlier run, beside the whole run", _prefix),
+    "batch": ("Pictures of the queue made together, beside one after the other", _batch),
     "upscale": ("Larger pictures, against the exact render", _upscale),
     "restore": ("Pictures brought back, against the exact render", _restore),
     "shapes": ("True shapes of SD3.5 and FLUX.1 with random weights, on a GPU", _shapes),
@@ -132,6 +169,11 @@ PARTS: Mapping[str, tuple[str, Callable[[Wanted, Tell], Rows]]] = {
     "history": ("A history of 2,000 pictures", _script("history.py", "2000")),
     "judge": ("What the judge gets right", _script("judge.py", "--scenes", "{n}")),
 }
+
+
+# parts that take pairs, and those whose amount is fixed; the others take cases
+PAIRED = ("plain", "control", "prefix", "batch")
+FIXED = ("shapes", "engine", "history")
 
 
 def bench_all(
@@ -156,7 +198,9 @@ def bench_all(
             continue
         tell(f"{name}: {title}")
         entry: dict[str, Any] = {"title": title, "when": time.strftime("%Y-%m-%d"), "machine": machine()}
-        entry |= {"n": wanted.cases, "pairs": wanted.pairs}
+        entry |= {"n": wanted.cases, "pairs": wanted.pairs} | (
+            {"model": wanted.model} if wanted.model else {}
+        )
         try:
             entry["rows"] = run(wanted, tell)
         except StudioError as error:
@@ -196,13 +240,21 @@ def page(
         found.append(
             f"\n## {entry['title']}\n\n`python -m studio bench all --only {name}`, {entry['when']}; "
         )
-        found.append(f"{entry['machine']}; {entry['n']} cases, {entry['pairs']} pairs.\n")
+        found.append(f"{entry['machine']}{_counted(name, entry)}.\n")
         if "error" in entry:
             found.append(f"\nNot measured: {entry['error']}\n")
             continue
         found += [f"\n![{entry['title']}]({PICTURES}/{chart})\n" for chart in charts.get(name, ())]
         found.append("\n" + table(entry["rows"]))
     return "".join(found)
+
+
+def _counted(name: str, entry: Mapping[str, Any]) -> str:
+    """How many cases or pairs a part took; nothing where neither counts."""
+    count = {"pairs": "pairs", "cases": "n"}
+    what = "pairs" if name in PAIRED else "cases" if name not in FIXED else ""
+    number = entry.get(count[what]) if what else None
+    return f"; {number} {what if number != 1 else what[:-1]}" if number is not None else ""
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -215,7 +267,12 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     # what is the same in every row that was measured stands once, above
     whole = [row for row in rows if "error" not in row]
     kept = (*LAST, "error")
-    same = [n for n in names if n not in kept and len({str(row.get(n)) for row in whole}) == 1]
+
+    def alike(name: str) -> bool:
+        told = [row for row in rows if name in row or row in whole]
+        return len({str(row.get(name)) for row in told}) == 1 and any(name in row for row in whole)
+
+    same = [name for name in names if name not in kept and alike(name)]
     names = [name for name in names if name not in last and name not in same] + last
     told = ", ".join(f"{name} {_cell(whole[0][name])}" for name in same if whole[0].get(name) is not None)
     lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
@@ -230,13 +287,15 @@ def draw_charts(data: Mapping[str, Any], folder: Path) -> dict[str, list[str]]:
     def rows(name: str) -> Rows:
         return [row for row in data.get(name, {}).get("rows", ()) if "error" not in row]
 
-    for row in rows("plain")[:1]:
+    for row in rows("plain"):
         sides = (("Weft", "seconds_per_picture"), ("diffusers", "stock_seconds_per_picture"))
         limit = row.get("limit_seconds")
         both = [Bar(side, row[key], limit) for side, key in sides]
-        title = f"{row['model']}, {row['width']} px, {row['steps']} steps with CFG: seconds a picture"
-        bars(folder / "bench-plain.png", title, "s", both)
-        made["plain"] = ["bench-plain.png"]
+        how = " with CFG" if "cfg_scale" in row else ""
+        title = f"{row['model']}, {row['width']} px, {row['steps']} steps{how}: seconds a picture"
+        name = f"bench-plain-{row['model'].partition(':')[2] or 'model'}.png"
+        bars(folder / name, title, "s", both)
+        made.setdefault("plain", []).append(name)
     for model, steps in dict.fromkeys((row["model"], row["steps"]) for row in rows("cache")):
         groups: dict[str, list[Point]] = {}
         for row in rows("cache"):

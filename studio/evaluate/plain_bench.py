@@ -25,17 +25,18 @@ from studio.evaluate.limit import limit_of
 from studio.models.device import place
 from studio.models.embedded import DEFAULT
 from studio.models.family import Parts
-from studio.models.folders import check_folder
+from studio.models.folders import Folder, check_folder
 from studio.models.loading import load_folder, ref_folder
 from studio.models.pictures import decode_latent
 from studio.models.text import encode_prompt
 from studio.pixels import encode
 from studio.sampling.guidance.cfg import cfg
+from studio.sampling.guidance.embedded import embedded_guidance
 from studio.sampling.loop import sample_latent
 from studio.sampling.previews import preview
 from studio.sampling.samplers import sampler
-from studio.sampling.schedules import flow_diffusers
-from studio.values import Latent
+from studio.sampling.schedules import flow_diffusers, flux, flux_by_size
+from studio.values import Guidance, Latent, Sigmas
 
 PROMPT = "a red star on the left and a blue house on the right, at night"
 NEGATIVE = ""
@@ -100,7 +101,7 @@ def bench_plain(
         "steps": steps,
         "width": size[0],
         "height": size[1],
-        "cfg_scale": SCALE,
+        ("guidance" if is_flux(check_folder(folder)) else "cfg_scale"): SCALE,
         "model": model,
         "device": str(placement.device),
         "threads": torch.get_num_threads(),
@@ -115,7 +116,7 @@ def ours_side(folder: Path, steps: int, size: tuple[int, int]) -> Side:
     """Our path from words to pixels, on loaded parts."""
     checked = check_folder(folder)
     parts = load_folder(checked, place())
-    shift = _shift(folder)
+    sigmas, rule = _as_stock(checked, steps, size)
 
     def make(seed: int) -> object:
         positive, _, _ = encode_prompt(parts, PROMPT, "")
@@ -125,9 +126,9 @@ def ours_side(folder: Path, steps: int, size: tuple[int, int]) -> Side:
             positive,
             negative,
             Latent(*size, seed=seed),
-            flow_diffusers(steps, shift),
+            sigmas,
             sampler("euler"),
-            cfg(SCALE),
+            rule,
         )
         return decode_latent(parts, latent).pixels
 
@@ -137,27 +138,27 @@ def ours_side(folder: Path, steps: int, size: tuple[int, int]) -> Side:
 def stock_side(folder: Path, steps: int, size: tuple[int, int]) -> Side:
     """The stock pipeline on the same folder, device and dtype."""
     import numpy as np
-    from diffusers import StableDiffusion3Pipeline
+    from diffusers import FluxPipeline, StableDiffusion3Pipeline
     from diffusers.utils import logging
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     checked = check_folder(folder)
     placement = place()
-    absent: Mapping[str, None] = (
-        {} if "text_encoder_3" in checked.classes else {"text_encoder_3": None, "tokenizer_3": None}
-    )
-    pipeline = StableDiffusion3Pipeline.from_pretrained(
+    whole = is_flux(checked) or "text_encoder_3" in checked.classes
+    absent: Mapping[str, None] = {} if whole else {"text_encoder_3": None, "tokenizer_3": None}
+    pipeline = (FluxPipeline if is_flux(checked) else StableDiffusion3Pipeline).from_pretrained(
         folder, dtype=placement.dtype, low_cpu_mem_usage=False, local_files_only=True, **absent
     )
     pipeline.to(placement.device)
     pipeline.set_progress_bar_config(disable=True)
     length = checked.card.get("max_sequence_length", 256)
+    more = {} if is_flux(checked) else {"negative_prompt": NEGATIVE}
 
     def make(seed: int) -> object:
         picture = pipeline(
             PROMPT,
-            negative_prompt=NEGATIVE,
+            **more,
             num_inference_steps=steps,
             guidance_scale=SCALE,
             width=size[0],
@@ -168,6 +169,25 @@ def stock_side(folder: Path, steps: int, size: tuple[int, int]) -> Side:
         return np.asarray(picture)
 
     return make
+
+
+def is_flux(checked: Folder) -> bool:
+    """Whether a folder's stock pipeline is FluxPipeline."""
+    return checked.family.name == "flux"
+
+
+def _as_stock(folder: Folder, steps: int, size: tuple[int, int]) -> tuple[Sigmas, Guidance]:
+    """The schedule and guidance of the stock pipeline: FLUX takes the number as an input, SD3 does two
+    passes."""
+    config = json.loads((folder.path / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8"))
+    shift = float(config.get("shift", 1.0))
+    if not is_flux(folder):
+        return flow_diffusers(steps, shift), cfg(SCALE)
+    if not config.get("use_dynamic_shifting"):
+        return flux(steps, shift), embedded_guidance(SCALE)
+    tokens = (size[0] // 16) * (size[1] // 16)
+    ends = (float(config[name]) for name in ("base_shift", "max_shift"))
+    return flux_by_size(steps, tokens, *ends), embedded_guidance(SCALE)
 
 
 def preview_seconds(folder: Path, size: tuple[int, int], times: int = 20) -> float:
@@ -212,11 +232,6 @@ def _difference(ours: object, stock: object) -> int:
     import numpy as np
 
     return int(np.abs(np.asarray(ours).astype(int) - np.asarray(stock).astype(int)).max())
-
-
-def _shift(folder: Path) -> float:
-    config = json.loads((folder / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8"))
-    return float(config.get("shift", 1.0))
 
 
 def _main() -> None:

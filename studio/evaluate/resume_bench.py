@@ -6,12 +6,14 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 
 from studio.blocks.step_cache import attachment, taylor
 from studio.errors import StudioError
+from studio.evaluate.limit import limit_of
 from studio.evaluate.prompts import settings_of
 from studio.models.embedded import DEFAULT
 from studio.models.family import Parts, parts_of
@@ -71,7 +73,8 @@ def bench_resume(
     progress: Callable[[str], None] | None = None,
 ) -> list[dict[str, Any]]:
     """One row a change: `change`, `steps`, `resumed` (steps taken over), `calls` and `rows` of the whole run
-    and of the one that goes on, their shares, `time_share` (median of the ratios), `equal` (bit by bit).
+    and of the one that goes on, their shares, `time_share` (median of the ratios), `equal` (bit by bit),
+    `seconds` of the one that goes on (median) and its physical limit last: what is left to compute.
 
     `only`: the changes whose name has this in it.
     """
@@ -101,22 +104,29 @@ def bench_resume(
         )
     rows = []
     for change, before, after, name, more in wanted:
-        ratios, equal, first, second = [], True, None, None
+        ratios, seconds, equal, first, second = [], [], True, None, None
         for pair in range(pairs):
             store = Memory()
             bench.run(pair, before, name, more, store)
             second, quick = bench.run(pair, after, name, more, store)
             first, slow = bench.run(pair, after, name, more, None)
             ratios.append(quick / slow)
+            seconds.append(quick)
             assert first.latent.tensor is not None and second.latent.tensor is not None
             equal &= torch.equal(first.latent.tensor, second.latent.tensor)
         assert first is not None and second is not None
-        row: dict[str, Any] = {"change": change, "steps": steps, "resumed": second.resumed}
+        row: dict[str, Any] = {"model": ref, "change": change, "steps": steps, "resumed": second.resumed}
         for what, name_of in (("calls", "forwards"), ("rows", "rows")):
             whole, rest = first.calls[name_of], second.calls[name_of]
             assert isinstance(whole, int) and isinstance(rest, int)
             row |= {f"{what}_whole": whole, what: rest, f"{what}_share": round(rest / whole, 3)}
         row |= {"time_share": round(statistics.median(ratios), 3), "equal": equal, "n": pairs}
+        took, store = statistics.median(seconds), Memory()
+        bench.run(0, before, name, more, store)
+        work = limit_of(
+            partial(bench.run, 0, after, name, more, store), bench.parts.device, bench.parts.dtype
+        )
+        row |= {"seconds": round(took, 4), **work.columns(took)}
         rows.append(row)
         if progress is not None:
             progress(f"{change}: {row}")

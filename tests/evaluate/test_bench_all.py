@@ -10,6 +10,7 @@ import pytest
 from PIL import Image as Pillow
 
 from studio.errors import StudioError
+from studio.evaluate import plain_bench
 from studio.evaluate.bench_all import DATA, PAGE, PARTS, Wanted, bench_all, draw_charts, table
 from studio.evaluate.charts import Bar, Point, bars, curve
 from studio.evaluate.upscale_bench import bench_upscale
@@ -85,12 +86,51 @@ def test_the_limit_is_the_last_column_and_what_is_equal_stands_once() -> None:
     assert "| 2 | 0.2 |" in made and "| a.b | 1 |" in table([{"a": {"b": 1}}])
 
 
+def test_the_limit_stays_last_beside_rows_that_failed() -> None:
+    failed = {"model": "b", "error": "No pipeline."}
+    for rows in (
+        [{"model": "a", "limit_seconds": 0.1, "x": 1}, failed],
+        [failed, {"x": 1, "limit_seconds": 0.1}],
+    ):
+        head = next(line for line in table(rows).splitlines() if line.startswith("| "))
+        assert head.endswith("| limit_seconds |") and " error " in head and " model " in head
+
+
+def test_both_embedded_models_are_measured_unless_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def measured(ref: str, *, pairs: int, steps: int) -> dict[str, Any]:
+        if ref.endswith("flux"):
+            raise StudioError("No pipeline.")
+        return {"model": ref, "pairs": pairs}
+
+    monkeypatch.setattr(plain_bench, "bench_plain", measured)
+    _, plain = PARTS["plain"]
+    assert plain(Wanted(pairs=2), print) == [
+        {"model": "embedded:scenes-sd3", "pairs": 2},
+        {"model": "embedded:scenes-flux", "error": "No pipeline."},
+    ]
+    assert [row["model"] for row in plain(Wanted("tiny:sd3"), print)] == ["tiny:sd3"]
+    with pytest.raises(StudioError):
+        plain(Wanted("tiny:flux"), print)
+
+
+def test_a_part_tells_only_what_counted(tmp_path: Path) -> None:
+    bench_all(
+        tmp_path, Wanted(cases=1, pairs=3), parts=few(control=[{"a": 1}], judge=[{"a": 1}], engine=[{"a": 1}])
+    )
+    control, judge, engine = (tmp_path / PAGE).read_text().split("\n## ")[1:]
+    assert "; 3 pairs." in control and "case" not in control
+    assert "; 1 case." in judge and "pair" not in judge
+    assert "case" not in engine and "pair" not in engine
+
+
 def test_every_part_of_the_list_is_there() -> None:
     assert {
         "plain",
         "control",
         "tau",
         "cache",
+        "prefix",
+        "batch",
         "upscale",
         "restore",
         "shapes",

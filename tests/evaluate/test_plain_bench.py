@@ -7,6 +7,7 @@ import pytest
 
 from studio.errors import StudioError
 from studio.evaluate.plain_bench import bench_plain, peak_memory
+from studio.models.tiny import TEXT_LENGTH, tiny_flux_pipeline
 
 
 def test_both_sides_make_the_same_picture_and_every_figure_is_there(tiny_sd3_folder):
@@ -14,6 +15,14 @@ def test_both_sides_make_the_same_picture_and_every_figure_is_there(tiny_sd3_fol
     assert found["largest_difference"] <= 1
     assert 0.05 < found["wall_ratio"] < 20 and found["seconds_per_picture"] > 0
     assert found["memory_ratio"] is None and len(found["wall_ratios"]) == 2
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_flux_is_measured_beside_its_own_pipeline(tmp_path, dynamic):
+    tiny_flux_pipeline(dynamic=dynamic).save_pretrained(tmp_path, safe_serialization=True)
+    (tmp_path / "card.json").write_text(f'{{"max_sequence_length": {TEXT_LENGTH}}}')
+    found = bench_plain(str(tmp_path), pairs=1, steps=2, size=(64, 96), memory=False)
+    assert found["largest_difference"] <= 1 and found["guidance"] == 3.0 and "cfg_scale" not in found
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows does not tell the peak memory")
