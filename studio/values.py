@@ -229,12 +229,16 @@ class Sigmas:
         object.__setattr__(self, "values", values)
         if not values:
             raise StudioError("A list of sigmas needs at least the final 0.", hint="For example 1, 0.5, 0.")
-        for index, value in enumerate(values):
+        for number, value in enumerate(values, 1):
             if not math.isfinite(value) or value < 0:
-                raise StudioError(f"Sigma {index} is {value}; a sigma is a finite number of at least 0.")
-            if index and value >= values[index - 1]:
                 raise StudioError(
-                    f"Sigma {index} is {value:g}, not below the one before it ({values[index - 1]:g}).",
+                    f"Entry {number} of the sigmas is {value}; a sigma is a finite number of at least 0.",
+                    hint="Possible: numbers that fall to 0, such as 1, 0.75, 0.5, 0.25, 0.",
+                )
+            if number > 1 and value >= values[number - 2]:
+                raise StudioError(
+                    f"Entry {number} of the sigmas is {value:g}, not below the one before it "
+                    f"({values[number - 2]:g}).",
                     hint="Sigmas descend from noise to 0.",
                 )
         if values[-1] != 0:

@@ -33,8 +33,8 @@
     }
     const part = (title, sentences, given = {}) => (sentences?.length ? el("section", { class: "w-model-part" }, el("h4", {}, title), el("p", given, ...sentences.flatMap((text) => [el("span", {}, text), " "]))) : null);
     const rows = (list) => el("dl", {}, ...list.filter(([, value]) => value).flatMap(([name, value]) => [el("dt", {}, name), el("dd", { translate: "no" }, value)]));
-    const from = (source) => (!source ? null : el("p", { class: "w-help w-from" }, "Its settings come from ",
-      source.startsWith("http") ? el("a", { href: source, target: "_blank", rel: "noreferrer" }, own(source)) : el("span", {}, source), "."));
+    const from = (source) => (!source ? null : el("p", { class: "w-help w-from" }, "Source of its settings: ",
+      source.startsWith("http") ? el("a", { href: source, target: "_blank", rel: "noreferrer" }, own(source)) : el("span", {}, source)));
     function card(model) {
       const chosen = model.ref === current(), { paints = [], weak = [], learnt = [] } = model.words, ours = paints.length > 0;
       const plain = (text) => (text && !ours ? [text] : []), kept = { translate: "no" };

@@ -64,17 +64,18 @@
     if (turns()) return;
     const preset = presetOf(doc), told = [], settings = sized(preset, ...sides());
     for (const field of doc.panel) {
-      const own = place(field), now = doc.widget(field), locked = Boolean(preset?.locks?.[field.widget]);
+      // a number for the network goes with a network that takes one
+      const numbered = field.widget === "guidance" && field.default < 0, needless = numbered && preset?.guidance === null;
+      const own = place(field), now = doc.widget(field), locked = needless || Boolean(preset?.locks?.[field.widget]);
       if (!locked && before.has(own)) { put(field, before.get(own)); before.delete(own); continue; }
-      // a number for the network is gone with a network that takes one
-      const value = settings[field.widget] ?? (preset && field.widget === "guidance" && field.default < 0 ? field.default : undefined);
+      const value = needless ? field.default : settings[field.widget];
       if (value === undefined || value === now) continue;
       const free = !touched.has(own) || now === last?.settings?.[field.widget];
       const fits = field.widget !== "steps" || now <= preset.most;
       if (!free && !(locked && (field.widget !== "steps" || !fits))) continue;
       if (locked && !free) before.set(own, now);
       put(field, value);
-      told.push(field.label);
+      if (!needless) told.push(field.label);
     }
     last = preset;
     if (told.length) weft.emit("filled", { name: preset.name, labels: told });

@@ -101,7 +101,9 @@ def shift_by_size(pixels: int, native: int, shift: float) -> float:
 def custom(values: Sequence[float]) -> Sigmas:
     """A list of one's own; raises a StudioError if it rises, holds NaN or does not end in 0."""
     if len(values) > MAX_STEPS + 1:
-        raise StudioError(f"The list has {len(values):,} sigmas; at most {MAX_STEPS + 1} are possible.")
+        raise StudioError(
+            f"The list has {len(values):,} sigmas; at most {MAX_STEPS + 1} are possible.", hint="Shorten it."
+        )
     return Sigmas(tuple(values))
 
 

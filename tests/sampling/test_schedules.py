@@ -80,19 +80,20 @@ def test_impossible_strengths_are_refused(strength):
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ((1.0, 0.5, 0.6, 0.0), "not below"),
-        ((1.0, 0.5, 0.5, 0.0), "not below"),
-        ((1.0, math.nan, 0.0), "nan"),
-        ((math.inf, 0.0), "inf"),
-        ((1.0, -0.5, 0.0), "-0.5"),
+        ((1.0, 0.5, 0.6, 0.0), "Entry 3 .* 0.6, not below"),
+        ((1.0, 0.5, 0.5, 0.0), "Entry 3 .* not below"),
+        ((1.0, math.nan, 0.0), "Entry 2 .* nan"),
+        ((math.inf, 0.0), "Entry 1 .* inf"),
+        ((1.0, -0.5, 0.0), "Entry 2 .* -0.5"),
         ((1.0, 0.5), "must be 0"),
         ((), "at least the final 0"),
         (tuple(range(5000, -1, -1)), "at most 1001"),
     ],
 )
 def test_lists_that_rise_or_hold_no_numbers_are_refused(values, words):
-    with pytest.raises(StudioError, match=words):
+    with pytest.raises(StudioError, match=words) as caught:
         custom(values)
+    assert caught.value.hint
 
 
 def test_an_unknown_schedule_is_named_with_a_suggestion():
@@ -246,5 +247,6 @@ def test_a_written_list_is_the_list():
     ],
 )
 def test_a_written_list_that_cannot_be_is_refused(text, words):
-    with pytest.raises(StudioError, match=words):
+    with pytest.raises(StudioError, match=words) as caught:
         written(text)
+    assert caught.value.hint
