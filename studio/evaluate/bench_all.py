@@ -327,10 +327,10 @@ def draw_charts(data: Mapping[str, Any], folder: Path) -> dict[str, list[str]]:
         both = []
         for row in rows(part):
             what = named.format_map(row)
-            both += [Bar(what, row["psnr_db"]), Bar(f"{what}: {other}", row[key])]
+            both += [Bar(what, row["psnr_db"], side="Weft"), Bar("", row[key], side=other)]
         if both:
             name = f"bench-{part}.png"
-            bars(folder / name, f"{PARTS[part][0]}: PSNR", "dB", both)
+            bars(folder / name, f"{PARTS[part][0]}: PSNR", "dB", both, decibels=True)
             made[part] = [name]
     seconds = [Bar(f"{r['shape']}, {r['mode']}", r["seconds"], r["limit_seconds"]) for r in rows("shapes")]
     if seconds:

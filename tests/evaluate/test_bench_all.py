@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from PIL import Image as Pillow
 from studio.errors import StudioError
 from studio.evaluate import plain_bench
 from studio.evaluate.bench_all import DATA, PAGE, PARTS, Wanted, bench_all, draw_charts, table
-from studio.evaluate.charts import Bar, Point, bars, curve
+from studio.evaluate.charts import Bar, Point, _free, _within, bars, curve
 from studio.evaluate.upscale_bench import bench_upscale
 
 ROW: dict[str, Any] = {
@@ -180,3 +182,20 @@ def test_charts_have_their_points_and_refuse_nothing_at_all(tmp_path: Path) -> N
     for draw in (lambda: curve(path, "t", "x", "y", {"a": []}), lambda: bars(path, "t", "s", [])):
         with pytest.raises(ValueError, match="no "):
             draw()
+
+
+def test_two_sides_have_two_colours_and_points_far_above_do_not_stretch_the_axis(tmp_path: Path) -> None:
+    path = tmp_path / "c.png"
+    bars(path, "t", "dB", [Bar("a", 37.6, side="Weft"), Bar("", 35.8, side="Lanczos")], decibels=True)
+    with Pillow.open(path) as picture:
+        drawn = picture.convert("RGB")
+    count = {colour: n for n, colour in drawn.getcolors(1 << 16) or ()}
+    wide = [count[colour] for colour in ((0, 114, 178), (0, 158, 115))]
+    assert 0.2 < wide[1] / wide[0] < 0.6, "the difference of 1.8 dB is seen"
+    points = [Point(1 + k / 10, 20 + k, f"{k}") for k in range(6)]
+    found, cut = _within({"a": [*points, Point(1, 99, "off")]})
+    assert found["a"][:6] == points and 25 < found["a"][6].y < 27 and cut == {found["a"][6]: 99}
+    assert _within({"a": points}) == ({"a": points}, {})
+    taken = [(100.0, 100.0), (104.0, 100.0), (100.0, 104.0)]
+    labels = [_free(at, taken) for at in taken[:3]]
+    assert all(math.dist(a, b) >= 12 for a, b in itertools.combinations(labels, 2))

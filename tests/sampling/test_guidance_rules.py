@@ -57,6 +57,14 @@ def test_cfg_zero_by_hand():
     assert near(v, tensor(2, 6))
 
 
+def test_apg_that_keeps_everything_has_the_bits_of_cfg():
+    c, u = normal(2)
+    for scale in (1.7, 4.0, 9.3):
+        plain, own = velocity_of(cfg(scale), c, u)[0], velocity_of(apg(scale, 1.0, 0.0, 0.0), c, u)[0]
+        assert torch.equal(plain, own)
+    assert not torch.equal(velocity_of(apg(4.0, 1.0, 0.5, 0.0), c, u)[0], velocity_of(cfg(4.0), c, u)[0])
+
+
 def test_apg_by_hand():
     # c = (1, 0), u = (0, -1): difference (1, 1), of which (1, 0) lies along c
     c, u = tensor(1, 0), tensor(0, -1)

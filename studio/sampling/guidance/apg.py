@@ -26,7 +26,8 @@ def apg(
 ) -> Guidance:
     """Guidance of strength `cfg_scale`, 0..30; at 1 the unconditional row is not computed (neutral).
 
-    parallel: 0..1, what is left of the part along c (the paper's eta; 1 = CFG). longest: limit of the
+    parallel: 0..1, what is left of the part along c (the paper's eta; 1, without limit and momentum, is CFG,
+    bit by bit). longest: limit of the
     difference's Euclidean length, 0 = none; it grows with the square root of the picture's size. momentum:
     -1..1, the share of the last step's difference that is added; 0 = none.
     """
@@ -36,12 +37,17 @@ def apg(
     within("longest", longest, 0, MOST_LENGTH)
     within("momentum", momentum, -1, 1)
 
+    # written as CFG writes it, so that it has its bits
+    plain = parallel == 1 and not longest and not momentum
+
     def made() -> Combine:
         # step -> the running difference after it; two-stage samplers come to a step twice
         known: dict[int, torch.Tensor] = {}
 
         def rule(c: torch.Tensor, u: torch.Tensor, step: Step) -> torch.Tensor:
             difference = c - u
+            if plain:
+                return u + cfg_scale * difference
             if momentum:
                 for index in [index for index in known if index < step.index - 1]:
                     del known[index]
