@@ -6,10 +6,11 @@ from typing import Any
 
 from e2e_hands import MARKS, reload, set_steps
 
-from studio.models.presets import Preset
+from studio.models.presets import NAMED, Preset
 
 pytestmark = MARKS
 QUICK = Preset("Quick", "a card", 4, 8, False, spacing="flow")
+DEV = NAMED[r"flux\.?1-dev"]
 
 
 def with_quick(page: Any) -> None:
@@ -44,6 +45,18 @@ def test_a_model_brings_its_settings_and_gives_back_what_stood_there(open_page):
     assert now == [4, 1, "flow"]
     choose(page, before["model"])
     assert {name: setting(page, name) for name in before} == before
+    # a number for the network, and a shift that goes with the size
+    page.evaluate("(preset) => window.weft.facts.models.push({ref: 'hub:dev', preset})", DEV.to_json())
+    number = page.locator(".w-create .w-field[data-widget=guidance]")
+    assert number.is_hidden() and setting(page, "guidance") == -1
+    choose(page, "hub:dev")
+    assert number.is_visible() and (setting(page, "guidance"), setting(page, "shift")) == (3.5, 1.649)
+    page.evaluate("['width', 'height'].map((s) => window.weft.doc.set(window.weft.doc.field(s), 1024))")
+    assert setting(page, "shift") == DEV.settings(1024, 1024)["shift"] == 3.158
+    number.locator("input").fill("5")
+    number.locator("input").blur()
+    choose(page, before["model"])
+    assert number.is_hidden() and setting(page, "guidance") == -1
 
 
 def test_what_does_not_suit_is_locked_with_the_reason(open_page):
@@ -60,6 +73,8 @@ def test_what_does_not_suit_is_locked_with_the_reason(open_page):
     assert setting(page, "steps") == 8 and steps.locator("input[type=number]").input_value() == "8"
     set_steps(page, 2)
     assert setting(page, "steps") == 2
+    heun = page.locator(".w-create [data-widget=sampler] option", has_text="heun")
+    assert heun.is_disabled() and heun.get_attribute("title") == QUICK.unsuited()["sampler"]["heun"]
     page.evaluate("window.weft.openTab('Regions')")  # the model comes along, with its settings and its locks
     page.locator("#weft-regions .w-more summary").click()
     there = page.locator("#weft-regions [data-widget=cfg_scale]")
