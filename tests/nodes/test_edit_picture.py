@@ -185,7 +185,7 @@ def test_a_picture_that_is_not_there_or_noise_is_refused(engine):
     noisy = engine.run(rewired(small("edit-inverted-picture"), "decode.latent", "invert.latent"))
     assert noisy.status == "finished"
     other = engine.run(small("keep-picture-values", **{"values.steps": 4}))
-    assert other.errors[0].node == "values" and "kept those of 3" in other.errors[0].message
+    assert other.errors[0].node == "values" and "keeps those of 3" in other.errors[0].message
 
 
 def test_a_mask_of_another_size_is_refused(engine):
