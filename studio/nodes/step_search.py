@@ -30,7 +30,7 @@ def search_schedule(
     others: list[Conditioning] = [],  # noqa: B006 - read only
     steps: Annotated[int, Slider(1, 50, 1)] = 8,
     fine: Annotated[int, Slider(2, 200, 1)] = 40,
-    shift: Annotated[float, Slider(0.1, 20, 0.1)] = 3.0,
+    shift: Annotated[float, Slider(0.1, 30, 0.1)] = 3.0,
     generations: Annotated[int, Slider(0, 50, 1)] = 0,
     strength: Annotated[float, Slider(0, 1, 0.01)] = 1.0,
     *,
@@ -104,7 +104,7 @@ def found_schedule(
     guidance: Guidance,
     steps: Annotated[int, Slider(1, 50, 1)] = 8,
     spacing: Annotated[str, Choice(FOUND, *schedules.SCHEDULES)] = FOUND,
-    shift: Annotated[float, Slider(0.1, 20, 0.1)] = 3.0,
+    shift: Annotated[float, Slider(0.1, 30, 0.1)] = 3.0,
     strength: Annotated[float, Slider(0, 1, 0.01)] = 1.0,
     *,
     ctx: Context,
