@@ -33,6 +33,8 @@
   const art = {
     "text-to-image": scene,
     "few-step": ground("day") + tree(14, 25, 11, GREEN) + house(33, 31, 7, RED) + bolt(36, 14, 10),
+    "step-cache": ground("dusk") + star(14, 16, 8, GOLD) + house(34, 26, 8, BLUE) + bar([[4, 6, GOLD], [11, 6, GOLD], [20, 6, GOLD], [33, 6, GOLD]]) + line("M16.500 37q3-5 6 0M25.500 37q5-6 10 0", CREAM, 1.600),
+    "calm-guidance": ground("day") + star(14, 17, 9, RED) + house(35, 22, 7, BLUE) + line("M10 43a14 14 0 0 1 28 0", CREAM, 5) + line("M10 43a14 14 0 0 1 22-11.500", GREEN, 3) + line("M24 43l6.500-8.500", INK, 2.400) + `<circle cx="24" cy="43" r="2.600" fill="${INK}"/>`,
     regions: ground("paper") + dashed(3, 5, 20, 26, RED) + dashed(25, 16, 20, 28, BLUE) + star(13, 18, 7, RED) + house(35, 31, 7, BLUE),
     "plan-from-a-sentence": ground("paper") + words(5, [[4, 12], [18, 9], [29, 14]]) + words(12, [[4, 8], [14, 14]]) + line("M24 18v4M21.500 20l2.500 2.500 2.500-2.500", INK, 1.600) + dashed(4, 26, 18, 17, RED) + dashed(26, 29, 18, 14, BLUE),
     "full-start": scene.replace(house(34, 28, 9, BLUE), house(33, 24, 8, BLUE)) + bar([[4, 14, BLUE], [18, 26, GOLD]]) + bolt(38, 37, 9),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from inspect import signature
 from typing import Annotated, Any
 
@@ -43,6 +44,8 @@ def step_cache(
     last: Annotated[int, Number(0, 200)] = 0,
     most: Annotated[int, Number(0, 200)] = 0,
     full_steps: Annotated[str, Text()] = "",
+    blocks: Annotated[str, Text()] = "",
+    budget: Annotated[float, Slider(0, 5, 0.05)] = 0.0,
 ) -> Attachment:
     """Faster: neighbouring steps are much alike, so some of them reuse what the model did before. The picture
     changes a little; the record tells how many steps were skipped and how far the guesses were off.
@@ -60,9 +63,13 @@ def step_cache(
     last: so many steps at the end are full
     most: skipped steps in a row; 0 = any number
     full_steps: fixed steps: the full ones, such as 1-4, 7, 10; all others are skipped; empty = no cache
+    blocks: only these blocks of the model are skipped, in one piece such as 2-5, and the others always work;
+    empty: those that belong to the mode
+    budget: first block and confidence: a full step as soon as the changes since the last one come to this
+    much; 0 = no such limit
     """
     return presets.attachment(
-        made(mode, every, growth, tolerance, order, predictor, warm, last, most, full_steps)
+        made(mode, every, growth, tolerance, order, predictor, warm, last, most, full_steps, blocks, budget)
     )
 
 
@@ -77,9 +84,26 @@ def made(
     last: int,
     most: int,
     full_steps: str,
+    blocks: str = "",
+    budget: float = 0.0,
 ) -> StepCache:
-    """The cache of these settings; StudioError for steps that cannot be read."""
-    limits = Limits(warm, last, most)
+    """The cache of these settings; StudioError for steps or blocks that cannot be read."""
+    found = _of_mode(
+        mode, every, growth, tolerance, order, predictor, Limits(warm, last, most, budget), full_steps
+    )
+    return _in_blocks(found, blocks)
+
+
+def _of_mode(
+    mode: str,
+    every: int,
+    growth: float,
+    tolerance: float,
+    order: int,
+    predictor: str,
+    limits: Limits,
+    full_steps: str,
+) -> StepCache:
     if mode == "first block":
         return presets.first_block(tolerance, order=order, form=predictor, limits=limits)
     if mode == "confidence":
@@ -89,6 +113,33 @@ def made(
     if mode == "fixed steps":
         return presets.fixed_steps(_steps(full_steps), order=order, form=predictor)
     return presets.taylor(every, growth=growth, order=order, form=predictor, limits=limits)
+
+
+def _in_blocks(cache: StepCache, written: str) -> StepCache:
+    """The cache on a range of blocks, as written; as it is where nothing is."""
+    numbers = parse_blocks(written)
+    if not numbers:
+        return cache
+    if len(cache.parts) > 1:
+        raise StudioError(
+            f"The mode {cache.name!r} has block ranges of its own.",
+            hint="Leave blocks empty, or take another mode.",
+            socket="blocks",
+        )
+    if numbers[-1] - numbers[0] + 1 != len(numbers):
+        raise StudioError(
+            f"The blocks {written!r} are not in one piece.",
+            hint=f"For example {numbers[0]}-{numbers[-1]}.",
+            socket="blocks",
+        )
+    part = replace(cache.parts[0], first=numbers[0], last=numbers[-1])
+    if part.probes and part.first == 0:
+        raise StudioError(
+            f"The mode {cache.name!r} looks at the block before those it skips, and before block 0 is none.",
+            hint="Begin at block 1 or later.",
+            socket="blocks",
+        )
+    return replace(cache, parts=(part,))
 
 
 def review_caches(view: View, model: Outline | None, steps: Sequence[Step]) -> Iterator[Refusal]:
@@ -114,6 +165,11 @@ def review_caches(view: View, model: Outline | None, steps: Sequence[Step]) -> I
                 "attachments",
                 at=source,
             )
+        if model is not None and model.network in CLASSES and model.blocks:
+            try:
+                cache.ranges(model.blocks)
+            except StudioError as error:
+                yield Refusal(error.message, error.hint, "blocks", at=source)
         if model is not None and model.network and model.network not in CLASSES:
             yield Refusal(
                 f"{title!r} does not know {model.title}: its blocks work in another way.",
@@ -172,7 +228,9 @@ def _short(source: View, cache: StepCache, total: int) -> Iterator[Refusal]:
 
 def _cache_of(view: View) -> StepCache | None:
     """The cache that a node's settings make; None where an edge feeds one of them."""
-    given: dict[str, Any] = {name: view.widgets.get(name) for name in signature(made).parameters}
+    given: dict[str, Any] = {
+        name: view.widgets.get(name, param.default) for name, param in signature(made).parameters.items()
+    }
     return None if None in given.values() else made(**given)
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 CARDS: dict[str, tuple[str, str, str]] = {
     "text-to-image": ("Make", "Text to picture", "Describe a scene."),
     "few-step": ("Make", "Fast", "The quickest: four steps are enough."),
+    "step-cache": ("Make", "Faster: step cache", "Steps that are much alike share their work."),
+    "calm-guidance": ("Make", "Guidance that does not burn", "Firm on the prompt, with natural colours."),
     "regions": ("Make", "Regions", "A prompt of its own for each part of the picture."),
     "plan-from-a-sentence": ("Make", "Plan from a sentence", "The sentence is laid out in boxes first."),
     "full-start": ("Make", "Full start, fast finish", "The full model lays it out, the fast one paints it."),

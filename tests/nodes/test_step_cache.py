@@ -138,3 +138,38 @@ def test_settings_become_the_cache() -> None:
     assert cache(mode="first block", order=0, tolerance=0.12).parts[0].gate.tau == 0.12
     with pytest.raises(StudioError, match="cannot be read"):
         cache(mode="fixed steps", full_steps="x")
+
+
+def test_a_range_of_blocks_and_a_budget_are_those_of_the_cache() -> None:
+    plain = made(**DEFAULTS)
+    assert made(**DEFAULTS, blocks="all") == made(**DEFAULTS, blocks=" ", budget=0.0) == plain
+    part = made(**DEFAULTS, blocks="2-4", budget=0.3).parts[0]
+    assert (part.first, part.last, part.limits.budget) == (2, 4, 0.3)
+    assert made(**(DEFAULTS | {"every": 1}), blocks="1-2").is_neutral()
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"blocks": "0, 2"}, "not in one piece"),
+        ({"blocks": "some"}, "not a block number"),
+        ({"mode": "delta", "blocks": "0-1"}, "ranges of its own"),
+        ({"mode": "first block", "blocks": "0-1"}, "block before"),
+        ({"blocks": "0-99"}, "not in a network of"),
+    ],
+)
+def test_blocks_that_cannot_be_are_refused_before_the_run(
+    engine: Engine, settings: dict[str, Any], words: str
+) -> None:
+    problems = found(engine, graph_of(settings))
+    assert [(problem.node, problem.socket) for problem in problems] == [("cache0", "blocks")]
+    assert words in problems[0].message
+
+
+def test_a_cache_on_some_blocks_lets_the_others_work(engine: Engine) -> None:
+    def work(**widgets: Any) -> float:
+        report = engine.run(graph_of({"every": 2, "growth": 0.0, "warm": 2, **widgets}))
+        assert report.status == "finished", report
+        return float(report.nodes["sample"].notes["step_cache"]["work"])
+
+    assert work(blocks="") < work(blocks="1") < 1

@@ -163,7 +163,7 @@ def test_problems_are_told_before_the_run_with_their_hint(fake):
     (problem,) = json.loads(tab.examine(value_of(fake.workflow().set("s", "steps", 10**9))))["problems"]
     assert (problem["node"], problem["socket"], problem["title"]) == ("s", "steps", "Schedule")
     assert problem["message"] and problem["hint"]
-    assert json.loads(tab.examine(value_of(fake.workflow()))) == {"problems": []}
+    assert json.loads(tab.examine(value_of(fake.workflow()))) == {"problems": [], "found": []}
     assert json.loads(tab.examine("{"))["problems"][0]["message"]
 
 
