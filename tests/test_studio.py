@@ -125,7 +125,8 @@ def test_a_run_waits_for_its_turn_and_can_be_cancelled_there(
 ) -> None:
     first, second = studio.submit(long_document), studio.submit(document)
     assert studio.live_run() == first, "the one at work, or whose turn is next"
-    assert studio.jobs.waiting("local", besides=second) <= 1 <= studio.jobs.waiting("local")
+    assert studio.jobs.behind(first, "local") == 1 and studio.jobs.behind(second, "local") == 0
+    assert studio.jobs.behind(first, "somebody else") == 0
     assert studio.snapshot(second)["job"]["state"] == "queued"
     assert studio.snapshot(second)["job"]["ahead"] == 1
     assert studio.cancel(second) is True

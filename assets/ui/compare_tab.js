@@ -20,8 +20,12 @@
 
     const say = (text) => { said.textContent = text || ""; said.hidden = !text; };
     const payload = () => ({ document: JSON.stringify(doc.current), axes: list.axes() });
+    /** A person changed what varies: that is kept, also for a document that has no such setting. */
     function changed() {
       remember.set("compare", JSON.stringify(list.kept()));
+      renew();
+    }
+    function renew() {
       clearTimeout(wait);
       wait = setTimeout(ask, 300);
       paint();
@@ -97,7 +101,7 @@
       }
       paint();
     });
-    on("widget", () => { if (root.offsetParent) { list.look(); changed(); } });
+    on("widget", () => { if (root.offsetParent) { list.look(); renew(); } });
     watch("value", () => {
       const message = parse(props.value);
       if (message.says) say(message.says);
@@ -112,13 +116,14 @@
       if (told.table && !sweeping) view.show(told.table);
       paint();
     });
-    let first = true;
+    let panel = null;
     weft.onDesk(root, {
       show() {
         if (!doc.current) return;
-        if (first) list.load(parse(remember.get("compare"), []));
+        // settings that this document lacks are not shown, and come back with the document that has them
+        if (panel !== doc.panel) list.load(parse(remember.get("compare"), []));
         else list.look();
-        first = false;
+        panel = doc.panel;
         if (!told) view.show(null);
         paint();
         ask();

@@ -178,10 +178,15 @@ class Queue:
                           (run,))
         return int(row["n"]) if row else 0
 
-    def waiting(self, owner: str, *, besides: str = "") -> int:
-        """How many runs of this owner wait, without one of them."""
-        row = self.db.one("SELECT count(*) AS n FROM runs WHERE owner = ? AND status = 'queued' AND id != ?",
-                          (owner, besides))
+    def waiting(self, owner: str) -> int:
+        """How many runs of this owner wait."""
+        row = self.db.one("SELECT count(*) AS n FROM runs WHERE owner = ? AND status = 'queued'", (owner,))
+        return int(row["n"]) if row else 0
+
+    def behind(self, run: str, owner: str) -> int:
+        """How many runs of this owner wait and were added after that run."""
+        row = self.db.one("SELECT count(*) AS n FROM runs q JOIN runs me ON me.id = ? "
+                          "WHERE q.owner = ? AND q.status = 'queued' AND q.number > me.number", (run, owner))
         return int(row["n"]) if row else 0
 
     def recover(self) -> list[Job]:

@@ -230,7 +230,7 @@ class CreateTab:
                 seq = int(snapshot.get("seq") or 0)  # type: ignore[call-overload]
                 painting = known.at_work(snapshot)
                 told = snapshot if painting is None else {**snapshot, "keep": painting[1]}
-                behind = len(waiting) + self._studio.jobs.waiting(owner, besides=run)
+                behind = len(waiting) + self._studio.jobs.behind(run, owner)
                 told = {**told, "job": {**told["job"], "behind": behind}}  # type: ignore[dict-item]
                 told = {**told, "page": self._pages.get(run, "")}
                 if of is not None:

@@ -150,6 +150,35 @@ def test_by_keyboard_alone_and_stopped_and_taken_up_after_a_reload(weft, open_pa
     assert page.evaluate("document.activeElement.dataset.at") == "1"
 
 
+def test_what_varies_of_another_template_outlives_a_reload_and_other_documents(open_page):
+    page = open_page()
+    page.locator("#weft-templates [data-template=regions]").click()
+    page.locator("#weft-templates [data-template=regions][aria-pressed=true]").wait_for()
+    page.evaluate("window.weft.openTab('Compare')")
+    page.get_by_role("button", name="Another setting").click()
+    both = [axis(page, 0).get_by_role("combobox"), axis(page, 1).get_by_role("combobox")]
+    both[0].select_option("Base ratio")
+    page.locator("#weft-compare [data-also]").first.click()
+    varied = """() => [...document.querySelectorAll('#weft-compare .w-axis')]
+      .map((axis) => axis.getAttribute('aria-label'))"""
+    before = page.evaluate(varied)
+    assert len(before) == 2 and "Base ratio" in before[0]
+    reload(page)
+    page.evaluate("window.weft.openTab('Compare')")
+    page.wait_for_function("document.querySelectorAll('#weft-compare .w-axis').length === 2")
+    assert page.evaluate(varied) == before
+    page.get_by_role("tab", name="Create", exact=True).click()
+    page.evaluate("window.weft.useTemplate('text-to-image')")
+    page.wait_for_function("window.weft.doc.template === 'text-to-image'")
+    page.evaluate("window.weft.openTab('Compare')")
+    page.wait_for_function("document.querySelectorAll('#weft-compare .w-axis').length < 2")
+    page.evaluate("window.weft.doc.set(window.weft.doc.field('prompt'), 'a red star')")  # varies nothing else
+    page.evaluate("window.weft.useTemplate('regions')")
+    page.wait_for_function("window.weft.doc.template === 'regions'")
+    page.wait_for_function("document.querySelectorAll('#weft-compare .w-axis').length === 2")
+    assert page.evaluate(varied) == before
+
+
 def test_hostile_words_stay_text_on_a_dark_phone(open_page):
     page = open_page("?__theme=dark", **PHONE)
     page.evaluate("void (window.alert = () => { window.ran = true; })")
