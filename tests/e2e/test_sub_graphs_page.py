@@ -78,6 +78,14 @@ def test_chosen_nodes_become_a_sub_graph_that_runs_and_comes_apart_again(weft, o
     page = show_graph(open_page(document=new()))
     before = edges(page)
     inspector = page.get_by_label("Inspector")
+    head(page, "save").click(button="right")
+    page.get_by_role("menuitem", name="Copy").wait_for()
+    assert inspector.count() == 0, "nothing gives way beneath a menu"
+    page.get_by_role("menuitem", name="Rename").click()
+    until(page, "document.activeElement.ariaLabel === 'Title of the node'")
+    page.keyboard.type("Best of all")
+    page.keyboard.press("Enter")
+    assert head(page, "save").inner_text() == "Best of all"
     head(page, "draw").click()
     clicks = (("save", "Control", 2), ("plan", "Shift", 3), ("draw", "Shift", 2), ("plan", "Meta", 1))
     for id, key, chosen in clicks:

@@ -3,7 +3,7 @@ import { useRef, useSyncExternalStore } from "react";
 import { Cells } from "./store.js";
 import { specOf } from "./doc.js";
 
-export const app = { model: null, cells: new Cells(), weft: null, actions: {}, views: new Map() }; // `views`: how each place was last seen
+export const app = { model: null, cells: new Cells(), weft: null, actions: {}, naming: null, views: new Map() }; // `naming`: the new group whose title is to take the focus; `views`: how each place was last seen
 
 export const useCell = (key) => useSyncExternalStore((cb) => app.cells.subscribe(key, cb), () => app.cells.get(key));
 /** A cell of one node as it is seen now: inside of a sub-graph its key is the whole path. */

@@ -31,7 +31,7 @@ function drawn(doc, before) {
     if (!inside.length) return null;
     const left = Math.min(...inside.map((n) => n.position.x)) - PAD, top = Math.min(...inside.map((n) => n.position.y)) - PAD - HEAD;
     const right = Math.max(...inside.map((n) => n.position.x + (n.measured?.width || 264))) + PAD, bottom = Math.max(...inside.map((n) => n.position.y + (n.measured?.height || 160))) + PAD;
-    return keep(g.id, "frame", { x: left, y: top }, { title: String(g.title ?? ""), width: right - left, height: bottom - top }, { zIndex: -1, dragHandle: ".g-group-head", ariaLabel: `Group ${g.title || ""}`.trim() });
+    return keep(g.id, "frame", { x: left, y: top }, { title: String(g.title ?? ""), width: right - left, height: bottom - top }, { zIndex: -1, initialWidth: right - left, initialHeight: bottom - top, dragHandle: ".g-group-head", ariaLabel: `Group ${g.title || ""}`.trim() });
   }).filter(Boolean);
   return [...groups, ...nodes, ...notes];
 }
@@ -49,7 +49,7 @@ function drawnEdges(registry, doc, before) {
 export function Canvas({ onSelection, onAsk, onMenu, dark, api }) {
   const doc = useDoc(), { model } = app, flow = useReactFlow();
   const [nodes, setNodes] = useState(() => drawn(doc, [])), [edges, setEdges] = useState(() => drawnEdges(model.registry, doc, []));
-  const [foot, setFoot] = useState(null), [far, setFar] = useState(false), fresh = useRef(true), start = useRef(null), joined = useRef(false);
+  const [foot, setFoot] = useState(null), [far, setFar] = useState(false), fresh = useRef(true), start = useRef(null), joined = useRef(false), touched = useRef(false);
   const wiring = useRef(null), kept = useRef(null), ground = useRef(null), where = model.path.join(BETWEEN);
 
   useEffect(() => { setNodes((before) => drawn(doc, before)); setEdges((before) => drawnEdges(model.registry, doc, before)); }, [doc, model]);
@@ -146,7 +146,7 @@ export function Canvas({ onSelection, onAsk, onMenu, dark, api }) {
       chosenEdges: () => edges.filter((e) => e.selected).map((e) => e.id),
       chosen: () => nodes.filter((n) => n.selected).map((n) => n.id),
       sizes: () => sizes(nodes),
-      present,
+      present, keepInView,
       fit: () => flow.fitView({ ...FIT, duration: reduced() ? 0 : 200 }),
     };
   });
@@ -158,18 +158,21 @@ export function Canvas({ onSelection, onAsk, onMenu, dark, api }) {
     const at = n.internals.positionAbsolute, [dx, dy] = intoView([at.x * zoom + x, at.y * zoom + y], [n.measured.width * zoom, n.measured.height * zoom], [wide, high], whole);
     if (dx || dy) flow.setViewport({ x: x + dx, y: y + dy, zoom }, { duration: reduced() ? 0 : 160 });
   };
-  /** A new node in view; once more when its problems have come in, which make it higher, unless somebody moved on meanwhile. */
-  const present = (id) => {
-    keepInView(id, true);
-    setTimeout(() => { const seen = JSON.stringify(flow.getViewport()); setTimeout(() => { if (seen === JSON.stringify(flow.getViewport()) && flow.getNode(id)?.selected) keepInView(id, true); }, 700); }, 400);
+  /** A new node in view; again when the inspector opens beside it or its problems make it higher, unless somebody moved on meanwhile. */
+  const present = (id, until = performance.now() + 2000, seen = "") => {
+    const { clientWidth: wide, clientHeight: high } = ground.current || {}, now = [wide, high, flow.getNode(id)?.measured?.height].join();
+    if (!wide || performance.now() > until || (seen && (touched.current || !flow.getNode(id)?.selected))) return;
+    if (!seen) touched.current = false;
+    if (now !== seen) keepInView(id, true);
+    setTimeout(() => present(id, until, now), 100);
   };
   /** The menu of a node, or of all that are chosen with it; a field of text keeps the menu of the browser. */
   const menuOf = (e, id, x, y) => {
     if (!model.node(id) || e.target.closest?.("input, textarea, select")) return;
     e.preventDefault();
-    const ids = chosen.includes(id) ? [id, ...chosen.filter((one) => one !== id)] : [id];
-    if (!chosen.includes(id)) api.current.select([id]);
-    onMenu({ x, y, ids });
+    const known = chosen.includes(id), ids = known ? [id, ...chosen.filter((one) => one !== id)] : [id];
+    onMenu({ x, y, ids, known });
+    if (!known) api.current.select([id]);
   };
   const menuKey = (e) => {
     const node = (/^ContextMenu$/.test(e.key) || (e.key === "F10" && e.shiftKey)) && e.target.closest?.(".react-flow__node"), box = node && node.getBoundingClientRect();
@@ -182,9 +185,9 @@ export function Canvas({ onSelection, onAsk, onMenu, dark, api }) {
     app.actions.add(kind, { x: e.clientX, y: e.clientY });
   };
   return (<>
-    <div className={`g-canvas ${far ? "g-far" : ""}`} ref={ground} onKeyDown={menuKey} data-opening={fresh.current && nodes.length > 0 ? "" : undefined} onPointerDownCapture={boxBegins} onPointerUp={boxEnds} onPointerCancel={boxEnds} onDoubleClick={(e) => { if (e.target.classList?.contains("react-flow__pane")) onAsk({ x: e.clientX, y: e.clientY }); }} onDragOver={(e) => { if ([...e.dataTransfer.types].includes("application/x-weft-kind")) e.preventDefault(); }} onDrop={drop}>
+    <div className={`g-canvas ${far ? "g-far" : ""}`} ref={ground} onKeyDown={menuKey} data-opening={fresh.current && nodes.length > 0 ? "" : undefined} onWheelCapture={() => { touched.current = true; }} onPointerDownCapture={(e) => { touched.current = true; boxBegins(e); }} onPointerUp={boxEnds} onPointerCancel={boxEnds} onDoubleClick={(e) => { if (e.target.classList?.contains("react-flow__pane")) onAsk({ x: e.clientX, y: e.clientY }); }} onDragOver={(e) => { if ([...e.dataTransfer.types].includes("application/x-weft-kind")) e.preventDefault(); }} onDrop={drop}>
       <style ref={wiring} />
-      <ReactFlow aria-label="Canvas of the graph" nodes={nodes} edges={edges} nodeTypes={NODE_TYPES} onNodesChange={onNodesChange} onEdgesChange={onEdgesChange} onNodeContextMenu={(e, n) => menuOf(e, n.id, e.clientX, e.clientY)} onNodeClick={(_, n) => setTimeout(() => keepInView(n.id), 80)} onConnect={onConnect} onConnectStart={onConnectStart} onConnectEnd={onConnectEnd}
+      <ReactFlow aria-label="Canvas of the graph" nodes={nodes} edges={edges} nodeTypes={NODE_TYPES} onNodesChange={onNodesChange} onEdgesChange={onEdgesChange} onNodeContextMenu={(e, n) => menuOf(e, n.id, e.clientX, e.clientY)} onNodeClick={(e, n) => { if (e.target.closest(".g-head") && chosen.includes(n.id)) onSelection(chosen); setTimeout(() => keepInView(n.id), 80); }} onConnect={onConnect} onConnectStart={onConnectStart} onConnectEnd={onConnectEnd}
         isValidConnection={isValid} onMove={(_, view) => { setFar(view.zoom < FAR); if (!fresh.current) app.views.set(where, view); }} colorMode={dark ? "dark" : "light"} connectionRadius={30} connectionLineType={ConnectionLineType.Bezier} minZoom={0.1} maxZoom={2} snapToGrid snapGrid={[GRID, GRID]}
         deleteKeyCode={null} multiSelectionKeyCode={ADD_KEYS} zoomOnDoubleClick={false} onlyRenderVisibleElements={doc.nodes.length > MANY} elevateNodesOnSelect proOptions={{ hideAttribution: false }}
         ariaLabelConfig={{ "node.a11yDescription.default": "Press Enter or Space to choose this node, arrows to move it, Delete to remove it." }}>

@@ -19,7 +19,7 @@ export function Editor({ page }) {
   const [view, setView] = useState(() => (innerWidth < NARROW ? "list" : page.remember.get("graph-view") || "canvas"));
   const [dark, setDark] = useState(document.body.classList.contains("dark")), [asked, setAsked] = useState(null), [chosen, setChosen] = useState([]);
   const [shelf, setShelf] = useState(() => innerWidth >= 1500), [opened, setOpened] = useState(null), [said, setSaid] = useState(null), [planning, setPlanning] = useState(false), [hidden, setHidden] = useState(false), [picked, setPicked] = useState([]), [openings, setOpenings] = useState(false), [menu, setMenu] = useState(null);
-  const api = useRef(null), root = useRef(null), body = useRef(null), picker = useRef(null), mouse = useRef(null);
+  const api = useRef(null), root = useRef(null), body = useRef(null), picker = useRef(null), mouse = useRef(null), quiet = useRef(false);
 
   useEffect(() => {
     const watch = new MutationObserver(() => setDark(document.body.classList.contains("dark")));
@@ -33,7 +33,7 @@ export function Editor({ page }) {
     timer.current = setTimeout(() => setSaid(null), level === "bad" ? 6000 : 3500);
   }, []);
   const onView = (name) => { setView(name); page.remember.set("graph-view", name); };
-  const onSelection = useCallback((ids) => { setChosen(ids); setHidden(false); if (ids.length) setOpenings(false); }, []);
+  const onSelection = useCallback((ids) => { setChosen(ids); setHidden(quiet.current); quiet.current = false; if (ids.length) setOpenings(false); }, []);
 
   /** A place for a new node: where asked, else the middle of what is seen, moved on until it is free. `beside`: left of this node,
    *  which it feeds; `feeds`: its right edge lies at the point. `size`: of several nodes together. */
@@ -50,6 +50,8 @@ export function Editor({ page }) {
   /** What was just added is chosen, and lies in view beside the inspector that opens with it. */
   const present = (ids) => { select(ids); if (view === "canvas") setTimeout(() => api.current?.present(ids[0]), 120); };
   const select = (ids) => { if (view === "canvas") setTimeout(() => api.current?.select(ids)); else if (ids.length === 1) setOpened(ids[0]); else setPicked(ids); };
+  /** What a menu chooses opens no inspector: the canvas would give way beneath the menu. */
+  const onMenu = (at) => { quiet.current = !at.known && (hidden || !chosen.length || openings); setMenu(at); };
   const ask = useCallback((point) => setAsked(point), []);
   const picks = picked.filter((id) => model.node(id) || doc.notes.some((n) => n?.id === id));
   const targets = () => (view === "canvas" ? api.current?.chosen() || [] : picks.length ? picks : opened && model.node(opened) ? [opened] : []);
@@ -108,6 +110,8 @@ export function Editor({ page }) {
     },
     duplicate: (ids = targets()) => { if (!ids.length) return; const made = d.duplicate(model.doc, ids); model.change(made.doc); select(made.ids); },
     copy: (ids = targets()) => { if (!ids.length) return ""; page.clip = clip(ids); say(`${ids.length} copied.`); return page.clip; },
+    copyOut: (ids) => { navigator.clipboard?.writeText(actions.copy(ids)).catch(() => {}); }, // where the browser says no, it stays within the page
+    rename: (id) => app.cells.set(`rename:${model.prefix}${id}`, true),
     paste: (text = page.clip) => {
       let piece = null;
       try { piece = text && text.length < 1e6 ? JSON.parse(text) : null; } catch { /* some other text */ }
@@ -148,7 +152,15 @@ export function Editor({ page }) {
       setTimeout(() => root.current?.focus({ preventScroll: true }));
     },
     ungroup: (id) => { model.change(d.removeGroup(model.doc, id)); say("The group is gone; its nodes stay."); },
-    group: (ids = targets()) => { const of = ids.filter((id) => model.node(id)); if (of.length) model.change(d.addGroup(model.doc, of).doc); if (of.length && view === "list") { setPicked([]); say("Grouped."); } },
+    group: (ids = targets()) => { const of = ids.filter((id) => model.node(id)); 
+      if (!of.length) return;
+      const made = d.addGroup(model.doc, of);
+      if (view === "list") { setPicked([]); say("Grouped."); } else {
+        app.naming = made.id;
+        setTimeout(() => { if (app.naming === made.id) app.naming = null; api.current?.keepInView(made.id, true); }, 250);
+      }
+      model.change(made.doc);
+    },
     note: () => { const made = d.addNote(model.doc, spot()); model.change(made.doc); say("A note was added."); if (view === "list") setTimeout(() => root.current?.querySelector(`[data-note="${CSS.escape(made.id)}"] textarea`)?.focus(), 60); },
     all: () => { const ids = model.doc.nodes.map((n) => n.id); if (view === "canvas") api.current?.select(ids); else setPicked(ids); },
     undo: () => { model.undo(); say("Undone."); }, redo: () => { model.redo(); say("Done again."); },
@@ -174,12 +186,12 @@ export function Editor({ page }) {
         <Crumbs shown={openings} onOpenings={() => { setOpenings(!openings); setHidden(!openings); }} />
         <div className="g-body" ref={body}>
           {view === "canvas" && shelf && <Shelf onAdd={(kind) => actions.add(kind)} onClose={() => setShelf(false)} />}
-          {view === "canvas" ? <div className="g-main"><Canvas key={where} api={api} dark={dark} onSelection={onSelection} onAsk={ask} onMenu={setMenu} />{doc.nodes.length === 0 && !asked && !doc.inside && <Empty />}</div> : <ListView key={where} opened={opened} onOpened={setOpened} picked={picks} onPicked={setPicked} />}
+          {view === "canvas" ? <div className="g-main"><Canvas key={where} api={api} dark={dark} onSelection={onSelection} onAsk={ask} onMenu={onMenu} />{doc.nodes.length === 0 && !asked && !doc.inside && <Empty />}</div> : <ListView key={where} opened={opened} onOpened={setOpened} picked={picks} onPicked={setPicked} />}
           {openings && doc.inside && <aside className="g-inspector" aria-label="Inputs and outputs of the sub-graph"><div className="g-side-head"><h2>Sub-graph</h2><button type="button" className="g-mini" aria-label="Close" onClick={() => setOpenings(false)}><Icon name="close" /></button></div><div className="g-scroll"><Openings /></div></aside>}
           {view === "canvas" && !openings && chosen.length > 0 && !hidden && <Inspector key={innerWidth < 900 ? chosen.join() : ""} ids={chosen} onClose={() => setHidden(true)} />}
           {asked && <Palette at={inner} wire={asked.wire} onClose={() => setAsked(null)} onChoose={choose} />}
           {menu && view === "canvas" && <NodeMenu at={menu} room={body.current.getBoundingClientRect()} onClose={(back) => { setMenu(null); if (back === true) focusNode(menu.ids[0]); }} />}
-          {said && <p className="g-said" data-level={said.level} aria-hidden="true">{said.text}</p>}
+          {said && !asked && !menu && <p className="g-said" data-level={said.level} aria-hidden="true">{said.text}</p>}
         </div>
         <Problems />
         <div className="w-sr" role={said?.level === "bad" ? "alert" : "status"} aria-live="polite">{said?.text || ""}</div>

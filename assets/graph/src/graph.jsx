@@ -18,7 +18,7 @@ weft.graph = async (at, { props, trigger, watch }) => {
   const { doc: shared, run, remember, parse } = weft, { cells } = app;
   const answer = await fetch("weft/registry.json").then((got) => (got.ok ? got.json() : null)).catch(() => null);
   if (!answer) return void at.append(weft.el("p", { class: "weft g-lost", role: "alert" }, "The list of nodes could not be read. Reload the page; if that does not help, start Weft again."));
-  const model = new Model(answer), told = follow(cells, model, run, weft.pictureOf);
+  const model = new Model(answer), told = follow(cells, model, run, weft.pictureOf, () => targets);
   Object.assign(app, { model, weft });
   const visible = () => at.offsetParent !== null;
 
@@ -122,6 +122,7 @@ weft.graph = async (at, { props, trigger, watch }) => {
   const generate = weft.generate;
   weft.generate = (options) => {
     if (visible() && !options) return page.run();
+    targets = options?.targets ?? null;
     cells.set("asked", true);
     generate(options);
   };
@@ -189,6 +190,7 @@ weft.graph = async (at, { props, trigger, watch }) => {
     if (found.action === "escape" && run.live) return; // the page stops the run
     if (event.defaultPrevented) return;
     event.preventDefault();
+    if (app.naming && found.keys[0].length === 1) return; // the first letter of a name whose field is not drawn yet
     app.actions[found.action]?.();
   });
   const marked = () => String(getSelection()).length > 0;

@@ -3,7 +3,7 @@ import { useEffect, useRef } from "react";
 import { app } from "./app.js";
 import { specOf } from "./doc.js";
 
-const WIDE = 218, HIGH = 268; // px, as drawn
+const WIDE = 218, HIGH = 338; // px, as drawn
 
 /** `at`: {x, y, ids} in pixels of the window; `room`: the box that it stays in. */
 export function NodeMenu({ at, room, onClose }) {
@@ -13,7 +13,7 @@ export function NodeMenu({ at, room, onClose }) {
   const items = [
     ...(single ? [["Run to here", () => actions.run(ids)]] : []), ...(sub ? [["Open", () => actions.enter(ids[0])]] : []),
     [all("mute") ? "Switch on" : "Mute", () => actions.mode(ids, "mute")], [all("bypass") ? "Switch on" : "Bypass", () => actions.mode(ids, "bypass")],
-    ["Duplicate", () => actions.duplicate(ids)], ["Group", () => actions.group(ids)],
+    ...(single ? [["Rename", () => actions.rename(ids[0])]] : []), ["Copy", () => actions.copyOut(ids)], ["Duplicate", () => actions.duplicate(ids)], ["Group", () => actions.group(ids)],
     sub ? ["Unpack", () => actions.unpack(ids[0])] : ["Make a sub-graph", () => actions.makeSub(ids)], ["Delete", () => actions.remove(ids)],
   ];
   useEffect(() => {
@@ -32,7 +32,7 @@ export function NodeMenu({ at, room, onClose }) {
   const x = Math.max(8, Math.min(at.x - room.left, room.width - WIDE - 8)), y = Math.max(8, Math.min(at.y - room.top, room.height - HIGH - 8));
   return (
     <div className="g-menu g-node-menu" style={{ left: x, top: y }} ref={root} onKeyDown={onKeyDown}>
-      <div role="menu" aria-label={single ? actions.title(ids[0]) : `${nodes.length} nodes`}>{items.map(([word, act], i) => <button key={i} type="button" role="menuitem" tabIndex={-1} onClick={() => { onClose(true); act(); }}><b>{word}</b></button>)}</div>
+      <div role="menu" aria-label={single ? actions.title(ids[0]) : `${nodes.length} nodes`}>{items.map(([word, act], i) => <button key={i} type="button" role="menuitem" tabIndex={-1} onClick={() => { onClose(word !== "Rename"); act(); }}><b>{word}</b></button>)}</div>
     </div>
   );
 }

@@ -1,5 +1,5 @@
 // One node on the canvas. It reads its own cells only, so that a message about one node draws one node.
-import { memo, useState } from "react";
+import { memo, useEffect, useRef, useState } from "react";
 import { Handle, Position } from "@xyflow/react";
 import { PLANNED, WORDS, app, calm, seconds, useCell, useFed, useNode, useOf, useOpen, useSpec } from "./app.js";
 import { changeGroup, changeNote, setTitle, titleOf } from "./doc.js";
@@ -28,12 +28,18 @@ export function StateWord({ state, small = false }) {
 const ownTitle = (node) => Boolean(node.title) && !(node.title in app.model.base.titles);
 
 function Header({ node, spec, state }) {
-  const [text, setText] = useState(null);
-  const commit = () => { if (text !== null && text.trim() !== (node.title || "")) app.model.change(setTitle(app.model.doc, node.id, text.trim())); setText(null); };
+  const [text, setText] = useState(null), asked = useOf("rename", node.id), shown = app.weft.said(titleOf(spec, node));
+  useEffect(() => { if (asked) { app.cells.fill("rename", {}); setText(shown); } }, [asked]);
+  const commit = () => { if (text !== null && text.trim() !== shown) app.model.change(setTitle(app.model.doc, node.id, text.trim())); setText(null); };
+  const onKeyDown = (e) => {
+    if (e.key !== "Enter" && e.key !== "Escape") return;
+    if (e.key === "Enter") commit(); else { e.stopPropagation(); setText(null); }
+    e.target.closest(".g-root").focus({ preventScroll: true });
+  };
   return (
-    <header className="g-head" onDoubleClick={(e) => { e.stopPropagation(); if (spec.sub) app.actions.enter(node.id); else setText(titleOf(spec, node)); }}>
+    <header className="g-head" onDoubleClick={(e) => { e.stopPropagation(); if (spec.sub) app.actions.enter(node.id); else setText(shown); }}>
       {text === null ? <strong title={spec.title} translate={ownTitle(node) ? "no" : undefined}>{titleOf(spec, node)}</strong>
-        : <input className="g-in nodrag" aria-label="Title of the node" autoFocus value={text} onChange={(e) => setText(e.target.value)} onBlur={commit} onKeyDown={(e) => { if (e.key === "Enter") commit(); if (e.key === "Escape") { e.stopPropagation(); setText(null); } }} />}
+        : <input className="g-in nodrag" aria-label="Title of the node" autoFocus value={text} onFocus={(e) => e.target.select()} onChange={(e) => setText(e.target.value)} onBlur={commit} onKeyDown={onKeyDown} />}
       {node.mode === "mute" && <span className="g-mode"><Icon name="mute" />Muted</span>}
       {node.mode === "bypass" && <span className="g-mode"><Icon name="bypass" />Bypassed</span>}
       <StateWord state={state} small />
@@ -111,10 +117,25 @@ export const NoteNode = memo(function NoteNode({ id, data, selected }) {
     </article>
   );
 });
+/** A new group asks for its name at once; Escape brings back the name that it had. */
 export const GroupNode = memo(function GroupNode({ id, data, selected }) {
+  const field = useRef(null), had = useRef(data.title);
+  const set = (title) => app.model.change(changeGroup(app.model.doc, id, { title }), { key: `group ${id}` });
+  useEffect(() => {
+    if (app.naming !== id) return;
+    app.naming = null;
+    field.current.focus({ preventScroll: true });
+    field.current.select();
+  }, []);
+  const onKeyDown = (e) => {
+    if (e.key !== "Enter" && e.key !== "Escape") return;
+    e.stopPropagation(); // neither stops a run nor gives up what is chosen
+    if (e.key === "Escape" && data.title !== had.current) set(had.current);
+    e.target.closest(".g-root").focus({ preventScroll: true });
+  };
   return (
     <div className={`g-group ${selected ? "g-selected" : ""}`} style={{ width: data.width, height: data.height }}>
-      <div className="g-group-head nokey"><input className="nodrag" aria-label="Title of the group" value={data.title} onChange={(e) => app.model.change(changeGroup(app.model.doc, id, { title: e.target.value }), { key: `group ${id}` })} /></div>
+      <div className="g-group-head nokey"><input className="nodrag" aria-label="Title of the group" ref={field} value={data.title} onFocus={() => { had.current = data.title; }} onChange={(e) => set(e.target.value)} onKeyDown={onKeyDown} /></div>
     </div>
   );
 });

@@ -5,7 +5,7 @@ import { BETWEEN, isSub } from "./sub.js";
 const DEEPEST = 32, MOST = 4000; // nodes: a definition of somebody may hold itself, twice
 
 /** All nodes that do something, by their whole path: `{kind, mode, widgets, feeds}`; `feeds` tells the source of each input as [path, output]. */
-function leaves(whole) {
+export function leaves(whole) {
   const found = new Map();
   const openings = (given, side) => new Map(list(given[side]).filter((o) => typeof o.name === "string").map((o) => [o.name, o]));
   function level(part, prefix, deep, set, outer) {

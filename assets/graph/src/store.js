@@ -1,7 +1,8 @@
 // What the editor knows: the document with its undo stack, and small cells (state, problem, plan of a node) that a
 // component reads one by one, so that a message about one node draws one node anew.
 import { BETWEEN, alike, emptyDocument, foldIn, needed, outdated, readable, switchedOff, viewOf, withSubs } from "./doc.js";
-import { keeps, movable, movedRun, stayed } from "./same.js";
+import { specOf } from "./rules.js";
+import { keeps, leaves, movable, movedRun, stayed } from "./same.js";
 
 const DEEPEST = 200, MERGED_MS = 900;
 
@@ -216,10 +217,24 @@ export function outdate(cells, before, after, from = movable(before, after) ? st
   }
 }
 
+/** What a run has ahead of it in a document, as paths: the nodes that lead to what it is to make, also those inside of sub-graphs.
+ *  `targets`: paths, or null for all outputs. */
+export function ahead(registry, doc, targets = null) {
+  const ends = new Set(targets?.map((path) => path.split(BETWEEN)[0])), found = new Set();
+  const way = doc.nodes.filter((n) => (targets ? ends.has(n.id) : specOf(registry, doc, n).output)).map((n) => n.id);
+  while (way.length) {
+    const id = way.pop();
+    if (found.has(id)) continue;
+    found.add(id);
+    way.push(...doc.edges.filter((e) => e.to[0] === id).map((e) => e.from[0]));
+  }
+  return [...leaves(doc)].filter(([path, leaf]) => leaf.mode === "normal" && found.has(path.split(BETWEEN)[0])).map(([path]) => path);
+}
+
 /** Tells the newest run on the document that it was made of and on what edits made of that since, never on another one.
  *  `run`: the page's newest run, {of: {document, source} or null where nobody knows, snapshot, live}.
  *  `madeBy`: the picture that a document from a source made before, or null: it shows until an edit or a run. */
-export function follow(cells, model, run, madeBy = () => null) {
+export function follow(cells, model, run, madeBy = () => null, targets = () => null) {
   let of, base = null, { source } = model, before = null; // `before`: {picture, base} of what a document made earlier
   function find() {
     ({ of } = run);
@@ -234,7 +249,8 @@ export function follow(cells, model, run, madeBy = () => null) {
       outdate(cells, before.base, model.whole, from);
     }
     const from = places(base);
-    receiveRun(cells, base ? movedRun(run.snapshot, from) : { job: run.snapshot.job });
+    const waits = base && run.snapshot.job?.state === "queued" && Object.fromEntries(ahead(model.registry, base, targets()).map((id) => [id, { state: "queued" }]));
+    receiveRun(cells, base ? movedRun(waits ? { ...run.snapshot, nodes: { ...waits, ...run.snapshot.nodes } } : run.snapshot, from) : { job: run.snapshot.job });
     if (base && !run.live) outdate(cells, base, model.whole, from);
   }
   return {

@@ -155,6 +155,21 @@ test("hostile definitions are kept and harm nothing", () => {
   m.change(d.addNode(m.registry, m.doc, "grain", [0, 0]).doc);
   assert.equal(m.whole.definitions.a, 5);
 });
+test("while a run waits for its turn, the nodes that it has ahead of it say so", () => {
+  const m = model(), cells = new Cells(), run = { of: null, live: true, snapshot: { job: { state: "queued", ahead: 1 }, nodes: {} } };
+  let targets = null;
+  const told = follow(cells, m, run, () => null, () => targets), waiting = () => { run.of = { document: structuredClone(m.whole), source: m.source }; told.heard(); return [...cells.values.keys()].filter((k) => cells.get(k)?.state === "queued" && k.startsWith("state:")).map((k) => k.slice(6)).sort(); };
+  assert.deepEqual(waiting(), ["grain", "grain_2", "save", "source"]);
+  targets = ["grain"];
+  assert.deepEqual(waiting(), ["grain", "source"], "a run to here");
+  targets = null;
+  m.change(d.setMode(m.doc, ["grain_2"], "bypass"));
+  assert.deepEqual(waiting(), ["grain", "save", "source"], "what is switched off waits for nothing");
+  const id = made(m, ["source", "grain"], "Start");
+  assert.deepEqual(waiting().filter((path) => path.startsWith(id)), [id, `${id}/grain`, `${id}/source`]);
+  Object.assign(run, { live: false, snapshot: { job: { state: "stopped" }, nodes: {} } });
+  assert.deepEqual(waiting(), [], "stopped before its turn");
+});
 test("a definition that holds itself twice is compared in no time", () => {
   const twice = { nodes: [{ id: "a", kind: "c" }, { id: "b", kind: "c" }], edges: [] }, doc = (title) => d.readable({ nodes: [{ id: "n", kind: "c" }], definitions: { c: { ...twice, title } } });
   assert.equal(stayed(doc("x"), doc("y")).size, 0);
