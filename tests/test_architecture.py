@@ -48,7 +48,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "beside": {"graph", "jobs"},
     "sheet": set(),
     "sweeps": {"graph"},
-    "ui": {"graph", "early", "found_lists", "layout", "upscalers", "wordmaps", "watching", "varying",
+    "ui": {"graph", "early", "found_lists", "layout", "reports", "upscalers", "wordmaps", "watching", "varying",
            "sweeps", "sheet"},
     "training": {"models", "sampling", "upscaling", "scenes"},
     "evaluate": {"models", "controls", "blocks", "sampling", "upscaling", "scenes", "layout"},
