@@ -156,7 +156,7 @@ export function Canvas({ onSelection, onAsk, onMenu, dark, api }) {
     if (whole && n && !n.measured?.width && tries) return void setTimeout(() => keepInView(id, true, tries - 1), 60); // it is being drawn
     if (!n?.measured?.width || !wide) return; // gone meanwhile, or the way into a sub-graph was taken
     const at = n.internals.positionAbsolute, [dx, dy] = intoView([at.x * zoom + x, at.y * zoom + y], [n.measured.width * zoom, n.measured.height * zoom], [wide, high], whole);
-    if (dx || dy) flow.setViewport({ x: x + dx, y: y + dy, zoom }, { duration: reduced() ? 0 : 160 });
+    if (dx || dy) flow.setViewport({ x: x + dx, y: y + dy, zoom }, { duration: reduced() ? 0 : 160, interpolate: "linear" });
   };
   /** A new node in view; again when the inspector opens beside it or its problems make it higher, unless somebody moved on meanwhile. */
   const present = (id, until = performance.now() + 2000, seen = "") => {
@@ -178,6 +178,8 @@ export function Canvas({ onSelection, onAsk, onMenu, dark, api }) {
     const node = (/^ContextMenu$/.test(e.key) || (e.key === "F10" && e.shiftKey)) && e.target.closest?.(".react-flow__node"), box = node && node.getBoundingClientRect();
     if (node) menuOf(e, node.dataset.id, box.left + 24, box.top + 36);
   };
+  /** A node that the keys reach comes into view by the shortest way. */
+  const reached = (e) => { if (e.target.matches?.(".react-flow__node:focus-visible")) keepInView(e.target.dataset.id, true); };
   const drop = (e) => {
     const kind = e.dataTransfer.getData("application/x-weft-kind");
     if (!kind) return;
@@ -185,11 +187,11 @@ export function Canvas({ onSelection, onAsk, onMenu, dark, api }) {
     app.actions.add(kind, { x: e.clientX, y: e.clientY });
   };
   return (<>
-    <div className={`g-canvas ${far ? "g-far" : ""}`} ref={ground} onKeyDown={menuKey} data-opening={fresh.current && nodes.length > 0 ? "" : undefined} onWheelCapture={() => { touched.current = true; }} onPointerDownCapture={(e) => { touched.current = true; boxBegins(e); }} onPointerUp={boxEnds} onPointerCancel={boxEnds} onDoubleClick={(e) => { if (e.target.classList?.contains("react-flow__pane")) onAsk({ x: e.clientX, y: e.clientY }); }} onDragOver={(e) => { if ([...e.dataTransfer.types].includes("application/x-weft-kind")) e.preventDefault(); }} onDrop={drop}>
+    <div className={`g-canvas ${far ? "g-far" : ""}`} ref={ground} onKeyDown={menuKey} onFocus={reached} data-opening={fresh.current && nodes.length > 0 ? "" : undefined} onWheelCapture={() => { touched.current = true; }} onPointerDownCapture={(e) => { touched.current = true; boxBegins(e); }} onPointerUp={boxEnds} onPointerCancel={boxEnds} onDoubleClick={(e) => { if (e.target.classList?.contains("react-flow__pane")) onAsk({ x: e.clientX, y: e.clientY }); }} onDragOver={(e) => { if ([...e.dataTransfer.types].includes("application/x-weft-kind")) e.preventDefault(); }} onDrop={drop}>
       <style ref={wiring} />
       <ReactFlow aria-label="Canvas of the graph" nodes={nodes} edges={edges} nodeTypes={NODE_TYPES} onNodesChange={onNodesChange} onEdgesChange={onEdgesChange} onNodeContextMenu={(e, n) => menuOf(e, n.id, e.clientX, e.clientY)} onNodeClick={(e, n) => { if (e.target.closest(".g-head") && chosen.includes(n.id)) onSelection(chosen); setTimeout(() => keepInView(n.id), 80); }} onConnect={onConnect} onConnectStart={onConnectStart} onConnectEnd={onConnectEnd}
         isValidConnection={isValid} onMove={(_, view) => { setFar(view.zoom < FAR); if (!fresh.current) app.views.set(where, view); }} colorMode={dark ? "dark" : "light"} connectionRadius={30} connectionLineType={ConnectionLineType.Bezier} minZoom={0.1} maxZoom={2} snapToGrid snapGrid={[GRID, GRID]}
-        deleteKeyCode={null} multiSelectionKeyCode={ADD_KEYS} zoomOnDoubleClick={false} onlyRenderVisibleElements={doc.nodes.length > MANY} elevateNodesOnSelect proOptions={{ hideAttribution: false }}
+        deleteKeyCode={null} multiSelectionKeyCode={ADD_KEYS} zoomOnDoubleClick={false} autoPanOnNodeFocus={false} onlyRenderVisibleElements={doc.nodes.length > MANY} elevateNodesOnSelect proOptions={{ hideAttribution: false }}
         ariaLabelConfig={{ "node.a11yDescription.default": "Press Enter or Space to choose this node, arrows to move it, Delete to remove it." }}>
         <Background gap={24} size={1.4} />
         <Overview foot={foot} count={doc.nodes.length} onAll={() => app.actions.fit()} colour={(n) => (n.type === "weft" ? model.registry.categories[model.registry.nodes[model.node(n.id)?.kind]?.category] || "#999" : "transparent")} />
