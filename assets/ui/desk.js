@@ -111,12 +111,18 @@
     return { input, box, show(value) { if (input !== document.activeElement || input.value !== value) input.value = value ?? ""; check(); } };
   };
 
-  /** The button that starts and stops, in the words of a tab. */
+  /** The button that starts and stops, in the words of a tab. What another tab began is not stopped by it. */
   weft.goButton = (id, word, act) => {
+    let own = false, before = false;
     const go = el("button", { type: "button", class: "w-go", id, onclick: () => (run.live ? weft.stop() : act()) });
     weft.on("run", () => {
-      go.classList.toggle("w-stop", run.live);
-      go.replaceChildren(weft.icon(run.live ? "stop" : "go"), run.live ? "Stop" : word, el("kbd", { "aria-hidden": "true" }, run.live ? "Esc" : "Ctrl ↵"));
+      if (run.live !== before) own = run.live && go.offsetParent !== null; // begun while this tab was open
+      before = run.live;
+      const stops = run.live && own;
+      go.disabled = run.live && !own;
+      go.title = go.disabled ? "Something else is being made. Its Stop is in the line below." : "";
+      go.classList.toggle("w-stop", stops);
+      go.replaceChildren(weft.icon(stops ? "stop" : "go"), stops ? "Stop" : word, el("kbd", { "aria-hidden": "true" }, stops ? "Esc" : "Ctrl ↵"));
     });
     return go;
   };

@@ -345,7 +345,7 @@
       const made = weft.pictures.made.find((p) => p.node === "save") || weft.pictures.made.find((p) => !weft.titled(p));
       if (!made) return;
       shown = { ...made, share: farOf(how), words: fresh.input.value };
-      results = [...results.filter((r) => r.id !== made.id), shown].slice(-8);
+      results = [...results.filter((r) => r.id !== made.id && (r.words !== shown.words || r.share !== shown.share)), shown].slice(-8);
       if (batch && results.length > 1) side = true;
       show();
     });
