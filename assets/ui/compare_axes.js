@@ -29,7 +29,8 @@
     /** What tells most beside what varies already: settings beside words, words beside anything else; chance comes last. */
     function beside() {
       const there = new Set(axes.map((a) => sort(spec(a)))), order = there.has("prompt") ? ["guidance", "strength", "steps", "sampler", "seed"] : ["prompt", "guidance", "strength", "steps", "sampler", "seed"];
-      return free().filter((f) => order.includes(sort(f)) && !there.has(sort(f))).sort((x, y) => order.indexOf(sort(x)) - order.indexOf(sort(y)));
+      const found = free().filter((f) => order.includes(sort(f)) && !there.has(sort(f))).sort((x, y) => order.indexOf(sort(x)) - order.indexOf(sort(y)));
+      return found.filter((f, i) => found.findIndex((g) => sort(g) === sort(f)) === i); // one of each sort
     }
     const fresh = () => starting(beside()[0] || free()[0]);
     /** An axis over an input with values to begin with. */

@@ -36,7 +36,7 @@ def review_sentence(view: View) -> Iterator[Refusal]:
     """A sentence that says nothing."""
     sentence = view.widgets.get("sentence")
     if isinstance(sentence, str) and not sentence.strip():
-        yield Refusal(NO_SENTENCE, WRITE_ONE, "sentence")
+        yield Refusal(NO_SENTENCE, WRITE_ONE, "sentence", "warning")  # a layout without regions is one
 
 
 def review_panels(view: View) -> Iterator[Refusal]:
@@ -73,8 +73,6 @@ def plan_layout(
     picture: plan around what is in this picture, so that little of it is covered
     """
     ctx.policy.check_prompt(sentence, socket="sentence")
-    if not sentence.strip():
-        raise StudioError(NO_SENTENCE, hint=WRITE_ONE, socket="sentence")
     maps = None if picture is None else maps_of(picture)
     layout, reading = plan_sentence(sentence, aspect=width / height, maps=maps)
     for note in notes(sentence, reading):

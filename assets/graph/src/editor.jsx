@@ -19,7 +19,7 @@ export function Editor({ page }) {
   const [view, setView] = useState(() => (innerWidth < NARROW ? "list" : page.remember.get("graph-view") || "canvas"));
   const [dark, setDark] = useState(document.body.classList.contains("dark")), [asked, setAsked] = useState(null), [chosen, setChosen] = useState([]);
   const [shelf, setShelf] = useState(() => innerWidth >= 1500), [opened, setOpened] = useState(null), [said, setSaid] = useState(null), [planning, setPlanning] = useState(false), [hidden, setHidden] = useState(false), [picked, setPicked] = useState([]), [openings, setOpenings] = useState(false), [menu, setMenu] = useState(null);
-  const api = useRef(null), root = useRef(null), body = useRef(null), picker = useRef(null), mouse = useRef(null), quiet = useRef(false);
+  const api = useRef(null), root = useRef(null), body = useRef(null), picker = useRef(null), mouse = useRef(null), quiet = useRef(false), meant = useRef(null);
 
   useEffect(() => {
     const watch = new MutationObserver(() => setDark(document.body.classList.contains("dark")));
@@ -33,7 +33,7 @@ export function Editor({ page }) {
     timer.current = setTimeout(() => setSaid(null), level === "bad" ? 6000 : 3500);
   }, []);
   const onView = (name) => { setView(name); page.remember.set("graph-view", name); };
-  const onSelection = useCallback((ids) => { setChosen(ids); setHidden(quiet.current); quiet.current = false; if (ids.length) setOpenings(false); }, []);
+  const onSelection = useCallback((ids) => { meant.current = null; setChosen(ids); setHidden(quiet.current); quiet.current = false; if (ids.length) setOpenings(false); }, []);
 
   /** A place for a new node: where asked, else the middle of what is seen, moved on until it is free. `beside`: left of this node,
    *  which it feeds; `feeds`: its right edge lies at the point. `size`: of several nodes together. */
@@ -49,12 +49,14 @@ export function Editor({ page }) {
   };
   /** What was just added is chosen, and lies in view beside the inspector that opens with it. */
   const present = (ids) => { select(ids); if (view === "canvas") setTimeout(() => api.current?.present(ids[0]), 120); };
-  const select = (ids) => { if (view === "canvas") setTimeout(() => api.current?.select(ids)); else if (ids.length === 1) setOpened(ids[0]); else setPicked(ids); };
+  const select = (ids) => { if (view === "canvas") { meant.current = { ids, until: performance.now() + 1500 }; setTimeout(() => api.current?.select(ids)); } else if (ids.length === 1) setOpened(ids[0]); else setPicked(ids); };
   /** What a menu chooses opens no inspector: the canvas would give way beneath the menu. */
   const onMenu = (at) => { quiet.current = !at.known && (hidden || !chosen.length || openings); setMenu(at); };
   const ask = useCallback((point) => setAsked(point), []);
   const picks = picked.filter((id) => model.node(id) || doc.notes.some((n) => n?.id === id));
-  const targets = () => (view === "canvas" ? api.current?.chosen() || [] : picks.length ? picks : opened && model.node(opened) ? [opened] : []);
+  /** The keys may be quicker than the drawing: until what was added is drawn as chosen, it is meant. */
+  const soon = () => (meant.current && performance.now() < meant.current.until ? meant.current.ids : null);
+  const targets = () => (view === "canvas" ? soon() || api.current?.chosen() || [] : picks.length ? picks : opened && model.node(opened) ? [opened] : []);
   const where = model.path.join(d.BETWEEN);
   useEffect(() => { setChosen([]); setOpened(null); setPicked([]); setOpenings(false); setAsked(null); setMenu(null); }, [where]);
   const focusNode = (id) => setTimeout(() => (view === "canvas" ? root.current?.querySelector(`.react-flow__node[data-id="${CSS.escape(id)}"]`) : root.current?.querySelector(`[data-node="${CSS.escape(id)}"] h3 button`))?.focus({ preventScroll: view === "canvas" }), 80);
