@@ -9,9 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from transformers.utils import logging as transformers_logging
 
 from studio.__main__ import main
 from studio.settings import ROOT
+
+# Its handler keeps the stderr that it sees first: that of a test would be closed when the next one logs.
+transformers_logging.get_logger()
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,6 @@ def problems(engine: Engine, name: str, **settings: Any) -> list[Problem]:
             "0 to",
         ),
         ("edit-inverted-picture", {"values.steps": 9}, "values.steps", "9 steps.*those of 2", "at most 2"),
-        ("plan-from-a-sentence", {"plan.sentence": " "}, "plan.sentence", "sentence is empty", "Write one"),
     ],
 )
 def test_what_only_the_run_refused_the_check_refuses(
