@@ -22,6 +22,10 @@ class StudioError(Exception):
         return f"{self.message} {self.hint}".strip()
 
 
+# What anybody may hear of a fault of our own; the log has the rest.
+BUG = StudioError("Something went wrong inside the studio.", hint="The log of the studio says more.")
+
+
 class Cancelled(StudioError):  # noqa: N818 - a decision of the user, not a fault
     """The run was stopped; raised by `ctx.step()` inside a node."""
 

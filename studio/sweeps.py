@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from studio.errors import StudioError
+from studio.errors import BUG, StudioError
 
 if TYPE_CHECKING:
     from studio.graph.document import Graph
@@ -28,7 +28,6 @@ log = logging.getLogger(__name__)
 MOST_PLANNED = 200  # cells that are planned for an estimate; the rest counts like them
 KEPT = 64  # owners whose last sweep is kept in memory
 PRIOR = 2.0  # seconds of finished cells before their own pace counts as much as what was expected
-BUG = {"message": "Something went wrong inside the studio.", "hint": "The log of the studio says more."}
 
 
 @dataclass(frozen=True)
@@ -208,7 +207,7 @@ class RunningSweep:
             state.state, state.error = "error", words
         except Exception:
             log.exception("A cell of a sweep could not be made")
-            state.state, state.error = "error", BUG
+            state.state, state.error = "error", {"message": BUG.message, "hint": BUG.hint}
 
     def _follow(self, document: Graph, state: CellState) -> None:
         with self._lock:

@@ -257,17 +257,7 @@
       } catch (error) { say(error.message); }
     }
     weft.openFile = openFile;
-    const veil = el("div", { class: "w-drop weft", hidden: true }, "Drop a Weft picture to restore its settings");
-    root.append(veil);
-    const carries = (event) => [...(event.dataTransfer?.types || [])].includes("Files") && (root.offsetParent !== null || document.querySelector("#weft-graph")?.offsetParent);
-    document.addEventListener("dragover", (event) => { if (carries(event)) { event.preventDefault(); veil.hidden = false; } });
-    document.addEventListener("dragleave", (event) => { if (!event.relatedTarget) veil.hidden = true; });
-    document.addEventListener("drop", (event) => {
-      veil.hidden = true;
-      if (!carries(event)) return;
-      event.preventDefault();
-      if (event.dataTransfer.files[0]) openFile(event.dataTransfer.files[0]);
-    });
+    weft.dropZone(root, "Drop a Weft picture to restore its settings", { seen: () => root.offsetParent !== null || document.querySelector("#weft-graph")?.offsetParent, take: openFile });
 
     weft.bring = (spec, file) => weft.readFile(file, { fault: (fault) => brought({ ...spec, fault }),
       then: (data) => trigger("bring", { node: spec.node, widget: spec.widget, name: file.name, data }) });

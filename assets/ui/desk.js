@@ -74,6 +74,21 @@
     reader.readAsDataURL(file);
   };
 
+  /** A file that is dropped anywhere is handed to `take(file)` while `seen()`; `words` say so over the page. */
+  weft.dropZone = (root, words, { seen, take }) => {
+    const veil = el("div", { class: "w-drop weft", hidden: true }, words);
+    root.append(veil);
+    const carries = (event) => [...(event.dataTransfer?.types || [])].includes("Files") && seen();
+    document.addEventListener("dragover", (event) => { if (carries(event)) { event.preventDefault(); veil.hidden = false; } });
+    document.addEventListener("dragleave", (event) => { if (!event.relatedTarget) veil.hidden = true; });
+    document.addEventListener("drop", (event) => {
+      veil.hidden = true;
+      if (!carries(event)) return;
+      event.preventDefault();
+      if (event.dataTransfer.files[0]) take(event.dataTransfer.files[0]);
+    });
+  };
+
   /** Registers a tab: `show()` when it comes into view or the document changes there, `run()` for Ctrl+Enter. */
   weft.onDesk = (root, { show, run: act }) => {
     const tab = { root, show, run: act, seen: false };

@@ -54,18 +54,7 @@
       el("div", { class: "w-run" }, sum, said, go), more);
     root.append(el("div", { class: "weft w-create w-regions-tab w-edit-tab w-upscale-tab" }, el("section", { class: "w-stage", "aria-label": "Picture" }, bar, mat, caption, el("div", { class: "w-source-row" }, el("button", { type: "button", class: "w-square", "aria-label": "Bring a picture", title: "Bring a picture", onclick: () => pick.click() }, icon("open")), strip, pick)), form));
 
-    // a file that is dropped anywhere on this tab is the picture
-    const veil = el("div", { class: "w-drop weft", hidden: true }, "Drop a picture to make it larger");
-    root.append(veil);
-    const carries = (event) => root.offsetParent !== null && [...(event.dataTransfer?.types || [])].includes("Files");
-    document.addEventListener("dragover", (event) => { if (carries(event)) { event.preventDefault(); veil.hidden = false; } });
-    document.addEventListener("dragleave", (event) => { if (!event.relatedTarget) veil.hidden = true; });
-    document.addEventListener("drop", (event) => {
-      veil.hidden = true;
-      if (!carries(event)) return;
-      event.preventDefault();
-      if (event.dataTransfer.files[0]) bring(event.dataTransfer.files[0]);
-    });
+    weft.dropZone(root, "Drop a picture to make it larger", { seen: () => root.offsetParent !== null, take: (file) => bring(file) });
 
     function keep() {
       if (!source) return;

@@ -34,7 +34,7 @@ from studio.evaluate.edit_cases import (
 )
 from studio.scenes.detect import Detection, detect
 from studio.scenes.world import BACKGROUNDS, COLOURS, KINDS, PLACES
-from studio.values import Image, Mask
+from studio.values import Image, Latent, Mask
 
 LAST, HALF = 1 / 6, 1 / 2  # of the blocks: the last ones leave the place free, the half holds it too
 
@@ -71,16 +71,7 @@ def unsaid(bench: Bench, index: int, *, what: str, share: float) -> Result | Non
     before = detect(bench.picture(run.latents["source"]))
     if len(before.objects) != 1 or not matches(before.objects[0], thing) or before.background != ground:
         return None
-    kept = _kept(detect(bench.picture(run.latent)), goal, other)
-    alone = _kept(detect(bench.picture(bench.run(prompt, seed).latent)), goal, other)
-    return {
-        "success": kept[0],
-        "preserved": kept[1],
-        "plain_success": alone[0],
-        "plain_preserved": alone[1],
-        "kind_and_colour": float(kept[2]),
-        "plain_kind_and_colour": float(alone[2]),
-    }
+    return _beside(bench, (run.latent, bench.run(prompt, seed).latent), goal, other)
 
 
 def unnamed(thing: Thing) -> str:
@@ -118,10 +109,13 @@ def subject(bench: Bench, index: int, *, move: bool = True) -> Result | None:
     )
     prompt = f"{unnamed(goal)}, {BACKGROUND_WORDS[other]}"
     seed = 12_000 + index
-    kept, alone = (
-        _kept(detect(bench.picture(bench.run(prompt, seed, controls=controls).latent)), goal, other)
-        for controls in ([control], [])
-    )
+    kept, alone = (bench.run(prompt, seed, controls=controls).latent for controls in ([control], []))
+    return _beside(bench, (kept, alone), goal, other)
+
+
+def _beside(bench: Bench, latents: tuple[Latent, Latent], goal: Thing, ground: str) -> Result:
+    """The figures of a picture with the control and of the one without."""
+    kept, alone = (_kept(detect(bench.picture(latent)), goal, ground) for latent in latents)
     return {
         "success": kept[0],
         "preserved": kept[1],

@@ -265,9 +265,9 @@ class History:
                               hint="It was too large to be embedded, and the database was rebuilt.")
         return str(row["json"])
 
-    def family(self, owner: str, identity: str) -> lineage.Family:
-        """What a picture was made from, and what was made from it."""
-        return lineage.family(self, owner, identity)
+    def family(self, owner: str, identity: str, depth: int = 20) -> lineage.Family:
+        """What a picture was made from, and what was made from it, at most `depth` (1..50) links away."""
+        return lineage.family(self, owner, identity, depth)
 
     # -- files
 

@@ -28,15 +28,14 @@ from studio.layout.plan import plan_sentence, tidy
 from studio.layout.saliency import maps_of
 from studio.values import Layout
 
-NO_SENTENCE = "The sentence is empty."
-WRITE_ONE = 'Write one, such as "a red star above a house".'
-
 
 def review_sentence(view: View) -> Iterator[Refusal]:
     """A sentence that says nothing."""
     sentence = view.widgets.get("sentence")
     if isinstance(sentence, str) and not sentence.strip():
-        yield Refusal(NO_SENTENCE, WRITE_ONE, "sentence", "warning")  # a layout without regions is one
+        # a layout without regions is one, so this only warns
+        write = 'Write one, such as "a red star above a house".'
+        yield Refusal("The sentence is empty.", write, "sentence", "warning")
 
 
 def review_panels(view: View) -> Iterator[Refusal]:

@@ -88,31 +88,18 @@ def made(
     budget: float = 0.0,
 ) -> StepCache:
     """The cache of these settings; StudioError for steps or blocks that cannot be read."""
-    found = _of_mode(
-        mode, every, growth, tolerance, order, predictor, Limits(warm, last, most, budget), full_steps
-    )
-    return _in_blocks(found, blocks)
-
-
-def _of_mode(
-    mode: str,
-    every: int,
-    growth: float,
-    tolerance: float,
-    order: int,
-    predictor: str,
-    limits: Limits,
-    full_steps: str,
-) -> StepCache:
+    limits = Limits(warm, last, most, budget)
     if mode == "first block":
-        return presets.first_block(tolerance, order=order, form=predictor, limits=limits)
-    if mode == "confidence":
-        return presets.confident_taylor(tolerance, order=order, form=predictor, limits=limits)
-    if mode == "delta":
-        return presets.delta_dit(every, limits=limits)
-    if mode == "fixed steps":
-        return presets.fixed_steps(_steps(full_steps), order=order, form=predictor)
-    return presets.taylor(every, growth=growth, order=order, form=predictor, limits=limits)
+        found = presets.first_block(tolerance, order=order, form=predictor, limits=limits)
+    elif mode == "confidence":
+        found = presets.confident_taylor(tolerance, order=order, form=predictor, limits=limits)
+    elif mode == "delta":
+        found = presets.delta_dit(every, limits=limits)
+    elif mode == "fixed steps":
+        found = presets.fixed_steps(_steps(full_steps), order=order, form=predictor)
+    else:
+        found = presets.taylor(every, growth=growth, order=order, form=predictor, limits=limits)
+    return _in_blocks(found, blocks)
 
 
 def _in_blocks(cache: StepCache, written: str) -> StepCache:
@@ -205,11 +192,11 @@ def _short(source: View, cache: StepCache, total: int) -> Iterator[Refusal]:
     except StudioError as error:
         yield Refusal(error.message, error.hint, "mode", at=source)
         return
-    beyond = [i + 1 for part in cache.parts for i in getattr(part.gate, "full", None) or () if i >= total]
-    if beyond:
-        inside = any(0 < i < total for part in cache.parts for i in getattr(part.gate, "full", None) or ())
+    full = {i for part in cache.parts for i in getattr(part.gate, "full", None) or ()}
+    if full and max(full) >= total:
+        inside = any(0 < i < total for i in full)
         yield Refusal(
-            f"{source.title!r} names full steps up to {max(beyond)}, and the run has {total}"
+            f"{source.title!r} names full steps up to {max(full) + 1}, and the run has {total}"
             + ("." if inside else ": all but the first would be skipped."),
             f"Name steps from 1 to {total}.",
             "full_steps",

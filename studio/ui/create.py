@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import gradio as gr
 
 from studio import early
-from studio.errors import BadDocument, Refused, StudioError
+from studio.errors import BUG, BadDocument, Refused, StudioError
 from studio.graph.document import Graph, to_json
 from studio.ui import asked, bus
 from studio.ui.forms import missing_kinds, panel
@@ -39,7 +39,6 @@ MOST_PAGES = 500  # runs whose page is remembered
 ROLES = ("source", "variation", "inpaint", "upscale", "reuse", "sweep")
 RETURNED = "This is as you left it."
 STAYED = "These settings name words of their own prompt, so yours did not come along."
-BUG = StudioError("Something went wrong inside the studio.", hint="The log of the studio says more.")
 
 
 class CreateTab:

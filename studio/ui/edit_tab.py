@@ -80,17 +80,19 @@ class EditTab:
 
     def _edits(self, owner: str, source: str) -> list[dict[str, object]]:
         """What was made of a picture by edits, the newest last: for a page that was not there."""
-        family = self._studio.history.family(owner, source)
+        family = self._studio.history.family(owner, source, depth=1)
         children = [family.members[child] for parent, child, role in family.links
                     if parent == source and role == "source"]  # fmt: skip
         found: list[dict[str, object]] = []
-        for item in sorted(filter(None, children), key=lambda child: child.created):
-            made = self._studio.document_of(item.id, owner)
-            if item.node == "save" and {"before", "edit"} <= _ids(made):
+        for item in sorted(filter(None, children), key=lambda child: child.created, reverse=True):
+            made = self._studio.document_of(item.id, owner) if item.node == "save" else None
+            if made is not None and {"before", "edit"} <= _ids(made):
                 old, how = made.node("before").widgets.get("text"), made.node("edit").widgets
                 far = {name: how[name] for name in FAR if name in how}
                 found.append({"id": item.id, "old": old, "words": _words_of(made, item.prompt), "far": far})
-        return found[-MOST_EDITS:]
+            if len(found) == MOST_EDITS:
+                break
+        return found[::-1]
 
     def bring(self, token: object, event: gr.EventData) -> str:
         """An upload as a source: {"source"}, its size as `of`. Event data: `name`, `data` (base64)."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
@@ -12,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from studio.errors import StudioError
+from studio.graph.document import Graph
 from studio.graph.inline import inline
 from studio.ui.theme import SOCKETS
 
@@ -116,12 +118,13 @@ def registry_json(studio: Studio) -> dict[str, Any]:
         nodes[kind] = entry
     types = {*known["types"], *(socket["type"] for node in nodes.values() for socket in _sockets(node))}
     groups = {str(node["category"]) for node in nodes.values()}
+    ready = ready_workflows(studio)
     return {
         "types": {name: _sign(name) for name in sorted(types)},
         "categories": {name: CATEGORIES.get(name) or _spare(name) for name in _in_order(groups)},
         "nodes": nodes,
-        "usual": usual_nodes(studio),
-        "titles": ready_titles(studio),
+        "usual": usual_nodes(studio, ready),
+        "titles": ready_titles(ready),
         "broken": [plugin.to_json() for plugin in broken_plugins(studio)],
     }
 
@@ -131,7 +134,20 @@ def broken_plugins(studio: Studio) -> tuple[Broken, ...]:
     return studio.registry.broken if studio.policy.allow_plugins else ()
 
 
-def usual_nodes(studio: Studio) -> dict[str, Any]:
+Ready = tuple[Graph, Graph]  # a ready workflow as it is, and with its sub-graphs unpacked
+
+
+def ready_workflows(studio: Studio) -> list[Ready]:
+    """Every ready workflow, as it is and inlined; a broken one tells nothing."""
+    found: list[Ready] = []
+    for path in sorted(studio.settings.workflows_folder.glob("*.json")):
+        with suppress(StudioError):
+            graph = studio.workflow(path.stem)
+            found.append((graph, inline(graph, studio.registry).graph))
+    return found
+
+
+def usual_nodes(studio: Studio, ready: Sequence[Ready]) -> dict[str, Any]:
     """In how many ready workflows a kind stands (`uses`), takes a type (`takes`), and gives one (`gives`).
 
     The last two are tables by type and by socket ("sample.latent": what takes it there), then by kind. The
@@ -140,11 +156,7 @@ def usual_nodes(studio: Studio) -> dict[str, Any]:
     uses: Counter[str] = Counter()
     takes: dict[str, Counter[str]] = {}
     gives: dict[str, Counter[str]] = {}
-    for path in sorted(studio.settings.workflows_folder.glob("*.json")):
-        try:
-            graph = inline(studio.workflow(path.stem), studio.registry).graph
-        except StudioError:
-            continue  # a broken one tells nothing
+    for _, graph in ready:
         specs = {node.id: studio.registry.find(node.kind) for node in graph.nodes}
         uses.update({node.kind for node in graph.nodes})
         joined: set[tuple[str, str, str]] = set()
@@ -162,17 +174,10 @@ def usual_nodes(studio: Studio) -> dict[str, Any]:
     return {"uses": dict(uses), "takes": _plain(takes), "gives": _plain(gives)}
 
 
-def ready_titles(studio: Studio) -> dict[str, bool]:
+def ready_titles(ready: Sequence[Ready]) -> dict[str, bool]:
     """The titles that nodes of ready workflows have, also inside of their sub-graphs."""
-    found: set[str] = set()
-    for path in studio.settings.workflows_folder.glob("*.json"):
-        try:
-            graph = studio.workflow(path.stem)
-            nodes = (*graph.nodes, *inline(graph, studio.registry).graph.nodes)
-        except StudioError:
-            continue  # a broken one tells nothing
-        found |= {node.title.split(" / ")[-1] for node in nodes if node.title}
-    return dict.fromkeys(sorted(found), True)
+    nodes = [node for graphs in ready for graph in graphs for node in graph.nodes]
+    return dict.fromkeys(sorted({node.title.split(" / ")[-1] for node in nodes if node.title}), True)
 
 
 def _plain(tables: Mapping[str, Counter[str]]) -> dict[str, dict[str, int]]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from studio.errors import Cancelled, StudioError
+from studio.errors import BUG, Cancelled, StudioError
 from studio.reports import Snapshots
 from studio.ui import asked, bus
 from studio.ui.exports import Exports
@@ -28,7 +28,6 @@ log = logging.getLogger(__name__)
 PAGE = 120  # rows of one answer at most
 MOST = 10_000  # pictures changed or exported at once
 TOLD_EVERY = 0.3  # seconds between two snapshots of a picture that is made again
-BUG = StudioError("Something went wrong inside the studio.", hint="The log of the studio says more.")
 MARKS = ("star", "unstar", "delete", "undelete", "tag", "untag", "note")
 Asked = Mapping[str, Any]
 
