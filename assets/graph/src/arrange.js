@@ -46,7 +46,7 @@ function balanced(rank, ids, into, sizes) {
   for (const id of ids) tall[rank.get(id)] = (tall[rank.get(id)] || 0) + sizeOf(sizes, id)[1] + GAP_Y;
   for (const id of [...ids].reverse()) {
     const at = rank.get(id), high = sizeOf(sizes, id)[1] + GAP_Y;
-    if (into.get(id).length || at < 1 || (tall[at - 1] || 0) + high > tall[at] - high / 2) continue;
+    if (into.get(id).length || at < 1 || (tall[at - 1] || 0) + high > tall[at] - high / 4) continue;
     rank.set(id, at - 1);
     tall[at] -= high;
     tall[at - 1] = (tall[at - 1] || 0) + high;
