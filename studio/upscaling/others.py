@@ -56,8 +56,14 @@ def check_known(path: Path) -> None:
 def read_other(path: Path) -> nn.Module:
     """The network of a file, made by spandrel; raises BadModel if it is missing or does not know it."""
     check_known(path)
-    with _stand_in():
-        spandrel = importlib.import_module("spandrel")
+    try:
+        with _stand_in():
+            spandrel = importlib.import_module("spandrel")
+    except ImportError as error:
+        raise BadModel(
+            f"{path.name} needs the package spandrel, which cannot start here: {error}.",
+            hint="Install what it lacks, or reinstall spandrel with its dependencies.",
+        ) from error
     try:
         found = spandrel.ModelLoader().load_from_state_dict(load_file(path))
     except Exception as error:

@@ -176,6 +176,15 @@ def test_other_networks_want_spandrel(tmp_path, monkeypatch):
     assert "spandrel" in caught.value.hint
 
 
+def test_a_spandrel_that_cannot_start_says_what_it_lacks(tmp_path, monkeypatch):
+    (tmp_path / "spandrel").mkdir()
+    (tmp_path / "spandrel" / "__init__.py").write_text("import a_package_that_nobody_has", "utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "spandrel", raising=False)
+    with pytest.raises(BadModel, match="cannot start here.*a_package_that_nobody_has"):
+        read_network(saved(tmp_path, {"head.0.weight": torch.rand(3, 3)}))
+
+
 @needs_spandrel
 def test_spandrel_reads_our_networks_alike(tmp_path):
     with others._stand_in():
