@@ -34,6 +34,16 @@ def work(studio, sweep) -> RunningSweep:
     return running
 
 
+def test_light_nodes_that_never_ran_leave_the_time_known(studio, sweep):
+    plan = studio.plan(sweep.cells[0].document, owner="local")
+    heavy = {n.kind for n in plan.nodes if n.resources}
+    assert heavy and heavy < {n.kind for n in plan.nodes}
+    for kind in heavy:
+        assert forecast(studio, sweep, "local").seconds is None
+        studio.engine.seen.took(kind, 2.0)
+    assert forecast(studio, sweep, "local").seconds == pytest.approx(12.0 * len(heavy), rel=0.5)
+
+
 def test_a_sweep_is_made_once_and_a_bad_cell_alone_fails(studio, sweep, settings):
     before = forecast(studio, sweep, "local")
     assert (before.cells, before.there, before.seconds) == (6, 0, None)

@@ -263,7 +263,7 @@ class FakeStudio:
     def plan(self, document: Graph, targets: object = None, *, owner: str = "local", **_: object) -> Plan:
         key = document.hash
         action = "run" if self.history.find_by_key(owner, key) is None else "cached"
-        node = PlannedNode("s", "schedule", "", action, "new", self.seconds, key)
+        node = PlannedNode("s", "schedule", "", action, "new", self.seconds, key, "gpu")
         return Plan((node,), ("s",), by_id={"s": node})
 
     def submit(
