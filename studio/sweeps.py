@@ -104,8 +104,8 @@ def forecast(studio: Studio, sweep: Sweep, owner: str) -> Forecast:
             continue
         fresh = [n for n in plan.nodes if n.action == "run" and not (n.key and n.key in counted)]
         counted.update(n.key for n in fresh)
-        known = all(n.seconds is not None or not n.resources for n in fresh)  # the light ones take next to nothing
-        known = known and (not fresh or any(n.seconds is not None for n in fresh))
+        timed = [n for n in fresh if n.seconds is not None]  # light ones that never ran take next to nothing
+        known = bool(timed or not fresh) and all(n in timed or not n.resources for n in fresh)
         each[-1] = sum(n.seconds or 0.0 for n in fresh) if known else None
     share = len(sweep.cells) / max(1, len(planned))
     about = None if None in each else sum(seconds or 0.0 for seconds in each) * share

@@ -181,7 +181,7 @@ def test_a_spandrel_that_cannot_start_says_what_it_lacks(tmp_path, monkeypatch):
     (tmp_path / "spandrel" / "__init__.py").write_text("import a_package_that_nobody_has", "utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "spandrel", raising=False)
-    with pytest.raises(BadModel, match="cannot start here.*a_package_that_nobody_has"):
+    with pytest.raises(BadModel, match=r"cannot start here.*a_package_that_nobody_has"):
         read_network(saved(tmp_path, {"head.0.weight": torch.rand(3, 3)}))
 
 
