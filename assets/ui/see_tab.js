@@ -220,7 +220,10 @@
       else if (message.says && message.turn > 0) asking.answered(message.turn);
       if (message.mask) arrived(message.mask);
     });
-    on("pictures", () => { if (root.offsetParent) paint(); });
+    on("pictures", () => {
+      if (!chosen && text() === written().trim()) fresh = ""; // the page came back before its pictures did
+      if (root.offsetParent) fresh ? paint() : show();
+    });
     weft.onDesk(root, { show, run: act });
   };
 })();
