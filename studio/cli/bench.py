@@ -32,9 +32,8 @@ def add_to(commands: argparse._SubParsersAction[shared.Parser]) -> None:
     parser.add_argument(
         "--only",
         metavar="NAME",
-        help="control: off, edit, regions4, heatmaps or nag; cache: part of a mode; prefix: part of a "
-        "change; shapes: part of a name; "
-        "all: parts, with commas",
+        help="control: off, edit, regions4, heatmaps, heatmaps_all_blocks or nag; cache: part of a mode; "
+        "prefix: part of a change; shapes: part of a name; all: parts, with commas",
     )
     parser.add_argument(
         "--cases",

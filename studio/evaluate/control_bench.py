@@ -11,7 +11,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,17 +20,20 @@ from studio.controls.control import AttentionControl, Branch
 from studio.controls.inject_qk import InjectQK
 from studio.controls.negative import Nag
 from studio.controls.regional import Regional, RegionText
+from studio.controls.sites import best_map_sites
+from studio.controls.where import Where
+from studio.controls.word_looks import WordLooks
 from studio.controls.word_maps import WordMaps
 from studio.errors import StudioError, did_you_mean
 from studio.evaluate.control import Bench
 from studio.evaluate.limit import limit_of
 from studio.evaluate.plain_bench import ROOT, peak_bytes
 from studio.evaluate.prompts import settings_of
-from studio.models.embedded import DEFAULT
+from studio.models.embedded import DEFAULT, map_blocks
 from studio.models.family import parts_of
 from studio.models.loading import ModelStore
 from studio.models.words import find_words, segment_conditioning
-from studio.values import Conditioning, Region
+from studio.values import Conditioning, Region, TokenSpan
 
 SOURCE = "a red star on the left and a blue house on the right, at night"
 TARGET = "a yellow star on the left and a blue house on the right, at night"
@@ -70,8 +73,18 @@ def _regions(bench: Bench) -> Sequence[AttentionControl]:
     return [Regional(TARGET, texts)]
 
 
+def _words(bench: Bench) -> tuple[TokenSpan, ...]:
+    return find_words(bench.parts, TARGET, "star"), find_words(bench.parts, TARGET, "house")
+
+
 def _maps(bench: Bench) -> Sequence[AttentionControl]:
-    return [WordMaps((find_words(bench.parts, TARGET, "star"), find_words(bench.parts, TARGET, "house")))]
+    """As Watch words makes them where no block is named."""
+    blocks = best_map_sites(map_blocks(bench.model.card), bench.sites)
+    return [WordLooks(_words(bench), where=Where(blocks))]
+
+
+def _maps_all(bench: Bench) -> Sequence[AttentionControl]:
+    return [WordMaps(_words(bench))]
 
 
 def _nag(bench: Bench) -> Sequence[AttentionControl]:
@@ -92,6 +105,7 @@ CASES: dict[str, tuple[Controls, Controls]] = {
     "edit": (_edit, _two),
     "regions4": (_regions, _none),
     "heatmaps": (_maps, _none),
+    "heatmaps_all_blocks": (_maps_all, _none),
     "nag": (_nag, _none),
 }
 
@@ -99,8 +113,9 @@ CASES: dict[str, tuple[Controls, Controls]] = {
 def bench_control(
     ref: str = DEFAULT, *, pairs: int = 7, steps: int = 20, only: str | None = None, memory: bool = True
 ) -> list[dict[str, object]]:
-    """One row a control: `wall_ratio` (median over the pairs), `memory_ratio` (None where the system does not
-    tell), both sides' seconds, the physical limit last."""
+    """One row a control: `wall_ratio` and, less disturbed by other programs, `cpu_ratio` (of processor time;
+    medians over the pairs), `memory_ratio` (None where the system does not tell), both sides' seconds, the
+    physical limit last."""
     if only is not None and only not in CASES:
         raise StudioError(
             f"There is no bench of {only!r}.",
@@ -113,12 +128,14 @@ def bench_control(
         for make in sides.values():
             make()
         seconds: dict[str, list[float]] = {side: [] for side in SIDES}
+        busy: dict[str, list[float]] = {side: [] for side in SIDES}
         for index in range(pairs):
             for side in SIDES if index % 2 == 0 else reversed(SIDES):
-                start = time.perf_counter()
+                start, begun = time.perf_counter(), time.process_time()
                 sides[side]()
                 seconds[side].append(time.perf_counter() - start)
-        ratios = [c / p for c, p in zip(seconds["control"], seconds["plain"], strict=True)]
+                busy[side].append(time.process_time() - begun)
+        ratios = _ratios(seconds)
         peaks = {side: peak_of(ref, name, side, steps) for side in SIDES} if memory else {}
         plain, control = peaks.get("plain"), peaks.get("control")
         own = statistics.median(seconds["control"])
@@ -127,6 +144,7 @@ def bench_control(
             {
                 "name": name,
                 "wall_ratio": round(statistics.median(ratios), 4),
+                "cpu_ratio": round(statistics.median(_ratios(busy)), 4),
                 "memory_ratio": round(control / plain, 4) if plain and control else None,
                 "seconds": round(own, 3),
                 "plain_seconds": round(statistics.median(seconds["plain"]), 3),
@@ -139,6 +157,10 @@ def bench_control(
             }
         )
     return made
+
+
+def _ratios(times: Mapping[str, Sequence[float]]) -> list[float]:
+    return [c / max(p, 1e-9) for c, p in zip(times["control"], times["plain"], strict=True)]
 
 
 def load(ref: str, steps: int) -> Bench:
