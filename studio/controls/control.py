@@ -76,17 +76,28 @@ class Extension:
     weight: float = 1.0
 
 
+@dataclass(frozen=True)
+class Scores:
+    """Scores of a pass with the keys of `span` that are those of other rows: one of `rows` for each row of
+    the pass set, its queries of the same spans with its keys."""
+
+    rows: tuple[int, ...]
+    span: str
+
+
 @dataclass(frozen=True, eq=False)
 class Pass:
     """One attention of some queries over some keys, named by spans; a key may also be an extension's name.
 
     `mask`: bool (True = seen) or additive float, broadcastable to row, head, query, key in the order in
-    which the spans are named. Every query must see at least one key.
+    which the spans are named. Every query must see at least one key. `scores`: what takes the place of some
+    of its scores, before weights are added.
     """
 
     queries: tuple[str, ...]
     keys: tuple[str, ...]
     mask: torch.Tensor | None = None
+    scores: Scores | None = None
 
 
 # Output of attention by query span: row, head, token, channel.

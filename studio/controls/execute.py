@@ -13,7 +13,7 @@ from typing import Protocol
 import torch
 
 from studio.controls.control import AttentionControl, Call, Extension, Maps, Outputs, PassSet
-from studio.controls.fused import attention_mass, take
+from studio.controls.fused import attention_mass, replace_logits, take
 from studio.controls.passes import ALL, Here, KernelCall, Owned, network_mask, pick, row_index
 from studio.controls.plan import Edit, SitePlan
 from studio.errors import StudioError
@@ -170,7 +170,14 @@ class _Site:
         k, v = self.keys[one.kv]
         if one.terms:
             v = v * one.factor(v)
-        return self.kernel.attend(q, k, v, one.mask(own, self.network, q))
+        mask = one.mask(own, self.network, q)
+        if one.led is None:
+            return self.kernel.attend(q, k, v, mask)
+        rows, block = one.led
+        other_q = take(pick(self.call.q, rows), one.queries)
+        other_k = take(pick(self.call.k, rows), one.keys)
+        other_k = torch.nn.functional.pad(other_k, (0, 0, 0, one.extended))
+        return replace_logits(q, k, v, other_q, other_k, block, mask=mask, scale=self.call.scale)
 
     def _gather(self, one: KernelCall, tensor: torch.Tensor, which: str) -> torch.Tensor:
         """The keys or values of a call, extensions behind them."""

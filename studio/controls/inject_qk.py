@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch.nn import functional as F
 
 from studio.controls.bounds import some_step, within
 from studio.controls.control import (
@@ -23,11 +22,12 @@ from studio.controls.control import (
     Need,
     Outputs,
     Owns,
+    Pass,
     PassSet,
+    Scores,
     Write,
     in_range,
 )
-from studio.controls.fused import replace_logits, take
 from studio.controls.sites import check_sites
 from studio.controls.spans import copied, pairs
 from studio.controls.tokens import reference_spans
@@ -129,32 +129,12 @@ class InjectQK(AttentionControl):
         if not target:
             return ()
 
+        asks, keyed = BLOCKS[self.block]
+        shown = ("text", "image", *reference_spans(call.layout))
+        rest = tuple(name for name in shown if name != asks)
+        led = Pass((asks,), shown, scores=Scores(tuple(source), keyed))
+
         def combine(inner: Outputs | None, outputs: Sequence[Outputs]) -> Outputs:
-            return _with_block(call, target, source, *BLOCKS[self.block])
+            return {**outputs[0], **outputs[1]}
 
-        return (PassSet(tuple(target), (), combine),)
-
-
-def _with_block(call: Call, target: list[int], source: list[int], asks: str, keyed: str) -> Outputs:
-    """Attention of the target rows in which the scores of queries `asks` with keys `keyed` are the source's;
-    by span: row, head, token, channel. Appended prompts are not seen."""
-    layout = call.layout
-    shown = ("text", "image", *reference_spans(layout))
-    order = sorted(shown, key=lambda name: layout.span(name).start)
-    spans = [layout.span(name) for name in order]
-    k, v, other = take(call.k[target], spans), take(call.v[target], spans), take(call.k[source], spans)
-    start = sum(layout.size(name) for name in order[: order.index(keyed)])
-    block = slice(start, start + layout.size(keyed))
-    mask = call.mask
-    if mask is not None:
-        # row, 1, 1, key in every family that has one
-        mask = take(mask if mask.shape[0] == 1 else mask[target], spans, dim=-1)
-    outputs = {}
-    for name, span in zip(order, spans, strict=True):
-        q = call.q[target][:, :, span]
-        if name == asks:
-            theirs = call.q[source][:, :, span]
-            outputs[name] = replace_logits(q, k, v, theirs, other, block, mask=mask, scale=call.scale)
-        else:
-            outputs[name] = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=call.scale)
-    return outputs
+        return (PassSet(tuple(target), (led, Pass(rest, shown)), combine),)

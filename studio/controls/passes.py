@@ -6,7 +6,7 @@ Worked out once for each shape of a sequence and each set of passes, from plain 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -46,7 +46,8 @@ class KernelCall:
     `where`: (span, start, stop) on the axis of these queries. `part`: these rows among the pass set's.
     `extensions`: (number, rows of it). `terms`: (keys, weight) that multiply values; `logs` those that are
     added to scores. `named_queries`, `named_keys`: where queries and keys stand in the pass's own mask, None
-    = the same order; the last `open_keys` keys are not in it. `kv` numbers equal sets of keys.
+    = the same order; the last `open_keys` keys are not in it. `kv` numbers equal sets of keys. `led`:
+    rows, and keys on the axis of this call: with those keys the scores are those rows'; None = its own.
     """
 
     rows: Index
@@ -63,6 +64,7 @@ class KernelCall:
     named_keys: tuple[int, ...] | None
     open_keys: int
     kv: int
+    led: tuple[Index, slice] | None = None
     masks: dict[tuple[int, int], tuple[object, object, torch.Tensor | None]] = field(default_factory=dict)
     factors: list[torch.Tensor] = field(default_factory=list)
 
@@ -181,7 +183,7 @@ class Here:
     ) -> Program:
         """The calls that these pass sets make; `names`: whose each set is."""
         key = (
-            tuple((s.rows, s.outer, tuple((p.queries, p.keys) for p in s.passes)) for s in sets),
+            tuple((s.rows, s.outer, tuple((p.queries, p.keys, p.scores) for p in s.passes)) for s in sets),
             tuple((e.name, e.rows, e.k.shape[2], e.weight) for e in extensions),
             tuple(columns),
         )
@@ -332,7 +334,17 @@ class _Builder:
             named_keys=self._places(item.keys, [*spans, *named]),
             open_keys=sum(e.k.shape[2] for e in extended if e.name not in item.keys),
             kv=self._kv.setdefault((own, tuple(spans), exts), len(self._kv)),
+            led=self._led(item, places, place),
         )
+
+    def _led(
+        self, item: Pass, places: Sequence[int], at: Mapping[str, tuple[int, int]]
+    ) -> tuple[Index, slice] | None:
+        """Whose scores take the place of a call's, and with which keys; `at`: where its keys lie."""
+        if item.scores is None:
+            return None
+        rows = tuple(item.scores.rows[place] for place in places)
+        return row_index(rows, self.here.rows), slice(*at[item.scores.span])
 
     def _size(self, key: str) -> int:
         """Tokens of a span or an extension."""

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from studio.controls.control import Call
+from studio.controls.control import Call, Columns, Extension, Need
 from studio.controls.inject_qk import BLOCKS, FEW_STEPS, PROJECTIONS, InjectQK
 from studio.errors import StudioError
 from studio.models.family import Site, TokenLayout, adapter_for
@@ -18,6 +18,7 @@ from tests.controls.attaching import (
     FAMILIES,
     ROLES,
     STEPS,
+    Control,
     attached_to,
     call_of,
     controlled,
@@ -27,6 +28,7 @@ from tests.controls.attaching import (
     step_of,
 )
 from tests.controls.edit_runs import CLOSE, MODELS, NEW, OLD, Beside, joint, parts_for, sampled, tensor, text
+from tests.controls.site_bench import HEADS, SHOWN, SIZES, WIDE, Bench, layout_of, no_segments, orders
 
 SITE = Site("block.0.attn", 0, "joint_double", 0)
 MODES = [*({"projection": name} for name in PROJECTIONS), *({"block": name} for name in BLOCKS)]
@@ -83,21 +85,63 @@ def test_copying_queries_and_keys_of_the_image_leaves_text_and_values_alone():
     assert all(torch.equal(x, y) for x, y in zip((q, k, v), before, strict=True))
 
 
-@pytest.mark.parametrize("block", BLOCKS)
-@pytest.mark.parametrize("order", [("image", "text"), ("text", "image")])
-def test_a_block_of_the_scores_is_the_sources(block, order):
-    q, k, v = (draw(3, 2, 10, 4, seed=seed) for seed in (1, 2, 3))
-    sizes = {"image": 6, "text": 4}
-    spans = {order[0]: slice(0, sizes[order[0]]), order[1]: slice(sizes[order[0]], 10)}
-    layout = TokenLayout(spans, (2, 3), ROLES, 10)
-    (pass_set,) = edit(block=block).passes(Call(SITE, STEPS[0], layout, q, k, v))
-    outputs = pass_set.combine(None, ())
-    scores = q[2] @ k[2].mT
+def scores_led(bench, block):
+    """Scores of the target's queries with all keys, those of one block the source's: head, query, key; in
+    the order of SHOWN, channels doubled to be exact."""
+
+    def of(row, tensor):
+        return torch.cat([tensor[row, :, bench.layout.spans[name]] for name in SHOWN], 1).double()
+
+    ends = torch.tensor([0, *(SIZES[name] for name in SHOWN)]).cumsum(0).tolist()
+    spans = {name: slice(*ends[i : i + 2]) for i, name in enumerate(SHOWN)}
+    scores, led = (of(row, bench.q) @ of(row, bench.k).mT / math.sqrt(WIDE) for row in (2, 1))
     asks, keyed = (spans[name] for name in BLOCKS[block])
-    scores[:, asks, keyed] = (q[1] @ k[1].mT)[:, asks, keyed]
-    expected = torch.softmax(scores / 2, -1) @ v[2]
-    for name, span in spans.items():
-        assert torch.allclose(outputs[name][0], expected[:, span], atol=1e-6)
+    scores[:, asks, keyed] = led[:, asks, keyed]
+    return scores, of(2, bench.v), spans
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+@orders
+def test_a_block_of_the_scores_is_the_sources(block, order):
+    bench = Bench(layout_of(no_segments(order)))
+    out = bench.run(edit(block=block))
+    scores, v, _ = scores_led(bench, block)
+    bench.near(out, 2, SHOWN, torch.softmax(scores, -1) @ v)
+    for row in (0, 1):
+        bench.near(out, row, SHOWN, bench.wanted(row, SHOWN, SHOWN))
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+@pytest.mark.parametrize("padded", [False, True])
+@orders
+def test_weights_references_and_padding_join_a_block_of_the_scores(block, padded, order):
+    pad = torch.ones(3, sum(SIZES[name] for name in no_segments(order)), dtype=torch.bool)
+    layout = layout_of(no_segments(order), pad=pad if padded else None)
+    pad[2, layout.span("text").stop - 1] = False
+    bench = Bench(layout)
+    more = [draw(1, HEADS, 4, WIDE, seed=seed) for seed in (11, 12)]
+    extension = Extension("ref", (2,), *more, weight=0.3)
+    terms = (Columns((2,), (0, 3), 2.5), Columns((2,), (1,), 0.5, scale=False))
+    out = bench.run(
+        edit(block=block),
+        Control("subject", Need.EXTEND, on_extend=lambda call: (extension,)),
+        Control("weight", Need.COLUMNS, on_columns=lambda call: terms),
+    )
+    scores, v, spans = scores_led(bench, block)
+    text, image = spans["text"].start, spans["image"]
+    if padded:
+        scores[:, :, spans["text"].stop - 1] = -math.inf
+    scores[:, image, text + 1] += math.log(0.5)
+    factors = torch.ones(scores.shape[1], scores.shape[2] + 4, dtype=torch.float64)
+    for token in (0, 3):
+        factors[image, text + token] = 2.5
+    own = torch.cat([bench.q[2, :, layout.spans[name]] for name in SHOWN], 1).double()
+    beside = own @ more[0][0].double().mT / math.sqrt(WIDE) + math.log(0.3)
+    joined = torch.softmax(torch.cat([scores, beside], -1), -1) * factors
+    every, alone = joined @ torch.cat([v, more[1][0].double()], 1), torch.softmax(scores, -1) @ v
+    # an extension joins the pass of every query that looks at the picture: all of them
+    bench.near(out, 2, SHOWN, every)
+    assert (every - alone).abs().max() > 1e-3
 
 
 def test_blocks_and_steps_outside_the_choice_are_left_alone(family):

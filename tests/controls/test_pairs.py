@@ -14,7 +14,7 @@ from studio.controls.control import AttentionControl
 from studio.controls.estimates import Estimates
 from studio.controls.force_source import ForceSource
 from studio.controls.four_block import FourBlock
-from studio.controls.inject_qk import InjectQK
+from studio.controls.inject_qk import BLOCKS, InjectQK
 from studio.controls.inject_v import InjectValues
 from studio.controls.keep_subject import KeepSubject
 from studio.controls.nasa import Nasa
@@ -133,6 +133,14 @@ def test_a_pair_that_works_runs_in_either_order(parts: Parts, one: str, other: s
     backward = run(parts, [second, first]).latent.tensor
     assert forward is not None and torch.isfinite(forward).all()
     assert torch.equal(forward, backward)
+
+
+@pytest.mark.parametrize("other", ["weight", "subject", "nag"])
+@pytest.mark.parametrize("block", BLOCKS)
+def test_an_edit_by_a_block_of_the_scores_lets_the_others_act(parts: Parts, block: str, other: str) -> None:
+    edit = InjectQK(text(parts, SOURCE), tau=1.0, block=block)
+    alone, both = (run(parts, controls).latent.tensor for controls in ([edit], [edit, MAKERS[other](parts)]))
+    assert alone is not None and both is not None and (both - alone).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("technique", ["edit", "regions", "nag", "look"])
