@@ -14,6 +14,7 @@ from studio.controls.control import (
     Pass,
     PassSet,
     Probe,
+    Several,
     TextSegment,
     Write,
 )
@@ -95,6 +96,7 @@ __all__ = [
     "Scorer",
     "Seed",
     "Seen",
+    "Several",
     "Sigmas",
     "Slider",
     "StudioError",

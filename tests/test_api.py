@@ -12,8 +12,8 @@ from studio.settings import ROOT
 NAMES = (
     "API_VERSION Attachment AttentionControl BLOCKED Branch Call Choice Colour Columns Conditioning "
     "Context Extension FileRef Guidance Image Latent Layout LoraRef Mask Model ModelRef Need Number Owns "
-    "Pass PassSet PictureRef Probe Prompt Refusal Region Regions Sampler Scorer Seed Seen Sigmas Slider "
-    "StudioError Text TextSegment TokenSpan Upscale Upscaler View Wrap Write node to_array to_image"
+    "Pass PassSet PictureRef Probe Prompt Refusal Region Regions Sampler Scorer Seed Seen Several Sigmas "
+    "Slider StudioError Text TextSegment TokenSpan Upscale Upscaler View Wrap Write node to_array to_image"
 )
 CONTEXT = (
     "check close code device expire generator item kept log models note numerics open_file policy rng step "

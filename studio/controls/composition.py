@@ -7,11 +7,12 @@ weigh columns, go with everything. What no table can know (two controls writing 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
-from studio.controls.control import AttentionControl
+from studio.controls.control import AttentionControl, Several
 from studio.errors import StudioError
 
 # The order in which controls act at a site, whatever the order in which they were connected.
@@ -114,7 +115,8 @@ def refusals(techniques: Sequence[str]) -> Iterator[tuple[str, str, Rule]]:
 
 
 def compose(controls: Sequence[AttentionControl]) -> tuple[AttentionControl, ...]:
-    """The controls in the order in which they act. StudioError for a pair that does not go together."""
+    """The controls in the order in which they act, each under a name of its own. StudioError for a pair that
+    does not go together."""
     for one, other, found in refusals([control.technique for control in controls]):
         raise StudioError(
             f"{title(one)} and {title(other)} cannot be used in one run: {found.reason}.",
@@ -122,7 +124,20 @@ def compose(controls: Sequence[AttentionControl]) -> tuple[AttentionControl, ...
             hint=f"Disconnect one of them. {title(one)} goes with {partners(one)}.",
         )
     place = {technique: index for index, technique in enumerate(TITLES)}
-    return tuple(sorted(controls, key=lambda control: place.get(control.technique, len(place))))
+    return told_apart(sorted(controls, key=lambda control: place.get(control.technique, len(place))))
+
+
+def told_apart(controls: Sequence[AttentionControl]) -> tuple[AttentionControl, ...]:
+    """The controls, those of one name numbered if they may be several."""
+    known: Counter[str] = Counter()
+    found: list[AttentionControl] = []
+    for control in controls:
+        known[control.name] += 1
+        number = known[control.name]
+        if number > 1 and isinstance(control, Several):
+            control = replace(control, number=number)
+        found.append(control)
+    return tuple(found)
 
 
 def called(control: AttentionControl) -> str:

@@ -316,6 +316,23 @@ class AttentionControl(_FitsAttachment):
         return {}
 
 
+@dataclass(frozen=True)
+class Several(AttentionControl):
+    """A control of which a run may have more than one of a name: all but the first get a number when they
+    meet (`composition.compose`), and their names end in it."""
+
+    number: int = field(default=1, kw_only=True)
+
+    @property
+    def name(self) -> str:
+        return self.only_name if self.number == 1 else f"{self.only_name} ({self.number})"
+
+    @property
+    def only_name(self) -> str:
+        """Its name where it is the only one."""
+        return self.technique
+
+
 def in_range(step: Step, start: float, end: float) -> bool:
     """Whether a step lies in [start, end), fractions of the run (sampling.md 1.4)."""
     return math.floor(start * step.total + 1e-9) <= step.index < math.floor(end * step.total + 1e-9)

@@ -9,13 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from studio.controls.control import AttentionControl
+from studio.controls.control import Several
 from studio.errors import StudioError
 from studio.values import Step
 
 
 @dataclass(frozen=True)
-class Estimates(AttentionControl):
+class Estimates(Several):
     """Keeps `count` estimates, spread evenly over the steps, the last one always among them."""
 
     technique: ClassVar[str] = "estimates"

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import torch
 
-from studio.controls.control import AttentionControl, Call, Maps, Need
+from studio.controls.control import Call, Maps, Need, Several
 from studio.controls.fused import attention_mass, take
 from studio.controls.where import Where
 from studio.controls.word_maps import PICTURE_ROWS
@@ -24,7 +24,7 @@ BLOCKS = ("T2I", "I2I", "I2T", "T2T")
 
 
 @dataclass(frozen=True)
-class FourBlock(AttentionControl):
+class FourBlock(Several):
     """The four masses at chosen blocks and steps, mean over heads and over the queries of a kind."""
 
     technique: ClassVar[str] = "four_block"

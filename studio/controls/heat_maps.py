@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,16 @@ from studio.controls.attention_cut import SPREAD, cut, to_pixels
 from studio.controls.concepts import Concepts
 from studio.controls.drawing import Panel, Section, heat_figure
 from studio.controls.edge_follow import along_edges
-from studio.controls.reading import by_block, by_step, check_picture, maps_of, mean_map, word_columns
+from studio.controls.reading import (
+    Named,
+    by_block,
+    by_step,
+    check_picture,
+    groups_of,
+    mean_map,
+    once_each,
+    word_columns,
+)
 from studio.controls.region_maps import RegionMaps
 from studio.controls.word_looks import LOOKS, both_ways
 from studio.controls.word_maps import OTHER, REST, WordMaps, min_max, over_words
@@ -31,12 +41,15 @@ RANGES = ("own", "between words", "plain")
 
 @dataclass(frozen=True, eq=False)
 class _Shown:
-    """The maps to show and the columns that are words."""
+    """The maps of those that watched the same words, and the words, which are the first columns."""
 
     maps: tuple[SeenMap, ...]
-    labels: tuple[str, ...]
-    words: int
+    words: tuple[str, ...]
     shares: bool
+
+
+# what to show of a word: the maps that have it, its column, and how it is labelled
+_Picked = tuple[_Shown, int, str]
 
 
 def heat_maps(
@@ -54,32 +67,24 @@ def heat_maps(
     """The figure of a run's maps. `of`: words, concepts or regions; `grid`: mean, blocks or steps; `range`:
     own (each map from its least to its most), between words (the share of each word at a place) or plain (all
     maps on one scale from 0)."""
-    shown = _maps(seen, of, picture)
-    columns = word_columns(shown.labels, word, shown.words)
-    if grid == "mean":
-        named = [("", "", mean_map(shown.maps, picture))]
-    else:
-        named = list((by_block if grid == "blocks" else by_step)(shown.maps, picture))
-    if range == "between words" and not shown.shares:
-        named = [(label, note, over_words(values)) for label, note, values in named]
-    most = max(float(values[..., list(columns)].max()) for _, _, values in named)
-    scaled = [min_max(values) if range == "own" else values / (most or 1.0) for _, _, values in named]
+    picked = _picked(_maps(seen, of, picture), word)
+    series = {shown: _series(shown, grid, range, picture) for shown, _, _ in picked}
+    most = max(float(values[..., column].max()) for one, column, _ in picked for _, _, values in series[one])
 
-    def panel(column: int, i: int) -> Panel:
-        label, note, values = named[i]
-        # a weak map is stretched as far as a strong one: the number tells them apart
-        peak = f"up to {_percent(float(values[..., column].max()))}" if range == "own" else ""
-        return Panel(scaled[i][..., column].numpy(), label or shown.labels[column], note or peak)
+    def panels(one: _Shown, column: int, word: str) -> Iterator[Panel]:
+        for label, note, values in series[one]:
+            # a weak map is stretched as far as a strong one: the number tells them apart
+            peak = f"up to {_percent(float(values[..., column].max()))}" if range == "own" else ""
+            scaled = min_max(values) if range == "own" else values / (most or 1.0)
+            yield Panel(scaled[..., column].numpy(), label or word, note or peak)
 
     if grid == "mean":
-        sections = [Section("", tuple(panel(c, 0) for c in columns))]
+        sections = [Section("", tuple(panel for one in picked for panel in panels(*one)))]
     else:
-        sections = [
-            Section(shown.labels[c], tuple(panel(c, i) for i, _ in enumerate(named))) for c in columns
-        ]
+        sections = [Section(one[2], tuple(panels(*one))) for one in picked]
     what = {WORDS: "Word maps", CONCEPTS: "Concept maps"}.get(of, "Region maps")
     title = {"mean": what, "blocks": f"{what}, block by block", "steps": f"{what}, step by step"}[grid]
-    height, width = named[0][2].shape[:2]
+    height, width = series[picked[0][0]][0][2].shape[:2]
     legend = _legend(of, range, most)
     return heat_figure(
         image, sections, title, legend, strength=strength, smooth=smooth, aspect=width / height
@@ -110,9 +115,10 @@ def word_mask(
     own edges the mask follows, in place of `smooth`. `grow` pixels are added all around, or taken away below
     0, then the edge is softened over `soften` pixels; 0 = neither.
     """
-    shown = _maps(seen, of, picture)
-    columns = word_columns(shown.labels, word or shown.labels[0], shown.words)
-    values = _shares(seen, shown, of, picture)[..., list(columns)].sum(-1)
+    watched = _maps(seen, of, picture)
+    picked = _picked(watched, word or watched[0].words[0])
+    shares = {shown: _shares(seen, shown, of, picture) for shown, _, _ in picked}
+    values = torch.stack([shares[shown][..., column] for shown, column, _ in picked]).sum(0)
     cells = cut(values, pick, at, amount)
     if follow is None:
         shape = to_pixels(values, cells, width, height, smooth=smooth, amount=amount)
@@ -138,29 +144,61 @@ def _finished(inside: np.ndarray, soften: int) -> Mask:
     return to_mask(np.asarray(picture, np.float32) / 255)
 
 
+def _series(shown: _Shown, grid: str, range: str, picture: int) -> list[Named]:
+    """What is shown of every word: one mean, or a map for each block or step."""
+    if grid == "mean":
+        named = [("", "", mean_map(shown.maps, picture))]
+    else:
+        named = list((by_block if grid == "blocks" else by_step)(shown.maps, picture))
+    if range == "between words" and not shown.shares:
+        return [(label, note, over_words(values)) for label, note, values in named]
+    return named
+
+
 def _shares(seen: Seen, shown: _Shown, of: str, picture: int) -> torch.Tensor:
-    if of == WORDS and any(map.name == WordMaps.technique + SPREAD for map in seen.maps):
-        return mean_map(maps_of(seen, WordMaps.technique + SPREAD, "'Watch words'"), picture)
+    spread, looks = (_beside(seen, shown, of, ending) for ending in (SPREAD, LOOKS))
+    if spread:
+        return mean_map(spread, picture)
     values = mean_map(shown.maps, picture)
-    if of == WORDS and any(map.name == WordMaps.technique + LOOKS for map in seen.maps):
-        looks = maps_of(seen, WordMaps.technique + LOOKS, "'Watch words'")
+    if looks:
         return both_ways(values, mean_map(looks, picture))
     return values if shown.shares else over_words(values)
 
 
-def _maps(seen: Seen, of: str, picture: int) -> _Shown:
+def _beside(seen: Seen, shown: _Shown, of: str, ending: str) -> tuple[SeenMap, ...]:
+    """The maps that the same watchers of words kept beside theirs; none if they did not."""
+    if of != WORDS or not any(map.name.endswith(ending) for map in seen.maps):
+        return ()
+    groups = groups_of(seen, WordMaps.technique + ending, "'Watch words'")
+    return next((maps for maps in groups if maps[0].labels == shown.maps[0].labels), ())
+
+
+def _maps(seen: Seen, of: str, picture: int) -> tuple[_Shown, ...]:
     if of == CONCEPTS:
-        maps = maps_of(seen, Concepts.technique, "'Watch concepts'")
+        groups = groups_of(seen, Concepts.technique, "'Watch concepts'")
     elif of == REGIONS:
-        maps = maps_of(seen, RegionMaps.technique, "'Watch regions'")
+        groups = groups_of(seen, RegionMaps.technique, "'Watch regions'")
     elif of == WORDS:
-        maps = maps_of(seen, WordMaps.technique, "'Watch words'")
+        groups = groups_of(seen, WordMaps.technique, "'Watch words'")
     else:
         raise StudioError(f"No maps of {of!r}.", socket="of", hint="Possible: words, concepts, regions.")
-    check_picture(maps, picture)
-    labels = maps[0].labels
-    words = len([label for label in labels if label not in (OTHER, REST)]) if of == WORDS else len(labels)
-    return _Shown(maps, labels, words, of != WORDS)
+    found = []
+    for maps in groups:
+        check_picture(maps, picture)
+        words = tuple(label for label in maps[0].labels if of != WORDS or label not in (OTHER, REST))
+        found.append(_Shown(maps, words, of != WORDS))
+    return tuple(found)
+
+
+def _picked(watched: Sequence[_Shown], wanted: str) -> list[_Picked]:
+    """The words of a list such as "star, house", of all that watched; empty = every word."""
+    labels = once_each([shown.words for shown in watched])
+    every = [
+        (shown, column, label)
+        for shown, own in zip(watched, labels, strict=True)
+        for column, label in enumerate(own)
+    ]
+    return [every[i] for i in word_columns([label for _, _, label in every], wanted, len(every))]
 
 
 def _legend(of: str, range: str, most: float) -> tuple[str, str, str]:

@@ -235,7 +235,7 @@ def _check_names(controls: Sequence[AttentionControl]) -> None:
                 f"Two controls of a run are named {control.name!r}."
                 if control.name
                 else f"A {type(control).__name__} has no name.",
-                hint="Every control of a run has a name of its own.",
+                hint="Connect only one of them; its author can let a run have several (`Several`).",
             )
         seen.add(control.name)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import torch
@@ -17,16 +19,44 @@ Named = tuple[str, str, torch.Tensor]
 
 def maps_of(seen: Seen, name: str, what: str) -> tuple[SeenMap, ...]:
     """The maps of a control for the picture that came out; `what` is how a person calls the node that
-    watches. StudioError if nobody watched."""
+    watches. Of several that watched under this name those with the labels of the first. StudioError if nobody
+    watched."""
+    return groups_of(seen, name, what)[0]
+
+
+def groups_of(seen: Seen, name: str, what: str) -> tuple[tuple[SeenMap, ...], ...]:
+    """The maps of all controls that watched under a name (`control.Several`), those with the same labels
+    together; see `maps_of`."""
     for role in ROLES:
-        found = tuple(map for map in seen.maps if map.name == name and map.role == role)
+        found: dict[tuple[str, ...], list[SeenMap]] = {}
+        for map in seen.maps:
+            if map.role == role and _first_name(map.name) == name:
+                found.setdefault(map.labels, []).append(map)
         if found:
-            return found
+            return tuple(tuple(maps) for maps in found.values())
     raise StudioError(
         f"Nothing was watched that this node could show: the run had no {what}.",
         socket="seen",
         hint=f"Connect {what} to the attachments of the Sample node, and its second output to this node.",
     )
+
+
+def _first_name(name: str) -> str:
+    """The name of a map if its control were the only one: "words (2)/looks" -> "words/looks"."""
+    owner, slash, end = name.partition("/")
+    return re.sub(r" \(\d+\)$", "", owner) + slash + end
+
+
+def once_each(groups: Sequence[Sequence[str]]) -> tuple[tuple[str, ...], ...]:
+    """The words that several watched, each label told from those before it: a second "star" is "star (2)"."""
+    known: Counter[str] = Counter()
+    found = []
+    for words in groups:
+        before = dict(known)
+        known.update({word.casefold() for word in words})
+        numbers = (before.get(word.casefold(), 0) + 1 for word in words)
+        found.append(tuple(w if n == 1 else f"{w} ({n})" for w, n in zip(words, numbers, strict=True)))
+    return tuple(found)
 
 
 def check_picture(maps: Sequence[SeenMap], picture: int) -> None:

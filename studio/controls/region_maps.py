@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import torch
 
-from studio.controls.control import AttentionControl, Call, Maps, Need, Pass
+from studio.controls.control import Call, Maps, Need, Pass, Several
 from studio.controls.fused import attention_mass, joined, take
 from studio.controls.passes import Here, network_mask, pick, row_index
 from studio.controls.regional import Regional
@@ -36,7 +36,7 @@ class RegionWord:
 
 
 @dataclass(frozen=True)
-class RegionMaps(AttentionControl):
+class RegionMaps(Several):
     """Maps of the words of regions, one column for each of `words`; 0 where and when a word cannot be seen.
 
     `regions`: the control that leads the run. `every`: keep the map of each block and step.
@@ -80,7 +80,7 @@ class RegionMaps(AttentionControl):
             own = tuple(rows[place] for place in read)
             passes = [each for each in one.passes if "image" in each.queries]
             if own:
-                for each, weight in zip(passes, self.regions.weights(call.step, len(passes)), strict=True):
+                for each, weight in zip(passes, one.weights, strict=True):
                     mass[read] += weight * self._mass(call, here, own, one.rows, each)
         maps.add(self.name, call.site, call.step, [layout.roles[row] for row in rows], mass)
 

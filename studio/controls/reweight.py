@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from studio.controls.bounds import some_step, window, within
-from studio.controls.control import AttentionControl, Call, Columns, Need, in_range
+from studio.controls.control import Call, Columns, Need, Several, in_range
 from studio.errors import StudioError
 from studio.models.family import Site
 from studio.values import Step, TokenSpan
@@ -22,7 +22,7 @@ PICTURE = ("cond", "target")
 
 
 @dataclass(frozen=True)
-class WordWeight(AttentionControl):
+class WordWeight(Several):
     """Weights of words of the prompt that the picture (in an edit: the edited picture) is made from.
 
     `words`: (tokens, weight) pairs; weights 0..4, 1 = as it is, several on one token multiply. With
@@ -47,7 +47,7 @@ class WordWeight(AttentionControl):
                 )
 
     @property
-    def name(self) -> str:
+    def only_name(self) -> str:
         said = ", ".join(f"{span.text} {weight:g}" for span, weight in self.words)
         return f"weight: {said}" if said else "weight"
 

@@ -17,7 +17,6 @@ from torch.nn import functional as F
 
 from studio.controls.bounds import some_step, window, within
 from studio.controls.control import (
-    AttentionControl,
     Branch,
     Call,
     Need,
@@ -26,6 +25,7 @@ from studio.controls.control import (
     Pass,
     PassSet,
     Probe,
+    Several,
     Write,
     in_range,
 )
@@ -38,7 +38,7 @@ from studio.values import Conditioning, Step, TokenSpan
 
 
 @dataclass(frozen=True)
-class KeepLook(AttentionControl):
+class KeepLook(Several):
     """Keys and values of the trajectory "source" at `sites`, in the steps from `start` to `end` (0..1).
 
     `joint`: text tokens are shared too, as DiTCtrl does. `source_words`, `target_words`: the object in either
@@ -73,7 +73,7 @@ class KeepLook(AttentionControl):
             raise StudioError("There are no blocks to read maps of the words from.", socket="look_at")
 
     @property
-    def name(self) -> str:
+    def only_name(self) -> str:
         return f"{self.technique} in blocks {', '.join(map(str, self.sites))}"
 
     @property

@@ -16,7 +16,7 @@ from typing import ClassVar
 import torch
 
 from studio.controls.bounds import some_step, window
-from studio.controls.control import AttentionControl, Branch, Call, Need, Write, in_range
+from studio.controls.control import Branch, Call, Need, Several, Write, in_range
 from studio.controls.sites import check_sites
 from studio.controls.spans import copied
 from studio.errors import StudioError
@@ -25,7 +25,7 @@ from studio.values import Conditioning, Step
 
 
 @dataclass(frozen=True)
-class TextLayers(AttentionControl):
+class TextLayers(Several):
     """`words` is the other prompt, a trajectory "source" of its own; the run's picture is the one that
     changes.
 
@@ -45,7 +45,7 @@ class TextLayers(AttentionControl):
         window(self.start, self.end)
 
     @property
-    def name(self) -> str:
+    def only_name(self) -> str:
         return f"{self.technique} in blocks {', '.join(map(str, self.sites))}"
 
     def is_neutral(self) -> bool:

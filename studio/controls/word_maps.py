@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import torch
 
-from studio.controls.control import AttentionControl, Call, Need, Probe
+from studio.controls.control import Call, Need, Probe, Several
 from studio.controls.where import Where
 from studio.errors import StudioError
 from studio.models.family import Site
@@ -25,7 +25,7 @@ OTHER, REST = "other words", "rest of the text"
 
 
 @dataclass(frozen=True)
-class WordMaps(AttentionControl):
+class WordMaps(Several):
     """Maps of `words`; their columns are one for each word, the other words of the prompt together, and the
     rest of the text (padding, start and end).
 

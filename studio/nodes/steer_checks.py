@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from studio.api import Refusal, StudioError, View
-from studio.controls.reading import word_columns
+from studio.controls.reading import once_each, word_columns
 from studio.controls.regional import MOST_REGIONS
 from studio.models.words import words_of
 from studio.nodes.guidance_checks import asks_negative
@@ -79,14 +79,15 @@ def review_watched(view: View) -> Iterator[Refusal]:
     """Words that were not watched in the run whose maps a node shows or cuts out."""
     wanted, of = view.widgets.get("word"), view.widgets.get("of")
     kind = {"words": "watch_words", "concepts": "watch_concepts"}.get(str(of))
-    known: list[str] = []
+    groups: dict[tuple[str, ...], None] = {}
     for sample in view.feeding("seen"):
         for watch in sample.feeding("attachments"):
             if watch.kind == kind:
                 found = _names(watch)
                 if found is None:
                     return
-                known += found
+                groups[tuple(found)] = None
+    known = [word for words in once_each(tuple(groups)) for word in words]
     if isinstance(wanted, str) and known:
         try:
             word_columns(known, wanted, len(known))
