@@ -9,14 +9,13 @@ import importlib.metadata
 import platform
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from studio.about import About, about, ancestors, widgets_of
 from studio.errors import StudioError
 from studio.graph.context import Device
-from studio.graph.definitions import local
 from studio.graph.document import Graph, dumps
 from studio.graph.events import Event
 from studio.graph.inline import inline
@@ -28,19 +27,7 @@ from studio.history.store import History
 from studio.reports import NodeReport, OutputReport, Report, error_fields
 from studio.values import Image
 
-Place = tuple[str, str]  # node id, widget name
 LIBRARIES = ("torch", "diffusers", "transformers", "safetensors", "numpy", "pillow")
-
-
-@dataclass(frozen=True)
-class About:
-    """What the ancestors of one output node say: the searchable facts of a generation."""
-
-    prompt: str = ""
-    negative: str = ""
-    seed: int | None = None
-    model: str = ""
-    params: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def library_versions() -> dict[str, str]:
@@ -52,100 +39,6 @@ def library_versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             found[name] = "missing"
     return found
-
-
-def _needs(graph: Graph) -> dict[str, list[str]]:
-    """The nodes that feed each node."""
-    needs: dict[str, list[str]] = {}
-    for edge in graph.edges:
-        needs.setdefault(edge.target[0], []).append(edge.source[0])
-    return needs
-
-
-def ancestors(graph: Graph, target: str) -> list[str]:
-    """Ids of `target` and everything it needs, in document order; linear, no recursion."""
-    needs = _needs(graph)
-    seen, stack = {target}, [target]
-    while stack:
-        for source in needs.get(stack.pop(), ()):
-            if source not in seen:
-                seen.add(source)
-                stack.append(source)
-    return [node.id for node in graph.nodes if node.id in seen]
-
-
-def widgets_of(graph: Graph, registry: Registry, within: Collection[str] | None = None) -> dict[str, Place]:
-    """Where a document keeps `prompt`, `negative`, `seed`, `model`, and its other widgets by their name.
-
-    Told by the sort of widget, never by a node's id. Exposed widgets come first, in their order, then the
-    others in document order; the first one counts. A prompt widget called `negative`, labelled "Avoid", or
-    of a node that feeds `negative` sockets only, is the negative one.
-    """
-    found: dict[str, Place] = {}
-    for what, place in _places(graph, registry, within):
-        found.setdefault(what, place)
-    return found
-
-
-def _places(graph: Graph, registry: Registry, within: Collection[str] | None) -> list[tuple[str, Place]]:
-    """Every widget with its name in `widgets_of`, in the order that counts there."""
-    sorts: dict[Place, str] = {}
-    specs = local(graph, registry)
-    for node in graph.nodes:
-        spec = specs.find(node.kind)
-        if spec is not None and (within is None or node.id in within):
-            sorts.update({(node.id, param.name): param.widget.sort for param in spec.params})
-    labels = {(e.node, e.widget): e.label for e in sorted(graph.exposed, key=lambda e: e.order)}
-    feeds: dict[str, set[str]] = {}
-    for edge in graph.edges:
-        feeds.setdefault(edge.source[0], set()).add(edge.target[1])
-    found: list[tuple[str, Place]] = []
-    for place in [p for p in labels if p in sorts] + [p for p in sorts if p not in labels]:
-        sort = sorts[place]
-        if sort == "prompt":
-            said = labels.get(place, "").strip().casefold() in ("avoid", "negative")
-            avoided = said or place[1] == "negative" or feeds.get(place[0]) == {"negative"}
-            sort = "negative" if avoided else "prompt"
-        found.append((sort if sort in ("prompt", "negative", "seed", "model") else place[1], place))
-    return found
-
-
-def _nearest_prompt(graph: Graph, target: str, prompts: Sequence[Place]) -> Place:
-    """The prompt that tells what a picture shows: the one fewest edges away from its output, of equal ones
-    the last, of one node the first. That of an edit is nearer than that of the picture it began with."""
-    needs = _needs(graph)
-    far, queue = {target: 0}, [target]
-    for node in queue:  # it grows while it is walked
-        for source in needs.get(node, ()):
-            if source not in far:
-                far[source] = far[node] + 1
-                queue.append(source)
-    return min(dict(reversed(prompts)).items(), key=lambda place: far.get(place[0], len(far)))
-
-
-def about(graph: Graph, registry: Registry, target: str) -> About:
-    """The facts of one output: every parameter behind it with its value, and those that are searched."""
-    wanted = set(ancestors(graph, target))
-    params: dict[str, dict[str, Any]] = {}
-    for node in graph.nodes:
-        spec = registry.find(node.kind)
-        if node.id in wanted and spec is not None:
-            params[node.id] = {
-                param.name: node.widgets.get(param.name, param.default) for param in spec.params
-            }
-    places = widgets_of(graph, registry, wanted)
-    prompts = [place for what, place in _places(graph, registry, wanted) if what == "prompt"]
-    if prompts:
-        places["prompt"] = _nearest_prompt(graph, target, prompts)
-    found = {what: params[node][name] for what, (node, name) in places.items()}
-    seed = found.get("seed")
-    return About(
-        str(found.get("prompt") or ""),
-        str(found.get("negative") or ""),
-        seed if isinstance(seed, int) else None,
-        str(found.get("model") or ""),
-        params,
-    )
 
 
 def plugins_used(registry: Registry, kinds: Sequence[str]) -> list[dict[str, str]]:
@@ -211,6 +104,10 @@ class OutputKeeper:
                 self._notes.setdefault(event.node, {})[str(event.payload.get("key"))] = event.payload.get(
                     "value"
                 )
+            elif event.kind == "cached":  # how a kept value was made is told of every picture of it
+                kept = event.payload.get("notes", {})
+                if told := {key: value for key, value in kept.items() if key != "warning"}:
+                    self._notes[event.node] = told
             elif (
                 event.kind == "warning"
                 and (text := str(event.payload.get("message", ""))) not in self._warnings
@@ -256,11 +153,16 @@ class OutputKeeper:
             return []
         return [OutputReport(node, None, found.id, self._name(node), found.width, found.height, path)]
 
+    def _unread(self) -> set[tuple[str, str]]:
+        """Widgets of which their nodes said that they do not read them, as node and name."""
+        with self._lock:
+            return {(node, name) for node, told in self._notes.items() for name in told.get("unread", ())}
+
     def _name(self, node: str) -> str:
         return str(about(self._graph, self._registry, node).params.get(node, {}).get("name") or "picture")
 
     def _keep_one(self, node: str, item: int | None, key: str, image: Image) -> OutputReport:
-        facts = about(self._graph, self._registry, node)
+        facts = about(self._graph, self._registry, node, self._unread())
         name = str(facts.params.get(node, {}).get("name") or "picture")
         if not self._store:
             return OutputReport(

@@ -1,12 +1,14 @@
-"""outputs.py: what a stored picture is said to show."""
+"""about.py and outputs.py: what a stored picture is said to show."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from studio.graph.document import load, loads
+from studio.about import about, widgets_of
+from studio.graph.document import Edge, load, loads
 from studio.graph.registry import Registry
-from studio.outputs import about, widgets_of
 from studio.settings import ROOT
 from studio.studio import NODE_MODULES
 
@@ -36,6 +38,7 @@ def registry() -> Registry:
         ("paint-around-picture", "save", "after"),
         ("regions", "save", "layout"),
         ("see-regions", "save", "layout"),
+        ("upscale", "save", "prompt"),
     ],
 )
 def test_a_picture_is_told_by_the_prompt_that_made_it(
@@ -50,6 +53,47 @@ def test_a_picture_is_told_by_the_prompt_that_made_it(
     graph = graph.set("avoid", "text", "what to avoid")
     facts = about(graph, registry, output)
     assert (facts.prompt, facts.negative) == (f"words of {shows}", "what to avoid")
+
+
+def test_a_prompt_that_nobody_reads_tells_nothing(registry: Registry) -> None:
+    graph = loads((WORKFLOWS / "upscale.json").read_text("utf-8")).set("larger", "prompt", "a blue house")
+    assert about(graph, registry, "save").prompt == "a blue house"
+    own = "a red star on the left and a blue house on the right, at night"
+    assert about(graph, registry, "save", {("larger", "prompt")}).prompt == own
+    # a widget that an edge feeds is not read either
+    fed = replace(graph, edges=(*graph.edges, Edge(("save", "image"), ("larger", "prompt"))))
+    assert about(fed, registry, "save").prompt == own
+    silent = graph.set("larger", "prompt", " ").set("prompt", "text", "")
+    assert about(silent, registry, "save").prompt == ""
+
+
+def test_what_a_technique_avoids_is_not_what_the_picture_shows(registry: Registry) -> None:
+    graph = loads((WORKFLOWS / "avoid-without-cfg.json").read_text("utf-8"))
+    place = next((node.id, "avoid") for node in graph.nodes if node.kind == "nag")
+    graph = replace(graph.set(*place, "a boat"), exposed=())
+    facts = about(graph, registry, "save")
+    assert (facts.prompt, facts.negative) == (graph.by_id["prompt"].widgets["text"], "a boat")
+
+
+@pytest.mark.model
+def test_an_enlarged_picture_keeps_its_prompt_whatever_an_upscaler_does_not_read(studio) -> None:
+    """Also where only its name changes, so that all of it comes from the cache."""
+    graph = loads((WORKFLOWS / "upscale.json").read_text("utf-8"))
+    for place, value in {
+        ("canvas", "width"): 64, ("canvas", "height"): 64, ("schedule", "steps"): 2,
+        ("larger", "prompt"): "words for another upscaler",
+    }.items():  # fmt: skip
+        graph = graph.set(*place, value)
+    told = {}
+    for name in ("weft", "other"):
+        report = studio.run(graph.set("save", "name", name))
+        assert report.status == "finished", report.error
+        told[name] = studio.history.show("local", report.outputs[0].generation)
+    assert {item.prompt for item in told.values()} == {graph.by_id["prompt"].widgets["text"]}
+    notes = [item.record["notes"] for item in told.values()]
+    assert notes[0]["paint"]["network"]["forwards"] == 2
+    assert notes[0] == notes[1]
+    assert "paint" in told["weft"].record["timings"] and "paint" not in told["other"].record["timings"]
 
 
 def test_a_flag_still_sets_the_first_prompt_of_a_workflow(registry: Registry) -> None:

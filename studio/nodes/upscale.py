@@ -112,6 +112,8 @@ def upscale_picture(
         guide=guide,
         on_step=ctx.step,
     )
+    if prompt.strip() and not (found.tiles and "prompt" in upscaler.needs):
+        ctx.note("unread", ["prompt"])
     if found.tiles:
         told = {
             "upscaler": upscaler.name,
