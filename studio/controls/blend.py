@@ -29,8 +29,9 @@ class Blend(AttentionControl):
 
     `source_words`, `target_words`: tokens of the words in either prompt, one map for each entry; one of the
     two may be empty (a word that only one prompt has). `sites`: joint sites whose maps are read. `eta`: share
-    of the steps that are blended, 0 = none. `threshold`: part of a map's maximum above which a place belongs
-    to the words; below 0 everything does (no blend), from 1 on nothing. `max_pool`: SD3's 3x3 widening.
+    of the steps that are blended, 0 = none; those before the first map are left alone (CFG-Zero calls no
+    network there). `threshold`: part of a map's maximum above which a place belongs to the words; below 0
+    everything does (no blend), from 1 on nothing. `max_pool`: SD3's 3x3 widening.
     """
 
     technique: ClassVar[str] = "blend"
@@ -83,10 +84,10 @@ class Blend(AttentionControl):
             return {}
         source, target = latents["source"], latents["target"]
         inside = torch.zeros_like(target[:, :1], dtype=torch.bool)
-        for name, role, words in self._readings():
+        for name, role, _ in self._readings():
             seen = maps.mean(name, role)
             if seen is None:
-                raise StudioError(f"No map of {words[0].text!r} was read, so nothing can be blended.")
+                return {}
             size = target.shape[-2], target.shape[-1]
             inside |= word_area(seen.to(target.device), size, self.threshold, self.max_pool)
         return {"target": torch.where(inside, target, source)}

@@ -22,7 +22,7 @@ regions for such runs.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 from weakref import WeakKeyDictionary
@@ -37,16 +37,24 @@ from studio.controls.control import (
     Call,
     Need,
     Owns,
-    PassSet,
     TextSegment,
     in_range,
 )
 from studio.controls.crop import Box, crop_region
-from studio.controls.region_passes import image_set, negative_set, pass_of, strict_set, unmasked_set
-from studio.controls.tokens import ORDER, Cover, Floats, Prompt, cover, together
+from studio.controls.region_passes import (
+    Share,
+    Weighed,
+    image_set,
+    negative_set,
+    pass_of,
+    share_of,
+    strict_set,
+    unmasked_set,
+)
+from studio.controls.tokens import ORDER, Bools, Cover, Floats, Prompt, cover, together
 from studio.errors import StudioError
 from studio.models.family import Site, TokenLayout
-from studio.values import Conditioning, Layout, Region, Step
+from studio.values import Conditioning, Region, Step
 
 OPEN, STRICT, HARD = "open", "strict", "hard"
 MODES = (OPEN, STRICT, HARD)
@@ -59,13 +67,15 @@ MOST_REGIONS = 64
 class RegionText:
     """A region and what the encoder made of its texts, each cut to its own tokens; None = no text.
 
-    `edited`: what the edited picture reads instead of `prompt` (the row "target" of an edit).
+    `edited`: what the edited picture reads instead of `prompt` (the row "target" of an edit); `emptied`: it
+    reads nothing there.
     """
 
     region: Region
     prompt: Conditioning | None
     negative: Conditioning | None = None
     edited: Conditioning | None = None
+    emptied: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,7 +88,8 @@ class Regional(AttentionControl):
     the regions painted on their own (hard). `single_every`: in single-stream blocks only every n-th is
     masked, at the others every token sees every prompt, as published. Regions have their own ranges within
     `start`..`end`. From the part `borders` of the steps on every token sees every prompt too: where things
-    are is settled by then, and what they look like is drawn better together.
+    are is settled by then, and what they look like is drawn better together. Strength and base ratio count
+    there as before.
     """
 
     technique: ClassVar[str] = "regions"
@@ -94,7 +105,7 @@ class Regional(AttentionControl):
     single_every: int = 1
     borders: float = 1.0
     # pass sets of one network call, shared by its sites; gone with its layout
-    _made: WeakKeyDictionary[TokenLayout, dict[object, tuple[PassSet, ...]]] = field(
+    _made: WeakKeyDictionary[TokenLayout, dict[object, tuple[Weighed, ...]]] = field(
         default_factory=WeakKeyDictionary, init=False, repr=False, compare=False
     )
 
@@ -107,7 +118,7 @@ class Regional(AttentionControl):
         within("single every", self.single_every, 1, 64)
         window(self.start, self.end)
         for text in self.regions:
-            within(f"The strength of region {_called(text.region)}", text.region.strength, 0, 2)
+            within(f"The strength of region {called(text.region)}", text.region.strength, 0, 2)
             window(text.region.start, text.region.end)
         if len(self.regions) > MOST_REGIONS:
             raise StudioError(f"{len(self.regions)} regions are too many.", hint=f"At most {MOST_REGIONS}.")
@@ -136,7 +147,7 @@ class Regional(AttentionControl):
     def check(self, sites: Sequence[Site], steps: Sequence[Step]) -> None:
         for text in self.kept().values():
             start, end = max(text.region.start, self.start), min(text.region.end, self.end)
-            some_step(f"Region {_called(text.region)}", start, end, steps, socket="attachments")
+            some_step(f"Region {called(text.region)}", start, end, steps, socket="attachments")
 
     def active(self, step: Step) -> tuple[int, ...]:
         """The regions at a step, by their place in the list."""
@@ -181,35 +192,32 @@ class Regional(AttentionControl):
         apart = painted and self.mode != OPEN and self._bordered(step)
         return (*((Owns(),) if painted else ()), *((Owns(NEGATIVE),) if avoided or apart else ()))
 
-    def passes(self, call: Call) -> tuple[PassSet, ...]:
+    def passes(self, call: Call) -> tuple[Weighed, ...]:
         active, ratio = self.active(call.step), self._ratio(call.step)
         made = self._made.setdefault(call.layout, {})
         key = (call.site.kind == "image_self", self._masked(call), active, ratio, call.q.dtype)
         if key not in made:
             if call.site.kind == "image_self":
-                made[key] = tuple(self._image_sets(call.layout, active, ratio, call.q))
+                made[key] = tuple(self._image_sets(call, active, ratio))
             else:
                 made[key] = tuple(self._joint_sets(call, active, ratio))
         return made[key]
 
-    def weights(self, step: Step, passes: int) -> tuple[float, ...]:
-        """What each pass of a set counts for the picture, in the order of `passes`; they sum to 1."""
-        ratio = self._ratio(step)
-        return (1.0,) if passes == 1 else (ratio, 1.0 - ratio)
-
-    def _joint_sets(self, call: Call, active: Sequence[int], ratio: float) -> Iterator[PassSet]:
+    def _joint_sets(self, call: Call, active: Sequence[int], ratio: float) -> Iterator[Weighed]:
         layout = call.layout
         for names, rows in self._readers(layout, active):
             if not self._masked(call):
-                rest = () if self.background is None else (f"{self.name}.rest",)
-                yield unmasked_set(layout, (*names.values(), *rest), rows)
+                biases = {name: self._bias(i) for i, name in names.items()}
+                if self.background is not None:
+                    biases[f"{self.name}.rest"] = 0.0
+                yield unmasked_set(layout, biases, rows, 0.0 if self.mode == OPEN else ratio, call.q)
             elif self.mode == OPEN:
                 yield self._open(call, active, names, rows)
             else:
                 yield self._strict(call, active, names, rows, ratio)
         yield from self._negative_sets(call, active, ratio)
 
-    def _negative_sets(self, call: Call, active: Sequence[int], ratio: float) -> Iterator[PassSet]:
+    def _negative_sets(self, call: Call, active: Sequence[int], ratio: float) -> Iterator[Weighed]:
         """The rows of the negative prompt: what each region avoids, and the borders of strict regions."""
         layout = call.layout
         avoided = {i: f"{self.name}.{i}.not" for i in active if self.regions[i].negative is not None}
@@ -220,8 +228,10 @@ class Regional(AttentionControl):
                 apart = self._apart(layout, active, names)
                 if not rows or bool(apart.all()):
                     continue
-                prompts = self._prompts(layout, active, avoided, covered.member.astype(np.float64))
-                yield negative_set(call, rows, prompts, apart, ratio)
+                shown = covered.member.astype(np.float64)
+                prompts = self._prompts(layout, active, avoided, shown, 0.0)
+                share = self._share(call, active, names, ratio)
+                yield negative_set(call, rows, prompts, apart, share)
                 left = tuple(row for row in left if row not in rows)
         if avoided:
             yield self._open(call, active, avoided, left, rest=False)
@@ -234,14 +244,17 @@ class Regional(AttentionControl):
         roles, target = (NEGATIVE, (f"{TARGET[0]}.uncond",)) if negative else (POSITIVE, TARGET)
         plain = {i: f"{self.name}.{i}" for i in active if self.regions[i].prompt is not None}
         edited = {i: f"{self.name}.{i}.edited" for i in active if self.regions[i].edited is not None}
-        both = {i: edited.get(i) or plain[i] for i in active if i in plain or i in edited}
+        emptied = {i for i in active if self.regions[i].emptied}
+        told = (i for i in active if i not in emptied and (i in plain or i in edited))
+        both = {i: edited.get(i) or plain[i] for i in told}
         if both == plain:
             if plain:
                 yield plain, layout.rows(*roles)
             return
         if plain:
             yield plain, layout.rows(*(role for role in roles if role not in target))
-        yield both, layout.rows(*target)
+        if both:
+            yield both, layout.rows(*target)
 
     def _open(
         self,
@@ -250,7 +263,7 @@ class Regional(AttentionControl):
         names: Mapping[int, str],
         rows: tuple[int, ...],
         rest: bool = True,
-    ) -> PassSet:
+    ) -> Weighed:
         layout, covered = call.layout, self._cover(call.layout, active)
         everywhere = np.ones_like(covered.rest)
         prompts = [Prompt("text", layout.size("text"), everywhere)]
@@ -258,42 +271,57 @@ class Regional(AttentionControl):
         if rest and self.background is not None:
             prompts.append(self._prompt(layout, f"{self.name}.rest", covered.rest))
         own = pass_of(call, prompts, None)
-        return PassSet(rows, (own,), lambda _, outputs: outputs[0])
+        return Weighed(rows, (own,), lambda _, outputs: outputs[0])
 
     def _strict(
         self, call: Call, active: Sequence[int], names: Mapping[int, str], rows: tuple[int, ...], ratio: float
-    ) -> PassSet:
+    ) -> Weighed:
         layout, covered = call.layout, self._cover(call.layout, active)
         member = covered.member[[active.index(i) for i in names]]
         outside = np.where(member.any(axis=0), 0.0, 1.0)
-        prompts = self._prompts(layout, active, names, covered.member.astype(np.float64))
+        prompts = self._prompts(layout, active, names, covered.member.astype(np.float64), 0.0)
         if self.background is not None:
             prompts.append(self._prompt(layout, f"{self.name}.rest", outside))
         elif outside.any():
             prompts.append(Prompt("text", layout.size("text"), outside, asks=False))
-        return strict_set(call, rows, prompts, self._apart(layout, active, names), ratio)
+        share = self._share(call, active, names, ratio)
+        return strict_set(call, rows, prompts, self._apart(layout, active, names), share)
 
-    def _image_sets(
-        self, layout: TokenLayout, active: Sequence[int], ratio: float, like: torch.Tensor
-    ) -> Iterator[PassSet]:
+    def _image_sets(self, call: Call, active: Sequence[int], ratio: float) -> Iterator[Weighed]:
         """Image-only sites: the same borders, without texts."""
+        layout = call.layout
         for negative in (False, True):
             for names, rows in self._readers(layout, active, negative=negative):
                 apart = self._apart(layout, active, names)
                 if rows and not (negative and bool(apart.all())):
-                    yield image_set(layout, rows, apart, ratio, like)
+                    yield image_set(call, rows, apart, self._share(call, active, names, ratio))
 
     def _apart(self, layout: TokenLayout, active: Sequence[int], names: Mapping[int, str]) -> torch.Tensor:
         """Which image tokens see each other where the regions of `names` are kept apart: token, token."""
-        return together(self._cover(layout, active).member[[active.index(i) for i in names]])
+        return together(self._members(layout, active, names))
+
+    def _share(self, call: Call, active: Sequence[int], names: Mapping[int, str], ratio: float) -> Share:
+        member = self._members(call.layout, active, names)
+        return share_of(ratio, [self.regions[i].region.strength for i in names], member, call.q)
+
+    def _members(self, layout: TokenLayout, active: Sequence[int], names: Iterable[int]) -> Bools:
+        return self._cover(layout, active).member[[active.index(i) for i in names]]
+
+    def _bias(self, index: int) -> float:
+        return math.log(self.regions[index].region.strength)
 
     def _prompts(
-        self, layout: TokenLayout, active: Sequence[int], names: Mapping[int, str], share: Floats
+        self,
+        layout: TokenLayout,
+        active: Sequence[int],
+        names: Mapping[int, str],
+        share: Floats,
+        least: float = -math.inf,
     ) -> list[Prompt]:
-        shares = dict(zip(active, share, strict=True))
+        """`least`: of what is added to their scores."""
+        shares, at = dict(zip(active, share, strict=True)), self._prompt
         return [
-            replace(self._prompt(layout, name, shares[i]), bias=math.log(self.regions[i].region.strength))
-            for i, name in names.items()
+            replace(at(layout, name, shares[i]), bias=max(least, self._bias(i))) for i, name in names.items()
         ]
 
     def _prompt(self, layout: TokenLayout, name: str, share: Floats) -> Prompt:
@@ -325,6 +353,7 @@ class Regional(AttentionControl):
             and tuple(region.box) == (0, 0, 1, 1)
             and text.negative is None
             and text.edited is None
+            and not text.emptied
             and text.prompt is not None
             and text.prompt.text == self.base
             and region.strength == 1
@@ -332,50 +361,6 @@ class Regional(AttentionControl):
         )
 
 
-def make_regional(
-    layout: Layout,
-    encode: Callable[[str], Conditioning],
-    *,
-    edited: Layout | None = None,
-    mode: str = OPEN,
-    overlap: str = ORDER,
-    base_ratio: float = 0.2,
-    start: float = 0.0,
-    end: float = 1.0,
-    alone: float = 0.1,
-    single_every: int = 1,
-    borders: float = 1.0,
-) -> Regional:
-    """The control of a layout. `encode` makes a segment of a text (`models.words.segment_conditioning`).
-
-    `edited`: in an edit, what the edited picture's regions say, matched by id; places are those of `layout`.
-    """
-    other = {region.id: region.prompt for region in (edited.regions if edited else ())}
-    strange = sorted(other.keys() - {region.id for region in layout.regions})
-    if strange:
-        raise StudioError(
-            f"The edited layout has a region {strange[0]!r}, which the layout does not have.",
-            hint=f"It has {', '.join(repr(region.id) for region in layout.regions) or 'no regions'}.",
-            socket="edited",
-        )
-
-    def made(text: str) -> Conditioning | None:
-        return encode(text) if text.strip() else None
-
-    texts = tuple(
-        RegionText(
-            region,
-            made(region.prompt),
-            made(region.negative),
-            made(other[region.id]) if other.get(region.id, region.prompt) != region.prompt else None,
-        )
-        for region in layout.regions
-    )
-    background = made(layout.background) if texts else None
-    return Regional(
-        layout.prompt, texts, background, mode, overlap, base_ratio, start, end, alone, single_every, borders
-    )
-
-
-def _called(region: Region) -> str:
+def called(region: Region) -> str:
+    """A region as a message names it."""
     return repr(region.name or region.id)

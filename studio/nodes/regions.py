@@ -25,7 +25,8 @@ from studio.api import (
     node,
     to_array,
 )
-from studio.controls.regional import MODES, MOST_REGIONS, make_regional
+from studio.controls.region_texts import make_regional
+from studio.controls.regional import MODES, MOST_REGIONS
 from studio.controls.tokens import ORDER, SHARE, cover
 from studio.models.family import Parts, parts_of
 from studio.models.prompt_weights import has_weights

@@ -15,6 +15,9 @@ from studio.errors import StudioError
 from studio.models.family import Site
 from studio.models.tiny import tiny_transformer
 from studio.models.words import find_words
+from studio.sampling.guidance.cfg_zero import cfg_zero
+from studio.sampling.loop import sample_run
+from studio.sampling.samplers import sampler
 from studio.sampling.schedules import flow, from_strength
 from studio.values import Latent, Step, TokenSpan
 from tests.controls.attaching import FAMILIES, STEPS, attached_to, call_of, controlled, draw, run, step_of
@@ -219,6 +222,22 @@ def test_it_works_from_a_picture(parts, name):
     settings = {"latent": started, "sigmas": from_strength(flow(6, 3.0), 0.6), "name": name}
     made = sampled(parts, InjectQK(text(parts, OLD), 0.5), blend(parts, threshold=1.0), **settings)
     assert torch.equal(tensor(made), tensor(made, "source"))
+
+
+@pytest.mark.parametrize("zero", [1, 2])
+def test_steps_without_the_network_are_left_alone(parts, zero):
+    edit, steps, latent = InjectQK(text(parts, OLD), 0.6), flow(5, 3.0), Latent(64, 64, 1, 3)
+
+    def made(*controls):
+        prompts = text(parts, NEW), text(parts, "")
+        rule = cfg_zero(3.0, zero_steps=zero)
+        return sample_run(parts, *prompts, latent, steps, sampler("euler"), rule, attachments=controls)
+
+    blended = made(edit, blend(parts, threshold=1.0))
+    assert torch.equal(tensor(blended), tensor(blended, "source"))
+    edited = made(edit)
+    assert torch.equal(tensor(edited, "source"), tensor(blended, "source"))
+    assert not torch.equal(tensor(edited), tensor(edited, "source"))
 
 
 # blocks

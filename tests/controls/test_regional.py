@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from studio.controls.inject_qk import InjectQK
-from studio.controls.regional import MODES, Regional, RegionText, make_regional
+from studio.controls.region_texts import make_regional
+from studio.controls.regional import MODES, Regional, RegionText
 from studio.controls.tokens import cover
 from studio.errors import StudioError
 from studio.models.family import parts_of
