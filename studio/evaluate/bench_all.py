@@ -296,6 +296,12 @@ def draw_charts(data: Mapping[str, Any], folder: Path) -> dict[str, list[str]]:
         name = f"bench-plain-{row['model'].partition(':')[2] or 'model'}.png"
         bars(folder / name, title, "s", both)
         made.setdefault("plain", []).append(name)
+    for model in dict.fromkeys(row["model"] for row in rows("control") if "wall_ratio" in row):
+        costs = [row for row in rows("control") if row.get("model") == model]
+        name = f"bench-control-{model.partition(':')[2] or 'model'}.png"
+        shown = [Bar(row["name"].replace("_", " "), row.get("cpu_ratio", row["wall_ratio"])) for row in costs]
+        bars(folder / name, f"{model}: time with the control, the plain run being 1", "times", shown)
+        made.setdefault("control", []).append(name)
     for model, steps in dict.fromkeys((row["model"], row["steps"]) for row in rows("cache")):
         groups: dict[str, list[Point]] = {}
         for row in rows("cache"):

@@ -86,6 +86,7 @@ def judge(
     plain = bench.picture(bench.run(case.target_prompt, seed).latent) if share else after
     edited, other = detect(after), detect(plain)
     outside = unedited(case, seen, edited, before.shape[:2])
+    kept, plainly = (shape_kept(case, seen, one) for one in (edited, other))
     beside = unedited(case, seen, other, before.shape[:2])
     return {
         "success": edit_succeeded(case, seen, edited),
@@ -96,7 +97,19 @@ def judge(
         "ssim_outside": figure(ssim(before, after, outside)),
         "plain_psnr_outside": figure(psnr(before, plain, beside)),
         "plain_ssim_outside": figure(ssim(before, plain, beside)),
+        **({} if kept is None or plainly is None else {"shape_iou": kept, "plain_shape_iou": plainly}),
     }
+
+
+def shape_kept(case: Case, before: Detection, after: Detection) -> float | None:
+    """How far the changed object covers the place and size that it had: the IoU of its two masks, 0 where it
+    is gone. None where the change asks for another shape, or for none."""
+    if case.what not in ("colour", "pattern"):
+        return None
+    old, new = find(before, case.source[case.changed]), find(after, case.target[case.changed])
+    if old is None or new is None:
+        return 0.0
+    return float((old.mask & new.mask).sum() / (old.mask | new.mask).sum())
 
 
 def unedited(case: Case, before: Detection, after: Detection, size: tuple[int, int]) -> np.ndarray:
