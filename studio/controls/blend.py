@@ -7,7 +7,7 @@ before any edit, averaged over the chosen sites and all steps so far.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
@@ -44,6 +44,7 @@ class Blend(AttentionControl):
     threshold: float = 0.3
     max_pool: bool = False
     negative: Conditioning | None = None
+    led_by: str | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         within("eta", self.eta, 0, 1)

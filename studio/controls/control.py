@@ -211,10 +211,17 @@ class AttentionControl(_FitsAttachment):
     technique: ClassVar[str] = ""
     # whether `step_end` is also asked about the clean estimates in a sampler's memory
     step_end_in_memory: ClassVar[bool] = True
+    # whether it is enough that `led_by` leads another picture of the run, such as the old one of an edit
+    led_by_any: ClassVar[bool] = False
 
     @property
     def name(self) -> str:
         return self.technique
+
+    @property
+    def led_by(self) -> str | None:
+        """The prompt whose words it means, which must lead the run's picture; None = any."""
+        return None
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ Only rows of the role "target" change: the source and the rows of the negative p
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
@@ -75,6 +75,7 @@ class InjectQK(AttentionControl):
     projection: str = "qiki"
     block: str = ""
     negative: Conditioning | None = None
+    led_by: str | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         within("tau", self.tau, 0, 1)

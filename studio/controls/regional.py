@@ -93,6 +93,7 @@ class Regional(AttentionControl):
     """
 
     technique: ClassVar[str] = "regions"
+    led_by_any: ClassVar[bool] = True
     base: str
     regions: tuple[RegionText, ...]
     background: Conditioning | None = None
@@ -122,6 +123,11 @@ class Regional(AttentionControl):
             window(text.region.start, text.region.end)
         if len(self.regions) > MOST_REGIONS:
             raise StudioError(f"{len(self.regions)} regions are too many.", hint=f"At most {MOST_REGIONS}.")
+
+    @property
+    def led_by(self) -> str | None:
+        """Its base prompt; regions without one stand over any."""
+        return self.base if self.base.strip() else None
 
     def is_neutral(self) -> bool:
         if self.mode != OPEN and self.base_ratio == 1 and self.alone_ends() == 0:

@@ -8,7 +8,7 @@ form), or before it, so that the rest gives way (`renormalise`). The text's own 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from studio.controls.bounds import some_step, window, within
@@ -34,6 +34,7 @@ class WordWeight(Several):
     renormalise: bool = False
     start: float = 0.0
     end: float = 1.0
+    led_by: str | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         window(self.start, self.end)

@@ -9,7 +9,7 @@ shows text tokens other than the words the background; here they see everything.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
@@ -59,6 +59,7 @@ class KeepLook(Several):
     map_sites: tuple[int, ...] = ()
     threshold: float = 0.3
     negative: Conditioning | None = None
+    led_by: str | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         window(self.start, self.end)

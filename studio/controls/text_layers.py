@@ -10,7 +10,7 @@ reading of it: the text, not the whole sequence.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import torch
@@ -40,6 +40,7 @@ class TextLayers(Several):
     start: float = 0.0
     end: float = 1.0
     negative: Conditioning | None = None
+    led_by: str | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         window(self.start, self.end)

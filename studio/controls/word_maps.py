@@ -39,6 +39,7 @@ class WordMaps(Several):
     others: tuple[int, ...] = ()
     where: Where = field(default_factory=Where)
     every: bool = False
+    led_by: str | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         if not self.words:

@@ -101,6 +101,19 @@ def review_look(view: View) -> Iterator[Refusal]:
             yield from review_there(outline(view), text, wanted, name)
 
 
+def blends(view: View) -> bool | None:
+    """Whether an Edit by prompt has a local blend: it finds words, and it puts the rest back for a while;
+    None where only the run can tell."""
+    given = view.widgets
+    source, target, words = prompt_of(view, "source"), prompt_of(view, "target"), given.get("words")
+    eta, threshold = given.get("eta"), given.get("threshold")
+    if eta == 0 or (threshold is not None and threshold < 0):
+        return False
+    if source is None or target is None or not isinstance(words, str) or eta is None or threshold is None:
+        return None
+    return source != target or bool(words.strip())
+
+
 @node(group="Steer", title="Edit by prompt", technique="edit", review=review_edit)
 def edit_by_prompt(
     model: Model,
@@ -138,6 +151,7 @@ def edit_by_prompt(
         few_step_sites(sites),
         projection,
         "" if block == "none" else block,
+        led_by=target.text,
     )
     before, after = changed_words(parts, source.text, target.text, words)
     if not before and not after:
@@ -150,6 +164,7 @@ def edit_by_prompt(
         eta,
         threshold,
         max_pool=parts.family.name == "sd3",
+        led_by=target.text,
     )
     return cast("list[Attachment]", [edit, blend])
 
@@ -195,6 +210,7 @@ def keep_look(
         find_words(parts, target.text, new_words.strip() or words) if named else None,
         (chosen(look_at, sites, "look_at") or best_map_sites(map_blocks(model.card), sites)) if named else (),
         threshold,
+        led_by=target.text,
     )
     return cast(Attachment, control)
 
@@ -281,7 +297,8 @@ def change_words(
     pooled: whose short summary of the prompt leads the picture as a whole
     """
     sites = sites_of(parts_of(model))
-    control = TextLayers(words, chosen(blocks, sites, "blocks") or words_site(sites), start, end)
+    where = chosen(blocks, sites, "blocks") or words_site(sites)
+    control = TextLayers(words, where, start, end, led_by=prompt.text)
     led = with_pooled(prompt, words) if pooled == "words" else prompt
     return ChangedWords(led, cast(Attachment, control))
 

@@ -126,8 +126,8 @@ def watch_words(
     others = tuple(sorted({token.index for token in parts.family.tokens(parts, positive.text)}))
     where = Where(chosen, start, end)
     if not spread:
-        return WordLooks(found, others, where, every)  # type: ignore[return-value]
-    return AttentionCut(found, others, where, every, spread)  # type: ignore[return-value]
+        return WordLooks(found, others, where, every, led_by=positive.text)  # type: ignore[return-value]
+    return AttentionCut(found, others, where, every, spread, led_by=positive.text)  # type: ignore[return-value]
 
 
 @node(group="See", title="Watch regions", technique="region_maps", review=review_where)

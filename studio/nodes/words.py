@@ -60,7 +60,8 @@ def word_weight(
     end: up to which part of the steps
     """
     found = (find_words(parts_of(model), positive.text, words),) if words.strip() else ()
-    return WordWeight(tuple((span, weight) for span in found), renormalise, start, end)  # type: ignore[return-value]
+    weighed = tuple((span, weight) for span in found)
+    return WordWeight(weighed, renormalise, start, end, led_by=positive.text)  # type: ignore[return-value]
 
 
 class WeightedPrompt(NamedTuple):
@@ -115,5 +116,5 @@ def weighted_prompt(
     if unknown:
         ctx.note("unknown_words", unknown)
     words = tuple((find_words(parts, read.text, chars=(a, b)), weight) for a, b, weight in read.weights)
-    control = WordWeight(words, renormalise, start, end)
+    control = WordWeight(words, renormalise, start, end, led_by=read.text)
     return WeightedPrompt(conditioning, control)  # type: ignore[arg-type]

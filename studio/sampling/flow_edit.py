@@ -14,6 +14,7 @@ from contextlib import ExitStack
 import torch
 
 from studio.controls.control import AttentionControl, Branch
+from studio.controls.leading import check_led
 from studio.errors import StudioError
 from studio.models.family import Parts
 from studio.sampling.controlled import Controlled, attached_controls
@@ -68,6 +69,7 @@ def flow_edit(
             attached_controls(parts, attachments, steps, latent.batch, branches=(own,))
         )
         beside = controlled.trajectories
+        check_led(controlled.controls, target.text, [source.text])
         if beside.roles != (SOURCE, TARGET):
             raise StudioError(
                 "FlowEdit runs source and target side by side; a control asks for "

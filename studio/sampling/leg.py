@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from studio.controls.control import AttentionControl
+from studio.controls.leading import check_led
 from studio.errors import StudioError
 from studio.models.family import Parts
-from studio.sampling.controlled import Controlled, attached_controls
+from studio.sampling.controlled import Controlled, acting, attached_controls
 from studio.sampling.denoiser import Calls, make_predict
 from studio.sampling.guidance.inside import inside
 from studio.sampling.tiled import Tiles, by_tiles
@@ -53,6 +54,7 @@ class Course:
             for wrap in self.wraps:
                 guidance = inside(guidance, wrap.guided, self.batch)
             beside = controlled.trajectories
+            check_led(acting(attachments), positive.text, [b.positive.text for b in beside.branches])
             if self.tiles is None:
                 predict = make_predict(parts, controlled.around, beside, self.calls)
             else:

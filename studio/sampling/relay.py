@@ -18,9 +18,10 @@ from typing import Any
 import torch
 
 from studio.controls.control import AttentionControl
+from studio.controls.leading import check_led
 from studio.errors import StudioError
 from studio.models.family import Parts, parts_of
-from studio.sampling.controlled import Controlled, check_sampler
+from studio.sampling.controlled import Controlled, acting, check_sampler
 from studio.sampling.leg import Course, Leg
 from studio.values import (
     Attachment,
@@ -186,6 +187,8 @@ class Legs:
                 check_sampler(relay.guidance.name, relay.guidance.only_sampler, self.course.sampler)
             if relay.model is not None:
                 check_latents(self.parts, parts_of(relay.model), self.canvas)
+            if relay.level > 0:
+                check_led(acting(self._attached(relay)), (relay.positive or self.positive).text)
         if self.leg.controlled.trajectories.branches:
             raise branched()
         return self
@@ -225,6 +228,9 @@ class Legs:
             whole |= own
         return whole | ({"followers": followers} if followers else {})
 
+    def _attached(self, relay: Relay) -> tuple[Attachment | AttentionControl, ...]:
+        return (*(self.attachments if relay.keep else ()), *relay.attachments)
+
     def _change_to(self, number: int) -> None:
         self._told.append(self.leg.controlled)
         if self._at == 0:
@@ -237,7 +243,7 @@ class Legs:
                 relay.positive or self.positive,
                 relay.negative or self.negative,
                 relay.guidance or self.guidance,
-                (*(self.attachments if relay.keep else ()), *relay.attachments),
+                self._attached(relay),
             )
         )
         if self.leg.controlled.trajectories.branches:
