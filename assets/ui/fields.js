@@ -7,10 +7,12 @@
   let ids = 0;
   const fresh = (prefix) => prefix + ++ids;
 
+  const spoken = (text) => text.replace(/\b[a-z]\w*_\w+\b(?!\.\w)/g, (name) => name.replaceAll("_", " ")); // as choices are written
+
   function field(spec, input, { wide = false, extra = null, help = spec.help } = {}) {
     const id = fresh("w-f");
     input.id ||= id;
-    const said = help?.replace(/\b[a-z]\w*_\w+\b(?!\.\w)/g, (name) => name.replaceAll("_", " ")); // as choices are written
+    const said = help && spoken(help);
     const hint = said ? el("p", { class: "w-help", id: id + "h" }, said) : null;
     if (hint) input.setAttribute("aria-describedby", id + "h");
     const fault = el("p", { class: "w-fault", hidden: true });
@@ -20,22 +22,35 @@
     return box;
   }
 
+  /** A field for a number. Where the lowest one has a word (`spec.lowest`), the word stands for it, and comes back where
+   * nothing is left. */
+  function exactly(spec, { inputmode, ...limits }, take) {
+    const word = spec.lowest, input = el("input", { class: "w-text w-number", type: word ? "text" : "number", inputmode, ...(word ? { autocomplete: "off" } : limits) });
+    input.show = (value) => { input.value = word && value === spec.min ? weft.said(word) : value; };
+    input.addEventListener("change", () => {
+      const given = input.value.trim(), number = word && ["", word, weft.said(word)].includes(given) ? spec.min : given === "" ? NaN : Number(given);
+      if (Number.isFinite(number)) take(number);
+      input.show(doc.widget(spec));
+    });
+    if (word) input.addEventListener("focus", () => input.select());
+    return input;
+  }
+
   // one maker per widget kind; an unknown kind stays readable and keeps its value
   const makers = {
     number(spec) {
-      const input = el("input", { class: "w-text w-number", type: "number", min: spec.min, max: spec.max, step: spec.step ?? "any", inputmode: spec.whole ? "numeric" : "decimal" });
-      input.addEventListener("change", () => { if (input.value !== "" && Number.isFinite(input.valueAsNumber)) doc.set(spec, input.valueAsNumber); input.value = doc.widget(spec); });
-      return { input, box: field(spec, input), show: (value) => { input.value = value; } };
+      const input = exactly(spec, { min: spec.min, max: spec.max, step: spec.step ?? "any", inputmode: spec.whole ? "numeric" : "decimal" }, (value) => { doc.set(spec, value); });
+      return { input, box: field(spec, input), show: input.show };
     },
     slider(spec) {
       const attributes = { min: spec.min, max: spec.max, step: spec.step ?? (spec.whole ? 1 : 0.1) };
-      const exact = el("input", { class: "w-text w-number", type: "number", inputmode: "decimal", ...attributes });
+      const exact = exactly(spec, { inputmode: "decimal", ...attributes }, (value) => take(value));
       const range = el("input", { type: "range", "aria-label": spec.label, tabindex: -1, ...attributes });
       el("div", { class: "w-slider" }, range, exact);
-      const take = (value) => { if (Number.isFinite(value)) doc.set(spec, value); range.value = exact.value = doc.widget(spec); }; // it may be held
+      const show = (value) => { range.value = value; exact.show(value); };
+      const take = (value) => { doc.set(spec, value); show(doc.widget(spec)); }; // it may be held
       range.addEventListener("input", () => take(range.valueAsNumber));
-      exact.addEventListener("change", () => take(exact.valueAsNumber));
-      return { input: exact, box: field(spec, exact, { wide: true }), show: (value) => { range.value = value; exact.value = value; } };
+      return { input: exact, box: field(spec, exact, { wide: true }), show };
     },
     choice(spec) {
       if (spec.choices.length <= 4) return makers.few(spec);
@@ -108,5 +123,5 @@
   };
 
   weft.thumbs = {}; // data addresses of uploaded pictures by hash, from Python
-  Object.assign(weft, { makers, field, fresh });
+  Object.assign(weft, { makers, field, fresh, spoken });
 })();

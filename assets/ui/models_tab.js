@@ -42,7 +42,7 @@
         el("div", { class: "w-model-head" }, el("h3", { translate: "no" }, model.title), el("span", { class: "w-badge" }, model.embedded ? "comes with Weft" : "from your folder"), chosen ? el("span", { class: "w-badge w-on" }, icon("done"), "in use") : null),
         model.problem ? el("p", { class: "w-unknown", translate: "no" }, model.problem) : null,
         el("div", { class: "w-model-words" }, part("What it paints", paints), part("Where it is weak", weak), part("Where it is weak", plain(model.limits), kept), part("What it learnt from", learnt), part("What it learnt from", plain(model.training), kept),
-          model.locks.length ? el("section", {}, el("h4", {}, "What does not suit it"), el("ul", { class: "w-locks" }, ...model.locks.map((why) => el("li", {}, why)))) : null,
+          model.locks.length ? el("section", {}, el("h4", {}, "What does not suit it"), el("ul", { class: "w-locks" }, ...model.locks.map(({ why, choices }) => el("li", {}, el("span", {}, why), choices.length ? " " : "", choices.length ? own(choices.join(", ")) : "")))) : null,
           model.settings.length && !model.problem ? el("section", { class: "w-model-part" }, el("h4", {}, "Preset"), rows(model.settings), from(model.source), el("p", { class: "w-help" }, "Create sets these when the model is chosen, where you have set nothing else.")) : null,
           rows([["Size on disk", model.bytes ? size(model.bytes) : ""], ["Licence", model.licence]])),
         model.scores.length ? el("section", { class: "w-scores" }, el("h4", {}, "How often everything asked for is right"), el("table", { class: "w-times" }, el("tbody", {}, ...model.scores.map(bar))),

@@ -16,7 +16,7 @@
   weft.showPicture = (p, does) => {
     open?.box.close();
     const fold = (title, ...body) => el("details", { class: "w-fold" }, el("summary", {}, icon("chevron"), title), ...body);
-    const rows = (list) => el("dl", {}, ...list.flatMap(([name, value]) => [el("dt", {}, name), el("dd", { translate: "no" }, String(value))]));
+    const rows = (list) => el("dl", {}, ...list.flatMap(([name, value, ours]) => [el("dt", {}, name), el("dd", { translate: ours ? null : "no" }, String(value))]));
     const use = (label, what) => el("button", { type: "button", class: "w-btn", onclick: () => { box.close(); weft.openTab("Create"); weft.reused = p; weft.reuse(p, what); } }, label);
     const told = (list) => list.filter(([, value]) => value !== "" && value !== null && value !== undefined);
     const words = told([["Prompt", p.prompt], ["Name", weft.titled(p)], ["Avoid", p.negative]]);

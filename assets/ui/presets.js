@@ -3,7 +3,7 @@
 (() => {
   "use strict";
   const weft = window.weft;
-  const { el, icon, on, doc, remember } = weft;
+  const { el, icon, on, doc, remember, fresh, spoken } = weft;
 
   const known = (list, ref) => list.find((m) => m.ref === ref)?.preset || null;
   /** The preset of what a document paints with: that of its LoRA, where it has one, else that of its model. */
@@ -94,27 +94,57 @@
       const field = view.panel.find((f) => f.node === box.dataset.node && f.widget === box.dataset.widget);
       if (!field) continue;
       if (field.widget === "guidance" && field.default < 0) box.hidden = preset ? preset.guidance === null : view.widget(field) < 0;
+      if (unread(view, field)) { box.hidden = true; continue; } // it would do nothing
+      if (needless(view, field)) box.hidden = false;
       const plain = field.role === "avoid" && field.sort === "prompt" && view.template !== "avoid-without-cfg" && !needless(view, field);
       const reason = preset?.locks?.[field.role === "avoid" ? (plain ? "avoid" : "") : field.widget] || "";
       const bad = preset?.unsuited?.[field.widget] || {}, warned = !reason && bad[view.widget(field)];
-      for (const [i, option] of [...box.querySelectorAll("select option")].entries()) {
-        const why = field.choices && bad[field.choices[i]];
-        if (field.choices) Object.assign(option, { disabled: Boolean(why) && field.choices[i] !== view.widget(field), title: why || "" });
-      }
       const shut = Boolean(reason) && (field.role === "avoid" ? !String(view.widget(field)).trim() : field.widget !== "steps");
       for (const input of box.querySelectorAll("input, select, textarea")) {
         input.disabled = shut;
         if (field.widget === "steps") input.max = reason ? Math.min(preset.most, field.max ?? Infinity) : field.max;
       }
       box.classList.toggle("w-locked", shut);
+      for (const [i, option] of [...(field.choices ? box.querySelectorAll("select option, input[type=radio]") : [])].entries()) {
+        const why = bad[field.choices[i]];
+        option.disabled = shut || (Boolean(why) && field.choices[i] !== view.widget(field));
+        (option.closest("label") || option).title = why || "";
+      }
+      advise(box, field, preset, shut, Boolean(reason));
+      const ruled = (reason ? [] : preset?.reasons?.[field.widget] || []).map(([why, all]) => [why, all.filter((c) => field.choices?.includes(c))]).filter(([, all]) => all.length);
       let line = box.querySelector(".w-lock");
-      if (!reason && !warned) { line?.remove(); continue; }
-      if (!line) box.append((line = el("p", { class: "w-lock" })));
-      line.replaceChildren(icon(warned ? "error" : "lock"), el("span", {}, reason || warned), field.role === "avoid" ? el("button", { type: "button", class: "w-link", onclick: nag }, "Avoid without a second pass") : "");
+      if (!line && (reason || warned || ruled.length)) box.append((line = el("div", { class: "w-lock", id: fresh("w-lock") })));
+      if (line) describe(box, line.id, Boolean(reason || warned || ruled.length));
+      if (!reason && !warned && !ruled.length) { line?.remove(); continue; }
+      line.replaceChildren(...(reason || warned ? [icon(warned ? "error" : "lock"), el("p", {}, reason || warned)] : []),
+        ...(ruled.length ? [icon("lock"), ...ruled.map(([why, all]) => el("p", {}, el("span", {}, why), " ", el("span", { translate: "no" }, all.join(", ").replaceAll("_", " "))))] : []),
+        field.role === "avoid" ? el("button", { type: "button", class: "w-link", onclick: nag }, "Avoid without a second pass") : "");
+    }
+  }
+  /** A field's help, as far as the model can follow it: nothing where the field is shut, its preset's words where the node's would recommend what it rules out. */
+  function advise(box, field, preset, shut, locked) {
+    const hint = box.querySelector(":scope > .w-help[id]"), own = field.choices ? field.choices.includes(preset?.settings?.[field.widget]) : locked;
+    const said = shut ? "" : spoken((own && preset?.advice?.[field.widget]) || field.help || "");
+    if (!hint || (hint.dataset.said ?? spoken(field.help)) === said) return;
+    hint.dataset.said = hint.textContent = said;
+    hint.hidden = !said;
+  }
+  /** Screen readers say what stands in the line `id` with every control of a field. */
+  function describe(box, id, on) {
+    for (const control of box.querySelectorAll("input, select, textarea, [role=radiogroup]")) {
+      const ids = (control.getAttribute("aria-describedby") || "").split(" ").filter((one) => one && one !== id);
+      if (on) ids.push(id);
+      if (ids.length) control.setAttribute("aria-describedby", ids.join(" ")); else control.removeAttribute("aria-describedby");
     }
   }
   // a field of a node that needs no second pass, such as Avoid (NAG), is not the negative prompt of guidance
-  const needless = (view, field) => ["nag", "nasa"].includes(view.current?.nodes?.find((n) => n.id === field.node)?.kind);
+  const inNode = (view, field) => view.current?.nodes?.find((n) => n.id === field.node);
+  const needless = (view, field) => ["nag", "nasa"].includes(inNode(view, field)?.kind);
+  /** Whether it says how that node avoids, and there is nothing to avoid. */
+  function unread(view, field) {
+    const words = needless(view, field) && view.panel.find((f) => f.node === field.node && f.widget === "avoid");
+    return Boolean(words) && words.widget !== field.widget && !String(view.widget(words) ?? "").trim();
+  }
   const nag = () => { weft.openTab("Create"); document.querySelector('[data-template="avoid-without-cfg"]')?.click(); };
 
   weft.presets = {

@@ -70,7 +70,8 @@ def _what(param: Param) -> str:
             words.append(f"at least {low}" if low is not None else f"at most {high}")
         if options["whole"] and step and step != 1:
             words.append(f"in steps of {step}")
-        return ", ".join(words)
+        own = f"; {low} = {options['lowest']}" if "lowest" in options else ""
+        return ", ".join(words) + own
     if widget.sort == "regions":
         return f"list of at most {options['most']} regions"
     names = {"bool": "on or off", "model": "model", "colour": "colour", "picture": "stored picture"}

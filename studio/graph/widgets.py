@@ -76,12 +76,17 @@ def _span(low: float | None, high: float | None) -> str:
 @dataclass(frozen=True)
 class Number(Widget):
     """A number field; `low` and `high` are inclusive, None = no bound. `step` binds whole numbers only:
-    a step of a decimal slider is how it feels, not what it accepts."""
+    a step of a decimal slider is how it feels, not what it accepts.
+
+    `lowest`: what a page shows in the place of `low`, where that value stands for something of its own, such
+    as "automatic"; a document keeps the number.
+    """
 
     low: float | None = None
     high: float | None = None
     step: float | None = None
     whole: bool = False
+    lowest: str = ""
     sort: ClassVar[str] = "number"
 
     @property
@@ -98,6 +103,7 @@ class Number(Widget):
             "max": self.high,
             "step": self.step or (1 if self.whole else None),
             "whole": self.whole,
+            **({"lowest": self.lowest} if self.lowest else {}),
         }
 
 

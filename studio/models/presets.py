@@ -10,21 +10,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from studio.models.size_shift import lines, shift_at
+from studio.models.unsuited import Rule, rules
 
 ENDLESS = 1000  # steps of a model that gets better with any number
-# Samplers that take every guess for the finished picture and lay new noise over it.
-RENOISED = ("lcm", "tcd", "scm")
-TWICE = ("heun", "midpoint", "edm")
-LOOKING_BACK = (
-    "midpoint_reuse", "dpmpp_2m", "dpmpp_3m", "dpmpp_2m_sde", "unipc", "ab2", "ab3", "ab4", "hb", "ghvb",
-)  # fmt: skip
-SPREAD = ("karras", "exponential", "beta", "ays", "ays_xl")
 FAR = 2.0  # so many times as large or small is another shift
 # Where the numbers of the models that ship come from, by the name on their cards.
 SHIPPED = {
@@ -108,12 +102,35 @@ class Preset:
 
     def unsuited(self) -> dict[str, dict[str, str]]:
         """Samplers and spacings that do not suit it: the reason for each, by widget and choice."""
-        found = {name: self._renoised(name) for name in RENOISED if self.most == ENDLESS}
-        found |= {name: self._twice(name) for name in TWICE if self.few}
-        found |= {name: self._looks_back(name) for name in LOOKING_BACK if self.few}
-        elsewhere = {name: self._spread(name) for name in SPREAD if self.few and name != self.spacing}
-        given = {"sampler": found, "spacing": elsewhere}
-        return {name: reasons for name, reasons in given.items() if reasons}
+        found: dict[str, dict[str, str]] = {}
+        for rule in self._rules():
+            found.setdefault(rule.widget, {}).update({one: rule.reason(one) for one in rule.choices})
+        return found
+
+    def reasons(self) -> dict[str, list[tuple[str, list[str]]]]:
+        """The same by reason: for each widget (a sentence that ends in a colon, the choices)."""
+        found: dict[str, list[tuple[str, list[str]]]] = {}
+        for rule in self._rules():
+            found.setdefault(rule.widget, []).append((rule.all, list(rule.choices)))
+        return found
+
+    def advice(self) -> dict[str, str]:
+        """The help of settings where that of their node would recommend what does not suit, by widget."""
+        found = {"spacing": f"where the steps lie; {self.spacing} fits {self.name}"}
+        if self.most < ENDLESS:
+            found["steps"] = "fewer steps are quicker and rougher"
+            found["spacing"] += "; scm goes with the scm sampler"
+        if self.few:
+            found["sampler"] = f"begin with {self.sampler}; new noise at every step: euler_ancestral, lcm"
+        elif self.most == ENDLESS:
+            found["sampler"] = (
+                f"begin with {self.sampler}. More exact at the same cost: dpmpp_2m, or midpoint_reuse; at "
+                "twice the cost: heun. New noise at every step: euler_ancestral"
+            )
+        return found
+
+    def _rules(self) -> Iterator[Rule]:
+        return rules(self.name, self.spacing, few=self.few, endless=self.most == ENDLESS)
 
     def far_shift(self, shift: float) -> str:
         """Why a shift is far from the one that a few-step model is made for; "" if it is not."""
@@ -122,32 +139,13 @@ class Preset:
             return ""
         return f"{self.name} is made for a shift of {own:g}; {shift:g} puts its few steps elsewhere."
 
-    def _renoised(self, sampler: str) -> str:
-        return (
-            f"{sampler} lays new noise over a finished guess at every step, for models made for a few steps; "
-            f"{self.name} is not one, and its early guesses are blurred."
-        )
-
-    def _twice(self, sampler: str) -> str:
-        return (
-            f"{sampler} calls the network twice a step, and {self.name} has learnt whole steps: twice the "
-            "time of euler."
-        )
-
-    def _looks_back(self, sampler: str) -> str:
-        return f"{sampler} draws on earlier steps, and {self.name} takes too few to draw on; euler suits it."
-
-    def _spread(self, spacing: str) -> str:
-        return (
-            f"{self.name} is made for the noise levels of {self.spacing.replace('_', ' ')}; "
-            f"{spacing} puts its few steps elsewhere."
-        )
-
     def to_json(self) -> dict[str, object]:
-        """As a card has it, and what a page needs: settings, locks, what is unsuited, and `lines` over the
-        number of image tokens where the picture's size decides the shift, () where it does not."""
+        """As a card has it, and what a page needs: settings, locks, what is unsuited and why, the help that
+        goes with it, and `lines` over the number of image tokens where the picture's size decides the shift,
+        () where it does not."""
         by = () if self.shift is not None else lines(self.by_size, self.steps)
         more = {"settings": self.settings(), "locks": self.locks(), "unsuited": self.unsuited()}
+        more |= {"reasons": self.reasons(), "advice": self.advice()}
         more["lines"] = [asdict(one) for one in by]
         return asdict(self) | more
 
@@ -341,6 +339,8 @@ def _written(given: Mapping[str, object], card: Mapping[str, object]) -> Preset 
     title = str(card.get("title") or card.get("name") or "This model")
     right: dict[str, Any] = {"name": title, "source": "the model's own card"}
     for field in fields(Preset):
+        if given is card and field.name == "name":
+            continue  # of a card it is the name of a folder; people read the title
         value = given.get(field.name)
         kinds = {"int": int, "str": str, "bool": bool}.get(str(field.type))
         if kinds is not None and type(value) is kinds:

@@ -48,7 +48,7 @@ def cfg(
     start: Annotated[float, Slider(0, 1, 0.01)] = 0.0,
     end: Annotated[float, Slider(0, 1, 0.01)] = 1.0,
     rescale: Annotated[float, Slider(0, 1, 0.01)] = 0.0,
-    guidance: Annotated[float, Number(OWN, 30, 0.1)] = OWN,
+    guidance: Annotated[float, Number(OWN, 30, 0.1, lowest="as the model")] = OWN,
 ) -> Guidance:
     """Classifier-free guidance: how firmly the picture follows the prompt and leaves the negative prompt.
 
@@ -56,7 +56,7 @@ def cfg(
     start: the share of the steps before it acts; a late start gives more variety
     end: the share of the steps after which it stops; each step without it is half the work
     rescale: takes back the contrast that high scales add; 0 = not at all, 0.7 is usual
-    guidance: the number that goes into a model such as FLUX in the place of a second pass; -1 = its own
+    guidance: the number that goes into a model such as FLUX in the place of a second pass
     """
     made = rule(cfg_scale, start, end, rescale)
     return made if guidance < 0 else with_number(made, guidance)

@@ -25,8 +25,8 @@ def encode_image(
     image: Image,
     seed: Seed = 0,
     fit: Annotated[str, Choice("cover", "stretch")] = "cover",
-    width: Annotated[int, Number(0, 2048, 16)] = 0,
-    height: Annotated[int, Number(0, 2048, 16)] = 0,
+    width: Annotated[int, Number(0, 2048, 16, lowest="as the picture")] = 0,
+    height: Annotated[int, Number(0, 2048, 16, lowest="as the picture")] = 0,
     *,
     ctx: Context,
 ) -> Latent:
@@ -34,8 +34,8 @@ def encode_image(
 
     seed: decides the noise that is laid over it
     fit: cover cuts what stands over, stretch changes the proportions
-    width: pixels; 0 = that of the picture
-    height: pixels; 0 = that of the picture
+    width: pixels
+    height: pixels
     """
     ctx.policy.check_pixels(width or image.width, height or image.height, socket="image")
     return encode_picture(parts_of(model), image, seed=seed, width=width, height=height, fit=fit)

@@ -79,8 +79,8 @@ def upscale_picture(
     upscaler: Upscaler,
     guide: Image | None = None,
     scale: Annotated[float, Slider(1, 16, 0.1)] = 2.0,
-    tile: Annotated[int, Number(0, 4096)] = 0,
-    overlap: Annotated[int, Number(OWN, 1024)] = OWN,
+    tile: Annotated[int, Number(0, 4096, lowest="automatic")] = 0,
+    overlap: Annotated[int, Number(OWN, 1024, lowest="automatic")] = OWN,
     prompt: Text = "",
     steps: Annotated[int, Number(1, 100)] = 1,
     seed: Seed = 0,
@@ -92,8 +92,8 @@ def upscale_picture(
     guide: a picture of the full size to follow, for upscalers that need one
     scale: how many times as wide and high; 1 leaves the picture as it is; in between, it is made larger
     first; beyond what the upscaler makes, it runs again on its result
-    tile: side of a tile in pixels; 0 = what suits the upscaler
-    overlap: pixels that neighbouring tiles share; -1 = what suits the upscaler
+    tile: side of a tile in pixels; automatic = what suits the upscaler
+    overlap: pixels that neighbouring tiles share; automatic = what suits the upscaler
     prompt: what the picture shows, for upscalers that read it
     steps: for upscalers that work in steps
     seed: for upscalers that draw noise
@@ -129,12 +129,12 @@ def upscale_picture(
 @node(group="Sampling", title="Tiles", technique="tiles", review=review_overlap)
 def tiles(
     tile: Annotated[int, Number(32, 4096, 16)] = 256,
-    overlap: Annotated[int, Number(OWN, 2048)] = OWN,
+    overlap: Annotated[int, Number(OWN, 2048, lowest="automatic")] = OWN,
 ) -> Wrap:
     """Lets Sample paint pictures larger than the model makes: in overlapping tiles, for the wraps of Sample.
 
     tile: side in pixels; best is the size that the model was made for
-    overlap: pixels that neighbours share; -1 = a quarter of the tile
+    overlap: pixels that neighbours share; automatic = a quarter of the tile
     """
     return tiles_wrap(tile, overlap)
 
@@ -164,17 +164,17 @@ def encode_by_tiles(
     image: Image,
     seed: Seed = 0,
     tile: Annotated[int, Number(32, 4096, 16)] = 256,
-    overlap: Annotated[int, Number(OWN, 2048)] = OWN,
+    overlap: Annotated[int, Number(OWN, 2048, lowest="automatic")] = OWN,
     *,
     ctx: Context,
 ) -> Latent:
     """Turn a picture of any size into a latent, tile by tile; for Sample with Tiles. Sides that are no whole
-    steps of the model grow by what is mirrored there, and transparent parts are laid on white: connect the
-    picture to Decode large picture too, which takes both back.
+    steps of the model grow by what is mirrored there, and transparent parts get the colours beside them:
+    connect the picture to Decode large picture too, which takes both back.
 
     seed: decides the noise that is laid over it, one noise for the whole picture
     tile: side in pixels
-    overlap: pixels that neighbours share; -1 = a quarter of the tile
+    overlap: pixels that neighbours share; automatic = a quarter of the tile
     """
     ctx.policy.check_pixels(image.width, image.height, socket="image")
     _check_overlap(tile, overlap)
@@ -187,7 +187,7 @@ def decode_by_tiles(
     latent: Latent,
     like: Image | None = None,
     tile: Annotated[int, Number(32, 4096, 16)] = 256,
-    overlap: Annotated[int, Number(OWN, 2048)] = OWN,
+    overlap: Annotated[int, Number(OWN, 2048, lowest="automatic")] = OWN,
     picture: Annotated[int, Number(0, 63)] = 0,
     *,
     ctx: Context,
@@ -196,7 +196,7 @@ def decode_by_tiles(
 
     like: the picture that was encoded: the result has its size and its transparent parts
     tile: side in pixels
-    overlap: pixels that neighbours share; -1 = a quarter of the tile
+    overlap: pixels that neighbours share; automatic = a quarter of the tile
     picture: which one, if the canvas holds several; 0 is the first
     """
     _check_overlap(tile, overlap)

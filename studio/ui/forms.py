@@ -83,7 +83,7 @@ def _field(node: str, label: str, widget: Mapping[str, object]) -> Field:
         "default": widget.get("default"),
         "whole": sort == "seed" or widget.get("whole") is True,
     }
-    for name in ("min", "max", "step", "choices", "lines"):
+    for name in ("min", "max", "step", "choices", "lines", "lowest"):
         if widget.get(name) is not None:
             field[name] = widget[name]
     return field

@@ -105,7 +105,7 @@ class ModelsTab:
             "training": _training(card.get("training")),
             "limits": _words(card.get("limits")),
             "words": words_of(info.ref, card),
-            "locks": list(locks.values()) if isinstance(locks := _part(card, "locks"), Mapping) else [],
+            "locks": _locks(card),
             "source": source if isinstance(source := _part(card, "source"), str) else "",
             "problem": problem,
         }
@@ -142,6 +142,15 @@ def _part(card: Mapping[str, object], name: str) -> object:
     """An entry of a card's preset."""
     preset = card.get("preset")
     return preset.get(name) if isinstance(preset, Mapping) else None
+
+
+def _locks(card: Mapping[str, object]) -> list[dict[str, object]]:
+    """What does not suit a model: each reason, with the choices that it rules out, if it is of choices."""
+    locks, reasons = _part(card, "locks"), _part(card, "reasons")
+    found = [{"why": why, "choices": []} for why in locks.values()] if isinstance(locks, Mapping) else []
+    for several in reasons.values() if isinstance(reasons, Mapping) else ():
+        found += [{"why": why, "choices": [_setting(name) for name in names]} for why, names in several]
+    return found
 
 
 def _setting(value: object) -> str:

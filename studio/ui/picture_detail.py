@@ -43,17 +43,23 @@ def detail(studio: Studio, pictures: Pictures, owner: str, generation: str) -> d
 
 
 def _settings(studio: Studio, record: Mapping[str, Any], titles: Mapping[str, str]) -> list[list[object]]:
-    """[node title, [[label, value], …]] for each node that has settings."""
+    """[node title, [[label, value], …]] for each node that has settings; a value that a widget has a word of
+    ours for is followed by True."""
     kinds = {name: str(facts.get("kind")) for name, facts in _table(record, "nodes").items()}
     found: list[list[object]] = []
     for node, values in _table(record, "params").items():
         spec = studio.registry.find(kinds.get(node, ""))
         widgets: Any = spec.to_json()["widgets"] if spec else ()
-        labels = {widget["name"]: widget.get("label") for widget in widgets}
-        rows = [[str(labels.get(name) or name), _short(value)] for name, value in values.items()]
+        known: dict[str, Mapping[str, Any]] = {widget["name"]: widget for widget in widgets}
+        rows = [_row(known.get(name, {}), name, value) for name, value in values.items()]
         if rows:
             found.append([titles.get(node, node), rows])
     return found
+
+
+def _row(widget: Mapping[str, Any], name: str, value: object) -> list[object]:
+    label, word = str(widget.get("label") or name), widget.get("lowest")
+    return [label, word, True] if word and value == widget.get("min") else [label, _short(value)]
 
 
 def _work(record: Mapping[str, Any], titles: Mapping[str, str]) -> list[dict[str, object]]:

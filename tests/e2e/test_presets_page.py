@@ -13,6 +13,12 @@ QUICK = Preset("Quick", "a card", 4, 8, False, spacing="flow")
 DEV = NAMED[r"flux\.?1-dev"]
 
 
+GUIDANCE = "window.weft.doc.current.nodes.find((n) => n.id === 'guidance')"
+# what a screen reader says with a control, beside its name
+HEARD = """(control) => control.getAttribute('aria-describedby').split(' ')
+  .map((id) => document.getElementById(id).textContent).join(' ')"""
+
+
 def with_quick(page: Any) -> None:
     """A few-step model in the page's list; it stands for the one that the form names."""
     page.evaluate(
@@ -53,10 +59,19 @@ def test_a_model_brings_its_settings_and_gives_back_what_stood_there(open_page):
     assert number.is_visible() and (setting(page, "guidance"), setting(page, "shift")) == (3.5, 1.649)
     page.evaluate("['width', 'height'].map((s) => window.weft.doc.set(window.weft.doc.field(s), 1024))")
     assert setting(page, "shift") == DEV.settings(1024, 1024)["shift"] == 3.158
-    number.locator("input").fill("5")
-    number.locator("input").blur()
+    for text, value, words in (("", -1, "as the model"), ("5", 5, "5")):
+        number.locator("input").fill(text)
+        number.locator("input").blur()
+        assert (setting(page, "guidance"), number.locator("input").input_value()) == (value, words)
     choose(page, before["model"])
     assert number.is_hidden() and setting(page, "guidance") == -1
+    page.get_by_role("tab", name="Graph").click()  # the same word there, and a number behind it
+    number = page.locator(".react-flow__node[data-id=guidance] [data-widget=guidance] input")
+    assert number.input_value() == "as the model"
+    for key, value, words in (("ArrowUp", 0, "0"), ("ArrowDown", -1, "as the model")):
+        number.press(key)
+        assert number.input_value() == words
+        page.wait_for_function(f"{GUIDANCE}.widgets.guidance === {value}")
 
 
 def test_what_does_not_suit_is_locked_with_the_reason(open_page):
@@ -75,6 +90,13 @@ def test_what_does_not_suit_is_locked_with_the_reason(open_page):
     assert setting(page, "steps") == 2
     heun = page.locator(".w-create [data-widget=sampler] option", has_text="heun")
     assert heun.is_disabled() and heun.get_attribute("title") == QUICK.unsuited()["sampler"]["heun"]
+    for widget, name in (("sampler", "dpmpp 2m"), ("spacing", "karras")):  # not only of an option
+        field = page.locator(f".w-create [data-widget={widget}]")
+        heard = field.locator("select").evaluate(HEARD)
+        for why, _ in QUICK.reasons()[widget]:
+            assert why in field.locator(".w-lock").inner_text() and why in heard
+        assert name in heard and name not in field.locator(".w-help").inner_text()
+    assert "more steps are" not in steps.inner_text() and "2 to 5 is usual" not in guidance.inner_text()
     page.evaluate("window.weft.openTab('Regions')")  # the model comes along, with its settings and its locks
     page.locator("#weft-regions .w-more summary").click()
     there = page.locator("#weft-regions [data-widget=cfg_scale]")
@@ -86,6 +108,10 @@ def test_what_does_not_suit_is_locked_with_the_reason(open_page):
     assert avoid.is_disabled()
     page.locator("#weft-create").get_by_role("button", name="Avoid without a second pass").click()
     page.locator("#weft-templates [data-template=avoid-without-cfg][aria-pressed=true]").wait_for()
+    hard = page.locator("#weft-create [data-widget=scale]")
+    assert hard.is_visible(), "that template has a word to avoid"
+    page.locator("#weft-create").get_by_label("Avoid", exact=True).fill(" ")
+    assert hard.is_hidden(), "how hard nothing is avoided is no setting"
 
 
 def test_settings_made_by_hand_stay_also_after_a_reload(open_page):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -152,9 +153,25 @@ def test_what_does_not_suit_is_told_by_choice():
     assert set(LORAS["hyper-sd3-16steps-cfg-lora"].unsuited()) == set()
 
 
+def test_what_does_not_suit_is_told_by_reason_and_no_help_recommends_it():
+    """The same choices as `unsuited`, each once, below sentences that name none of them."""
+    few, whole = Preset("Quick", "card", 4, 8, False, spacing="flow"), Preset("Slow", "card", 28)
+    for preset in (few, whole):
+        for widget, choices in preset.unsuited().items():
+            told = [name for _, names in preset.reasons()[widget] for name in names]
+            assert sorted(told) == sorted(choices)
+            for why, names in preset.reasons()[widget]:
+                assert why.endswith(":") and preset.name in why
+                assert not set(names) & set(re.findall(r"\w+", why))
+            assert not set(choices) & set(re.findall(r"\w+", preset.advice()[widget])), widget
+    assert "flow fits Quick" in few.advice()["spacing"] and "euler" in few.advice()["sampler"]
+    assert "finer" not in few.advice()["steps"] and "steps" not in whole.advice()
+
+
 def test_the_embedded_models_say_how_they_are_sampled():
     for model in list_embedded():
         preset = model.card["preset"]
+        assert preset["name"] in model.title, "people read the title, not a folder's name"
         assert preset["settings"]["steps"], model.name
         file = ROOT / preset["source"].partition(": ")[2]
         assert preset["source"].startswith(("measured: ", "trained so: ")) and file.is_file(), model.name

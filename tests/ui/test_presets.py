@@ -42,6 +42,17 @@ def test_the_page_knows_every_preset_and_only_the_loras_that_work(fast):
     assert known_model({"ref": "x"})["preset"] is None
 
 
+def test_the_models_page_says_all_that_does_not_suit_also_samplers_and_schedules(fast):
+    tab = ModelsTab(fast, Owners(fast.settings.home, public=False))
+    info = SimpleNamespace(ref="embedded:quick", title="Quick", family="sd3", bytes=1, problem="",
+                           card={"preset": QUICK.to_json()})  # fmt: skip
+    told = tab._told(info)["locks"]
+    assert [lock["why"] for lock in told if not lock["choices"]] == list(QUICK.locks().values())
+    ruled = {name for lock in told for name in lock["choices"]}
+    assert {"heun", "dpmpp 2m", "karras", "ays xl"} <= ruled and not ruled & {"euler", "lcm", "flow"}
+    tab._told(SimpleNamespace(**{**vars(info), "card": {}}))  # of a model that nothing is known of
+
+
 def test_the_models_page_says_which_loras_are_found_and_what_is_wrong(fast):
     tab = ModelsTab(fast, Owners(fast.settings.home, public=False))
     found = json.loads(tab.look(None))

@@ -117,6 +117,7 @@ def test_groups_types_titles_and_settings_of_every_node_have_a_german_word(tmp_p
     for spec in known["nodes"].values():
         said.append(spec["title"])
         said += [w["label"] for group in ("inputs", "outputs", "widgets") for w in spec[group]]
+        said += [w["lowest"] for w in spec["widgets"] if "lowest" in w]
     lacking = sorted({word for word in said if word not in TABLE["texts"]})
     assert not lacking, f"without a word in assets/ui/lang/de.json: {lacking}"
     told = [" ".join(filter(None, (p.message, p.hint))) for p in broken]

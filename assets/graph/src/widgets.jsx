@@ -7,15 +7,17 @@ import { OpenSwitch } from "./openings.jsx";
 
 const put = (id, widget, value) => app.model.change(setWidget(app.model.doc, id, widget.name, value), { key: `widget ${id} ${widget.name}` });
 
-/** A number as text while it is typed; what is no number goes back to what was. */
-function NumberField({ value, onValue, whole, ...rest }) {
-  const [text, setText] = useState(null);
-  const shown = text ?? (value === null || value === undefined ? "" : String(value));
+/** A number as text while it is typed; what is no number goes back to what was. `lowest`: the word for the lowest one,
+ * which comes back where nothing, or the word, is left. */
+function NumberField({ value, onValue, whole, lowest = "", ...rest }) {
+  const [text, setText] = useState(null), low = rest["data-min"], word = lowest && app.weft.said(lowest);
+  const shown = text ?? (value === null || value === undefined ? "" : word && value === low ? word : String(value));
   const commit = (event) => {
-    const number = Number(event.target.value);
+    const given = event.target.value.trim(), number = word && ["", word].includes(given) ? low : Number(given);
     setText(null);
-    if (event.target.value.trim() !== "" && Number.isFinite(number) && number !== value) onValue(whole && Number.isInteger(number) ? number : number);
+    if ((given !== "" || word) && Number.isFinite(number) && number !== value) onValue(number);
   };
+  const beside = (number) => (word && low < 0 && number < 0 ? (number > value ? 0 : low) : number); // nothing lies between the word and 0
   return (
     <input {...rest} className="g-in g-num" type="text" inputMode={whole ? "numeric" : "decimal"} value={shown} onChange={(e) => setText(e.target.value)} onBlur={commit}
       onKeyDown={(e) => {
@@ -23,8 +25,8 @@ function NumberField({ value, onValue, whole, ...rest }) {
         if ((e.key === "Enter" && (e.ctrlKey || e.metaKey))) commit(e);
         if (e.key === "Escape" && text !== null) { e.stopPropagation(); setText(null); }
         const way = { ArrowUp: 1, ArrowDown: -1 }[e.key], step = rest["data-step"];
-        if (way && step && typeof value === "number") { e.preventDefault(); setText(null); onValue(clamp(tidy(value + way * step), rest["data-min"], rest["data-max"])); }
-      }} />
+        if (way && step && typeof value === "number") { e.preventDefault(); setText(null); onValue(beside(clamp(tidy(value + way * step), low, rest["data-max"]))); }
+      }} onFocus={word ? (e) => e.target.select() : undefined} />
   );
 }
 const hue = (index) => `hsl(${(index * 67) % 360} 55% 50%)`;
@@ -39,7 +41,7 @@ const stepOf = (w) => w.step ?? (w.whole || w.type === "Int" ? 1 : (w.max ?? 0) 
 
 const CONTROLS = {
   number({ w, value, set, id }) {
-    return <NumberField id={id} value={value} onValue={set} whole={w.whole} data-step={stepOf(w)} data-min={w.min} data-max={w.max} />;
+    return <NumberField id={id} value={value} onValue={set} whole={w.whole} lowest={w.lowest} data-step={stepOf(w)} data-min={w.min} data-max={w.max} />;
   },
   slider({ w, value, set, id }) {
     const [dragged, setDragged] = useState(null);
@@ -48,7 +50,7 @@ const CONTROLS = {
       <span className="g-slider">
         <input type="range" tabIndex={-1} aria-label={`${w.label}, slider`} min={w.min} max={w.max} step={w.step ?? (w.whole ? 1 : "any")} value={Number.isFinite(shown) ? shown : w.min}
           onChange={(e) => { const v = w.whole ? Number(e.target.value) : Math.round(Number(e.target.value) * 1000) / 1000; setDragged(v); set(v); }} onPointerUp={() => setDragged(null)} onBlur={() => setDragged(null)} />
-        <NumberField id={id} value={value} onValue={set} whole={w.whole} data-step={stepOf(w)} data-min={w.min} data-max={w.max} />
+        <NumberField id={id} value={value} onValue={set} whole={w.whole} lowest={w.lowest} data-step={stepOf(w)} data-min={w.min} data-max={w.max} />
       </span>
     );
   },
@@ -160,7 +162,7 @@ function Extras({ node, w, value, fed }) {
   const differs = given && JSON.stringify(value) !== JSON.stringify(w.default) && w.default !== null && w.default !== undefined && w.default !== "";
   return (
     <span className="g-extras">
-      {differs && !fed && <button type="button" className="g-text" onClick={() => model.change(resetWidget(model.doc, node.id, w.name))} title={`Back to ${JSON.stringify(w.default)}`}>Reset</button>}
+      {differs && !fed && <button type="button" className="g-text" onClick={() => model.change(resetWidget(model.doc, node.id, w.name))} title={`Back to ${w.lowest && w.default === w.min ? app.weft.said(w.lowest) : JSON.stringify(w.default)}`}>Reset</button>}
       {w.optional && value !== null && !fed && <button type="button" className="g-text" onClick={() => put(node.id, w, null)}>Clear</button>}
       {model.doc.inside ? !fed && <OpenSwitch node={node} side="inputs" name={w.name} label={w.label} /> : <button type="button" className="g-mini g-eye" aria-pressed={on} aria-label={`Show ${w.label} on Create`} title={on ? "Shown on Create" : "Show on Create"} onClick={() => model.change(setExposed(model.registry, model.doc, node.id, w.name, !on))}><Icon name="eye" /></button>}
     </span>
