@@ -205,7 +205,8 @@ class Upscaler:
     `open`: a `with` block in which its weights are loaded; it gives an `Upscale`. `tile`: the largest side in
     pixels it is given at once; `overlap`: pixels that neighbouring tiles share; `reach`: how far from its own
     place a pixel looks (0 = unknown); `multiple`: sides of what it is given are multiples of it; `least`: the
-    smallest side. `needs`: what it cannot do without: "prompt", "guide".
+    smallest side. `needs`: what it cannot do without: "prompt", "guide". `alpha`: it takes and gives
+    transparent pictures as they are; else it sees none.
     """
 
     name: str
@@ -218,6 +219,7 @@ class Upscaler:
     least: int = 1
     needs: tuple[str, ...] = ()
     params: Settings = ()
+    alpha: bool = False
 
     def __repr__(self) -> str:
         return _spell("Upscaler", self.name, self.params)

@@ -17,6 +17,7 @@ from studio.pixels import (
     encode,
     flatten,
     from_pillow,
+    opaque,
     read_picture,
     resize,
     shrink,
@@ -141,3 +142,45 @@ def test_resizing_to_the_same_size_returns_the_picture_itself():
 
 def test_a_jpeg_of_a_clear_picture_is_laid_on_white():
     assert not read_picture(encode(Image(np.zeros((4, 4, 4), np.uint8)), "JPEG")).has_alpha
+
+
+def cut_out(height=37, width=50, seed=0, hidden=0):
+    """A textured disc with a soft edge; `hidden`: what lies under its clear parts."""
+    y, x = np.mgrid[:height, :width]
+    alpha = (255 * (height / 3 - np.hypot(y - height / 2, x - width / 2) + 0.5).clip(0, 1)).astype(np.uint8)
+    pixels = np.random.default_rng(seed).integers(60, 200, (height, width, 3), dtype=np.uint8)
+    return Image(np.dstack([np.where(alpha[..., None] > 0, pixels, np.uint8(hidden)), alpha]))
+
+
+def test_what_is_hidden_counts_nothing_and_what_is_opaque_keeps_its_colours():
+    found = opaque(cut_out(hidden=0))
+    assert found == opaque(cut_out(hidden=255)) and not found.has_alpha
+    image = cut_out()
+    whole = image.pixels[..., 3] == 255
+    assert np.array_equal(found.pixels[whole], image.pixels[whole, :3])
+    assert found.pixels.min() >= 60 and found.pixels.max() < 200
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (37, 50), (64, 64)])
+def test_one_colour_is_one_colour_everywhere(size):
+    alpha = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8) // 2
+    alpha.flat[0] = 1
+    pixels = np.where(alpha[..., None] > 0, np.array([17, 130, 255]), 99)
+    found = opaque(Image(np.dstack([pixels, alpha]).astype(np.uint8)))
+    assert np.array_equal(found.pixels, np.broadcast_to(np.array([17, 130, 255], np.uint8), (*size, 3)))
+
+
+def test_a_veil_keeps_its_colours_and_a_speck_that_hardly_shows_takes_those_beside_it():
+    pixels = np.random.default_rng(1).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    veil = Image(np.dstack([pixels, np.full((20, 30), 90, np.uint8)]))
+    assert np.array_equal(opaque(veil).pixels, pixels)
+    flat = np.full((20, 30, 4), 200, np.uint8)
+    flat[..., 3] = 255
+    flat[5, 5] = (0, 0, 0, 1)
+    assert opaque(Image(flat)).pixels[5, 5].min() >= 198
+
+
+def test_a_picture_without_alpha_is_itself_and_one_that_shows_nothing_is_white():
+    plain = Image(np.zeros((3, 4, 3), np.uint8))
+    assert opaque(plain) is plain
+    assert opaque(Image(np.zeros((3, 4, 4), np.uint8))) == Image(np.full((3, 4, 3), 255, np.uint8))

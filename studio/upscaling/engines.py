@@ -94,7 +94,7 @@ def filter_upscaler(name: str) -> Upscaler:
     def opened() -> Iterator[Upscale]:
         yield run
 
-    return Upscaler(name, opened, tuple(range(2, 17)), tile=1 << 20, overlap=0, least=1)
+    return Upscaler(name, opened, tuple(range(2, 17)), tile=1 << 20, overlap=0, least=1, alpha=True)
 
 
 def filtered(image: Image, width: int, height: int, how: str) -> Image:

@@ -12,7 +12,7 @@ from studio.errors import StudioError
 from studio.models.family import Parts
 from studio.models.outline import outline_of
 from studio.models.pictures import decode_latent
-from studio.pixels import flatten
+from studio.pixels import opaque
 from studio.sampling.tiled import SHARED
 from studio.sampling.tiles import Axis, tile_axis, windows
 from studio.upscaling.run import Pixels, join
@@ -33,15 +33,15 @@ def encode_by_tiles(
 ) -> Latent:
     """The latent of a picture of any size, ready to be sampled from by tiles.
 
-    Sides grow to whole steps of the model, right and below, by what is mirrored there; transparent parts are
-    laid on white; `framed` takes both back. `side`: of a tile in pixels; `overlap`: -1 = a quarter. The
-    latent keeps the picture itself: strength 0 gives it back.
+    Sides grow to whole steps of the model, right and below, by what is mirrored there; transparent parts get
+    the colours beside them (`opaque`); `framed` takes both back. `side`: of a tile in pixels; `overlap`: -1 =
+    a quarter. The latent keeps the picture itself: strength 0 gives it back.
     """
     step = parts.family.size_step(parts)
     check_smallest(image.width, image.height, step)
     width, height = (-(-own // step) * step for own in (image.width, image.height))
     more = ((0, height - image.height), (0, width - image.width), (0, 0))
-    fitted = np.pad(flatten(image).pixels, more, mode="reflect")
+    fitted = np.pad(opaque(image).pixels, more, mode="reflect")
     shape = parts.family.latent_shape(parts, 1, width, height)
     rows, columns = _axes(parts, width, height, shape, side, overlap)
     pixels = width // shape[3]

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from PIL import Image as Pillow
 
 from studio.errors import StudioError
-from studio.pixels import resize
+from studio.pixels import opaque, resize
 from studio.sampling.tiles import Axis, seam, tile_axis
 from studio.values import Image, Upscaler
 
@@ -50,8 +50,9 @@ def enlarge(
 
     A scale beyond the upscaler's largest is made in several passes, each on the result of the one before; one
     that it does not make, from the next larger one by Lanczos. `tile`: side in input pixels, 0 = the
-    upscaler's own; `overlap`: pixels shared by neighbours, -1 = the upscaler's own. Alpha goes its own way,
-    by Lanczos. StudioError for what is not possible.
+    upscaler's own; `overlap`: pixels shared by neighbours, -1 = the upscaler's own. What cannot be seen
+    counts nothing: filters weigh colours by alpha; a network is given `opaque` colours, and alpha goes its
+    own way, by Lanczos. StudioError for what is not possible.
     """
     check_scale(scale)
     factors = passes(upscaler, scale)
@@ -67,10 +68,11 @@ def enlarge(
     if "guide" in upscaler.needs and guide is None:
         raise StudioError(f"{upscaler.name!r} needs a picture of the full size as guide.", socket="guide")
     size = (image.width * whole, image.height * whole)
-    pixels = _padded(image.pixels[..., :3], upscaler)
+    pixels = _padded((image if upscaler.alpha else opaque(image)).pixels, upscaler)
+    channels = pixels.shape[2]
     if guide is not None:
         more = [(0, own * whole - side) for own, side in zip(pixels.shape[:2], size[::-1], strict=True)]
-        guide = Image(np.pad(resize(guide, *size).pixels[..., :3], (*more, (0, 0)), mode="edge"))
+        guide = Image(np.pad(opaque(resize(guide, *size)).pixels, (*more, (0, 0)), mode="edge"))
     axes = plan(upscaler, pixels.shape[0], pixels.shape[1], tile, overlap)
     with upscaler.open() as upscale:
 
@@ -88,16 +90,16 @@ def enlarge(
                     f"{upscaler.name!r} made {made.shape[1]}x{made.shape[0]} pixels of "
                     f"{given.shape[1]}x{given.shape[0]} at scale {whole}."
                 )
-            return made[..., :3]
+            return made[..., :channels]
 
-        made = join(piece, *axes, whole)
+        made = join(piece, *axes, whole, channels)
     count = len(axes[0].starts) * len(axes[1].starts)
     exact = axes[0].margin and axes[0].margin == upscaler.reach
-    shows = 0.0 if exact or count == 1 else seam(made, *axes, whole)
+    shows = 0.0 if exact or count == 1 else seam(made[..., :3], *axes, whole)
     result = Image(made[: size[1], : size[0]])
     if (width, height) != size:
         result = resize(result, width, height)
-    if image.has_alpha:
+    if image.has_alpha and not upscaler.alpha:
         result = _with_alpha(result, image)
     return Enlarged(result, count, whole, round(shows, 3))
 
@@ -194,28 +196,51 @@ def check_tile(upscaler: Upscaler, side: int) -> None:
         )
 
 
-def join(piece: Callable[[slice, slice, int, int], Pixels], rows: Axis, columns: Axis, scale: int) -> Pixels:
-    """The picture that `piece(rows, columns, number, count)` makes tile by tile, feathered together."""
+def join(
+    piece: Callable[[slice, slice, int, int], Pixels],
+    rows: Axis,
+    columns: Axis,
+    scale: int,
+    channels: int = 3,
+) -> Pixels:
+    """The picture that `piece(rows, columns, number, count)` makes tile by tile, feathered together; of four
+    channels the last is alpha and weighs the colours."""
     count = len(rows.starts) * len(columns.starts)
     if count == 1:
         made = piece(slice(0, rows.length), slice(0, columns.length), 0, 1)
         return np.ascontiguousarray(made)
-    out = np.empty((rows.length * scale, columns.length * scale, 3), np.uint8)
-    carried = np.zeros((0, out.shape[1], 3), np.float32)
+    out = np.empty((rows.length * scale, columns.length * scale, channels), np.uint8)
+    carried = np.zeros((0, *out.shape[1:]), np.float32)
     wide = [np.repeat(share, scale).astype(np.float32) for share in columns.shares]
     for number, (y, share) in enumerate(zip(rows.starts, rows.shares, strict=True)):
-        band = np.zeros((rows.size * scale, out.shape[1], 3), np.float32)
+        band = np.zeros((rows.size * scale, *out.shape[1:]), np.float32)
         for place, x in enumerate(columns.starts):
             done = number * len(columns.starts) + place
             made = piece(slice(y, y + rows.size), slice(x, x + columns.size), done, count)
-            band[:, x * scale : (x + columns.size) * scale] += made * wide[place][None, :, None]
+            band[:, x * scale : (x + columns.size) * scale] += _weighed(made) * wide[place][None, :, None]
         band *= np.repeat(share, scale).astype(np.float32)[:, None, None]
         band[: len(carried)] += carried
         last = number + 1 == len(rows.starts)
         ready = len(band) if last else (rows.starts[number + 1] - y) * scale
-        out[y * scale : y * scale + ready] = np.rint(band[:ready].clip(0, 255))
+        out[y * scale : y * scale + ready] = np.rint(_unweighed(band[:ready]).clip(0, 255))
         carried = band[ready:]
     return out
+
+
+def _weighed(pixels: Pixels) -> npt.NDArray[np.floating[Any]] | Pixels:
+    """Colours times alpha (0..1) where there is one."""
+    if pixels.shape[2] == 3:
+        return pixels
+    alpha = pixels[..., 3:].astype(np.float32)
+    return np.concatenate([pixels[..., :3] * (alpha / 255), alpha], -1)
+
+
+def _unweighed(pixels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    if pixels.shape[2] == 3:
+        return pixels
+    alpha = pixels[..., 3:]
+    colours = np.divide(255 * pixels[..., :3], alpha, out=np.zeros_like(pixels[..., :3]), where=alpha > 0)
+    return np.concatenate([colours, alpha], -1)
 
 
 def _padded(pixels: Pixels, upscaler: Upscaler) -> Pixels:

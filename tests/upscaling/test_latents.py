@@ -12,6 +12,10 @@ from studio.errors import StudioError
 from studio.models.family import Parts, parts_of
 from studio.models.loading import ModelStore
 from studio.models.pictures import decode_latent, encode_picture
+from studio.sampling.guidance.cfg import cfg
+from studio.sampling.loop import sample_latent
+from studio.sampling.samplers import sampler
+from studio.sampling.schedules import from_strength, schedule
 from studio.scenes.draw import draw
 from studio.scenes.world import sample_scene
 from studio.upscaling.latents import decode_by_tiles, encode_by_tiles, framed
@@ -56,6 +60,29 @@ def test_a_painted_picture_has_the_size_and_the_alpha_of_its_own(parts):
     assert np.array_equal(found.pixels[..., 3], image.pixels[..., 3])
     plain = Image(image.pixels[..., :3])
     assert not framed(painted, plain).has_alpha
+
+
+def test_what_cannot_be_seen_is_not_painted_from(parts):
+    """A cut-out of one colour is painted from a picture that is that colour; what lies under its clear parts
+    never shows."""
+    alpha = np.zeros((64, 64), np.uint8)
+    alpha[10:50, 20:60] = 255
+    alpha[10] = 120
+    shown = alpha[..., None] > 0
+    made = []
+    for hidden in (0, 255):
+        pixels = np.where(shown, np.array([30, 60, 200]), hidden)
+        image = Image(np.dstack([pixels, alpha]).astype(np.uint8))
+        latent = encode_by_tiles(parts, image, 64, seed=3)
+        run = sample_latent(
+            parts, *(parts.family.encode_text(parts, text)[0] for text in ("a red star", "")), latent,
+            from_strength(schedule("flow_diffusers", 4, 3.0), 0.5), sampler("euler"), cfg(1.0),
+        )  # fmt: skip
+        made.append((latent.tensor, framed(decode_by_tiles(parts, run, 64), image)))
+    plain = Image(np.broadcast_to(np.array([30, 60, 200], np.uint8), (64, 64, 3)))
+    expected = encode_by_tiles(parts, plain, 64, seed=3).tensor
+    assert torch.equal(made[0][0], expected) and torch.equal(made[1][0], expected)
+    assert made[0][1] == made[1][1] and np.array_equal(made[0][1].pixels[..., 3], alpha)
 
 
 def test_what_is_added_at_the_edges_is_mirrored(parts):
