@@ -8,6 +8,7 @@ from typing import Annotated
 from studio.api import Attachment, Choice, Context, Model, Prompt, Refusal, Slider, View, node
 from studio.controls.nasa import WARNING, Nasa
 from studio.controls.negative import L1, L2, Nag
+from studio.controls.tokens import ORDER, SHARE
 from studio.models.family import parts_of
 from studio.models.text import encode_prompt
 from studio.models.words import segment_conditioning
@@ -35,6 +36,7 @@ def nag(
     start: Annotated[float, Slider(0, 1, 0.05)] = 0.0,
     end: Annotated[float, Slider(0, 1, 0.05)] = 1.0,
     norm: Annotated[str, Choice(L1, L2)] = L1,
+    overlap: Annotated[str, Choice(ORDER, SHARE)] = ORDER,
     *,
     ctx: Context,
 ) -> Attachment:
@@ -49,9 +51,12 @@ def nag(
     start: from which part of the steps on
     end: up to which part; ending early saves time
     norm: how size is measured; l1 as in the paper, l2 as in its code
+    overlap: as at Regions: order lets the later region avoid alone where two lie over each other; share both
     """
     negative, regions = _texts(model, avoid, layout, ctx)
-    return Nag(negative, regions, start, end, scale=scale, tau=tau, alpha=alpha, norm=norm)  # type: ignore[return-value]
+    return Nag(  # type: ignore[return-value]
+        negative, regions, start, end, overlap, scale=scale, tau=tau, alpha=alpha, norm=norm
+    )
 
 
 @node(group="Steer", title="Avoid (NASA)", technique="nasa", review=review_avoid)
@@ -62,6 +67,7 @@ def nasa(
     alpha: Annotated[float, Slider(0, 1, 0.01)] = 0.1,
     start: Annotated[float, Slider(0, 1, 0.05)] = 0.0,
     end: Annotated[float, Slider(0, 1, 0.05)] = 1.0,
+    overlap: Annotated[str, Choice(ORDER, SHARE)] = ORDER,
     *,
     ctx: Context,
 ) -> Attachment:
@@ -73,9 +79,10 @@ def nasa(
     alpha: how much of it is taken away; 0 = nothing
     start: from which part of the steps on
     end: up to which part of the steps
+    overlap: as at Regions: order lets the later region avoid alone where two lie over each other; share both
     """
     negative, regions = _texts(model, avoid, layout, ctx)
-    control = Nasa(negative, regions, start, end, alpha=alpha)
+    control = Nasa(negative, regions, start, end, overlap, alpha=alpha)
     if not control.is_neutral():
         ctx.warn(WARNING)
     return control  # type: ignore[return-value]

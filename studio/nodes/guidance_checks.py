@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from studio.api import Refusal, StudioError, View
 from studio.controls.bounds import some_step
+from studio.controls.control import in_range
 from studio.controls.where import parse_blocks
 from studio.models.outline import Outline
 from studio.nodes.prompt import outline, refused
@@ -64,6 +65,8 @@ def review_guidance(
                 "Take more steps, or fewer without velocity; 1 is usual.",
                 "guidance",
             )
+        if rule.kind == "cfg_zero" and isinstance(zero, int):
+            yield from _uncalled(view, rule, zero, steps)
         if rule.kind in CHANGED and _acts(rule):
             for control in view.feeding("attachments"):
                 if control.technique and control.technique not in OUTSIDE:
@@ -73,6 +76,28 @@ def review_guidance(
                         "Disconnect one of them.",
                         "attachments",
                     )
+
+
+def _uncalled(view: View, rule: View, zero: int, steps: tuple[Step, ...]) -> Iterator[Refusal]:
+    """Attachments that would act in the network only where the rule does not call it: a warning."""
+    for control in view.feeding("attachments"):
+        edit = control.kind == "edit_by_prompt"
+        start, end = (
+            (0.0 if edit else control.widgets.get("start")),
+            control.widgets.get("tau" if edit else "end"),
+        )
+        if not isinstance(start, int | float) or not isinstance(end, int | float):
+            continue
+        acts = [step.index for step in steps if in_range(step, start, end)]
+        if acts and acts[-1] < zero:
+            yield Refusal(
+                f"{rule.title!r} does not call the network in the first {zero} of {len(steps)} steps, and "
+                f"{control.title!r} ends with them: nothing comes of it.",
+                f"Let it end later than {zero / len(steps):.2g}, or set zero_steps to 0.",
+                "tau" if edit else "end",
+                "warning",
+                control,
+            )
 
 
 def asks_negative(view: View) -> bool:

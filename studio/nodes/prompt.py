@@ -55,6 +55,8 @@ def prompt_of(view: View, socket: str) -> str | None:
         return None
     if source.kind == "change_words":
         return prompt_of(source, "prompt")
+    if source.kind == "regional_prompts":
+        return layout_prompt(source)
     text = source.widgets.get("text")
     if not isinstance(text, str) or source.kind not in ("encode_prompt", "weighted_prompt"):
         return None
@@ -64,6 +66,15 @@ def prompt_of(view: View, socket: str) -> str | None:
         return read_weights(text).text
     except StudioError:
         return None
+
+
+def layout_prompt(view: View, socket: str = "layout") -> str | None:
+    """What the layout that feeds a node says of the whole picture; None if only the run can tell."""
+    fed = view.feeding(socket)
+    while len(fed) == 1 and fed[0].kind == "add_region":
+        fed = fed[0].feeding("layout")
+    text = fed[0].widgets.get("prompt") if len(fed) == 1 and fed[0].kind == "layout" else None
+    return text if isinstance(text, str) else None
 
 
 def refused(error: StudioError, socket: str = "") -> Refusal:

@@ -25,7 +25,7 @@ from studio.api import (
     node,
     to_array,
 )
-from studio.controls.region_texts import make_regional
+from studio.controls.region_texts import make_regional, unread_of
 from studio.controls.regional import MODES, MOST_REGIONS
 from studio.controls.tokens import ORDER, SHARE, cover
 from studio.models.family import Parts, parts_of
@@ -125,7 +125,8 @@ def add_region(
     left: edges of the box, from 0 (left and top of the picture) to 1
     mask: takes the place of the box, such as one made from words that were watched
     negative: what to avoid there; it works through guidance, or through Avoid (NAG)
-    strength: how much its words count; 0 = not at all, 1 = as written
+    strength: how much its words count; 0 = not at all, 1 = as written. Below 1 the prompt of the whole
+        picture steps in
     start: from which part of the steps on it is there
     end: up to which part of the steps
     name: to tell regions apart; empty = a number
@@ -187,7 +188,8 @@ def regional_prompts(
     its attachments.
 
     layout: the regions, and the prompt of the whole picture
-    edited: for an edit: the same regions with other words, which only the new picture reads
+    edited: for an edit: the same regions with other words, which only the new picture reads; without words
+        nothing is said there
     mode: open lets regions see each other and make one picture; strict keeps them apart; hard paints each on
         its own at first
     overlap: order puts the later region on top; share mixes both
@@ -197,7 +199,7 @@ def regional_prompts(
     alone: for hard: the part of the steps in which each region is painted on its own
     single_every: for FLUX: regions count in every n-th of the single-stream blocks
     borders: up to which part of the steps regions keep to their own prompts; from there on everything reads
-        all of them. 1 = to the end, which keeps strict regions wholly apart
+        all of them, and boxes no longer count. 1 = to the end, which keeps strict regions wholly apart
 
     What a region avoids stands in the negative prompt, at its place: it needs guidance above 1. Without
     guidance, connect the layout to Avoid (NAG) as well.
@@ -216,6 +218,8 @@ def regional_prompts(
         warn_of_text(parts, model.title, named(region, place), region.negative, ctx)
     if overlap == ORDER:
         _warn_of_hidden(layout, ctx)
+    for said in unread_of(layout, edited) if edited else ():
+        ctx.warn(said)
     control = make_regional(
         layout,
         lambda text: segment_conditioning(parts, text, kept=ctx.kept),
