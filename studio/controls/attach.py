@@ -20,6 +20,7 @@ import torch
 from diffusers.hooks import HookRegistry
 from diffusers.models.attention_dispatch import attention_backend
 
+from studio.controls.acted import told_of
 from studio.controls.control import AttentionControl, Call, TextSegment
 from studio.controls.execute import execute
 from studio.controls.intercept import Hooks, Kernel, NetworkHook, SiteHook, own_backends
@@ -157,28 +158,12 @@ class Attached:
 
     def report(self) -> dict[str, object]:
         """JSON values: how often the network ran, and which control acted at how many sites and steps."""
-        told = []
-        for control in self.plan.controls:
-            sites: set[str] = set()
-            steps: set[int] = set()
-            for plan, index in self._acted.values():
-                here = {n for n, s in plan.sites.items() if any(c is control for c in s.controls())}
-                sites |= here
-                if here:
-                    steps.add(index)
-            told.append(
-                {
-                    "name": control.name,
-                    "technique": control.technique,
-                    "sites": len(sites),
-                    "steps": len(steps),
-                }
-            )
+        weighed = {name for known in self._layouts.values() for name in known.weighed}
         return {
             "forwards": self._forwards,
             "sites": len(self.sites),
             "skipped": self._skipped,
-            "controls": told,
+            "controls": told_of(self.plan.controls, tuple(self._acted.values()), weighed),
         }
 
     # what the hooks ask (intercept.Watcher)
@@ -347,6 +332,11 @@ class _Sequence:
         self.layout = layout
         self._adapter = adapter
         self._kinds: dict[str, Here] = {}
+
+    @property
+    def weighed(self) -> set[str]:
+        """Names of the controls whose weights on words any pass had a use for."""
+        return {name for here in self._kinds.values() for name in here.weighed}
 
     def at(self, site: Site) -> Here:
         kind = "joint" if site.joint else site.kind

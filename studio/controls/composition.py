@@ -40,11 +40,12 @@ FREE = frozenset({"weight", "word_maps", "region_maps", "four_block", "estimates
 @dataclass(frozen=True)
 class Rule:
     """`verdict`: works, apart (only where they do not meet in a step and a block), or refused; `reason` and
-    `remedy` for a person."""
+    `remedy` for a person. `meets`: the reason where two that work do meet by some setting."""
 
     verdict: str
     reason: str
     remedy: str = ""
+    meets: str = ""
 
 
 WORKS, APART, REFUSED = "works", "apart", "refused"
@@ -52,7 +53,13 @@ KEEP_APART = "Let one of them end before the other starts, or write other blocks
 _LAYS_OUT = "both lay out the new picture after the old one, each in its own way"
 _TABLE: dict[tuple[str, str], Rule] = {
     ("edit", "blend"): Rule(WORKS, "the blend works on the latents between steps"),
-    ("edit", "regions"): Rule(WORKS, "one token layout; both rows get the regions"),
+    ("edit", "regions"): Rule(
+        WORKS,
+        "one token layout; both rows get the regions; by a block of the scores only at different steps",
+        "Set the block of the edit to none, so that it copies queries and keys; or let one of them end "
+        "before the other starts.",
+        "by a block of the scores the edit, too, decides what each part of the picture may look at",
+    ),
     ("edit", "text_layers"): Rule(WORKS, "they write different tokens"),
     ("edit", "subject"): Rule(WORKS, "three rows; edit first, then the reference's keys are appended"),
     ("edit", "nag"): Rule(WORKS, "the edit comes first; both rows carry the avoided prompt"),

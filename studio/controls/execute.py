@@ -104,8 +104,9 @@ class _Site:
                 if one.rows:
                     self.sets.append(one)
                     self.names.append(control.name)
-        columns = [terms for control in plan.columns for terms in control.columns(call)]
-        self.columns = [terms for terms in columns if terms.rows and terms.tokens]
+        columns = [(terms, control.name) for control in plan.columns for terms in control.columns(call)]
+        self.weights = [(terms, name) for terms, name in columns if terms.rows and terms.tokens]
+        self.columns = [terms for terms, _ in self.weights]
         self.keys: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
 
     def run(self) -> torch.Tensor:
@@ -114,6 +115,7 @@ class _Site:
         if not (self.extensions or self.sets or self.columns or here.hidden):
             return self.kernel.plain(call.q, call.k, call.v)
         program = here.program(self.extensions, self.sets, self.columns, self.names)
+        here.weighed.update(self.weights[number][1] for number in program.weighed)
         self.network = network_mask(call.mask, here)
         rows, heads, length = call.q.shape[:3]
         # tokens before heads in memory, as the network takes the heads together afterwards

@@ -148,14 +148,18 @@ class Owned:
 
 @dataclass(frozen=True, eq=False)
 class Program:
+    """`weighed`: the numbers of the weights on words that any pass has a use for."""
+
     inner: tuple[Owned, ...]
     outer: tuple[Owned, ...]
+    weighed: frozenset[int]
 
 
 class Here:
     """One sequence as a kind of site sees it, and the programs worked out for it.
 
-    `shown`: spans that every row sees, in the order of the sequence; `hidden`: segments.
+    `shown`: spans that every row sees, in the order of the sequence; `hidden`: segments. `weighed`: names of
+    the controls whose weights on words any pass had a use for.
     """
 
     def __init__(self, layout: TokenLayout) -> None:
@@ -166,6 +170,7 @@ class Here:
         self.shown = tuple(name for name in order if not name.startswith("text/seg:"))
         self.hidden = tuple(name for name in order if name.startswith("text/seg:"))
         self.pad = None if layout.pad is None else layout.pad[:, None, None, :]
+        self.weighed: set[str] = set()
         self._programs: dict[object, Program] = {}
         covered = sum(layout.size(name) for name in order)
         if covered != layout.length:
@@ -232,6 +237,7 @@ class _Builder:
         self.extensions = extensions
         self.columns = columns
         self._kv: dict[object, int] = {}
+        self._weighed: set[int] = set()
 
     def program(self, sets: Sequence[PassSet], names: Sequence[str]) -> Program:
         owner: dict[int, str] = {}
@@ -255,7 +261,7 @@ class _Builder:
             inner.append(self._owned(None, plain, "the network"))
         for number, (one, name) in enumerate(zip(sets, names, strict=True)):
             (outer if one.outer else inner).append(self._owned(number, one, name))
-        return Program(tuple(inner), tuple(outer))
+        return Program(tuple(inner), tuple(outer), frozenset(self._weighed))
 
     def _owned(self, number: int | None, one: PassSet, name: str) -> Owned:
         named = {key for item in one.passes for key in item.keys}
@@ -280,6 +286,7 @@ class _Builder:
         for place, row in enumerate(rows):
             exts = tuple(i for i in joins if row in self.extensions[i].rows)
             cols = tuple(i for i in weighed if row in self.columns[i].rows)
+            self._weighed.update(cols)
             variants.setdefault((exts, cols), []).append(place)
         calls = []
         for (exts, cols), places in variants.items():

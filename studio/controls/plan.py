@@ -189,13 +189,16 @@ def clash(
     """What to raise where two controls meet that cannot: both named, why, where (blocks from 0, as they are
     written into fields; steps from 1, as they are shown) and what to change. `what` is said where the table
     of techniques has no words of its own."""
-    known = rule(one.technique, other.technique)
-    told = known.reason if known.remedy else what
+    reason, remedy = told(one.technique, other.technique, what)
     return StudioError(
-        meeting(called(one), called(other), told, sites, steps),
-        hint=known.remedy or KEEP_APART,
-        socket="attachments",
+        meeting(called(one), called(other), reason, sites, steps), hint=remedy, socket="attachments"
     )
+
+
+def told(one: str, other: str, what: str) -> tuple[str, str]:
+    """Why two techniques may not meet, and what to change; `what` where the table has no words of its own."""
+    known = rule(one, other)
+    return known.meets or (known.reason if known.remedy else what), known.remedy or KEEP_APART
 
 
 def meeting(one: str, other: str, reason: str, sites: Sequence[Site], steps: Sequence[Step]) -> str:

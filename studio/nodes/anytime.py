@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Annotated
 
 from studio.api import Context, Number, Refusal, Sampler, Slider, View, node
+from studio.nodes.edit import blends
 from studio.sampling.nested import MOST_INNER, nested
 
 
@@ -31,13 +32,21 @@ def review_early(view: View) -> Iterator[Refusal]:
         )
 
 
-# What works on the latents between steps (`AttentionControl.step_end`).
+# What works on the latents between steps (`AttentionControl.step_end`), beside an edit with a blend.
 BETWEEN = ("blend", "subject", "force")
 
 
 def review_nested(view: View, sampler: str) -> Iterator[Refusal]:
     """What counts on a run that goes straight down, beside the nested sampler."""
     for source in view.feeding("attachments") if sampler == "nested" else ():
+        if source.kind == "edit_by_prompt" and blends(source):
+            yield Refusal(
+                f"{source.title!r} puts the rest of the picture back after each step, which does not go with "
+                "the nested sampler: its noise level goes down and up.",
+                "Set its eta to 0, or choose another sampler, such as euler.",
+                "eta",
+                at=source,
+            )
         if source.kind == "step_cache" or source.technique in BETWEEN:
             yield Refusal(
                 f"{source.title!r} does not go with the nested sampler, whose noise level goes down and up.",

@@ -20,6 +20,7 @@ from studio.api import (
 )
 from studio.models.outline import Outline
 from studio.nodes.guidance_checks import review_guidance
+from studio.nodes.meet_checks import refused_pairs
 from studio.nodes.preset_checks import review_preset
 from studio.nodes.prompt import outline, refused, strange_prompts
 from studio.nodes.run_checks import review_joined
@@ -51,6 +52,7 @@ def review_relays(view: View, model: Outline | None, sampler: str = "") -> Itera
     for first in relays:
         for one in chain(first):
             yield from _takes_over(view, one, model)
+            yield from _kept(view, one)
             own = outline(one) or model
             for found in (*review_guidance(one, sampler), *review_preset(one, own, sampler)):
                 yield replace(found, at=one)
@@ -86,6 +88,27 @@ def _takes_over(view: View, one: View, model: Outline | None) -> Iterator[Refusa
                 "Disconnect one of them.",
                 "attachments",
             )
+
+
+def _kept(view: View, one: View) -> Iterator[Refusal]:
+    """Attachments of the second part that are there already, or do not go with those that go on in it."""
+    keeps, own = one.widgets.get("keep_controls"), one.feeding("attachments")
+    if keeps is None or one.widgets.get("at") == 1:
+        return
+    kept = view.feeding("attachments") if keeps else ()
+    for control in own:
+        if control in kept:
+            yield Refusal(
+                f"{control.title!r} is connected to {view.title!r} and to {one.title!r}, which keeps the "
+                f"attachments of {view.title!r}: it would act twice.",
+                f"Disconnect it from {one.title!r}, or switch its keep_controls off.",
+                "attachments",
+                at=one,
+            )
+    others = [control for control in own if control not in kept]
+    for found in refused_pairs(others, kept):
+        more = f" With keep_controls off those of {view.title!r} end with the first part." if keeps else ""
+        yield replace(found, hint=found.hint + more, at=one)
 
 
 def other_space(one: Outline, other: Outline) -> str:

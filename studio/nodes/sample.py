@@ -227,6 +227,10 @@ def sampled(run: Run, ctx: Context) -> Sampled:
         ctx.note(str(follower["name"]), {key: value for key, value in follower.items() if key != "name"})
         if follower.get("warning"):
             ctx.warn(follower["warning"])
+    for control in told.get("controls", ()):
+        # of a run that was taken up the first steps are not known
+        if control.get("warning") and not run.resumed:
+            ctx.warn(control["warning"])
     if told:
         ctx.note("controls", told)
     return Sampled(run.latent, run.seen)

@@ -4,7 +4,7 @@ nothing would come of, and values that were not kept."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
+from itertools import islice, pairwise
 
 from studio.api import Refusal, StudioError, View
 from studio.controls.reading import once_each, word_columns
@@ -13,15 +13,21 @@ from studio.models.words import words_of
 from studio.nodes.guidance_checks import asks_negative
 from studio.nodes.prompt import prompt_of, refused
 from studio.nodes.regions import regions_of
+from studio.nodes.run_checks import known_sigmas
 from studio.nodes.together import run_steps
+from studio.values import Sigmas
 
+# Noise levels nearer than this are one, as for an inversion's path.
+NEAR = 1e-6
 # Attachments and wraps that take a picture of the canvas' size: the input that it comes in by.
 OF_CANVAS_SIZE = {"keep_subject": "reference", "steer_to_picture": "picture"}
 
 
 def review_steering(view: View) -> Iterator[Refusal]:
-    """At a node that samples: pictures of another size than the canvas, and what regions avoid in vain."""
+    """At a node that samples: pictures of another size than the canvas, inverted ones on another schedule,
+    and what regions avoid in vain."""
     yield from _sizes(view)
+    yield from _inverted(view)
     yield from _avoided(view)
 
 
@@ -51,6 +57,47 @@ def _sizes(view: View) -> Iterator[Refusal]:
                     socket,
                     at=steering,
                 )
+
+
+def _inverted(view: View) -> Iterator[Refusal]:
+    """Inverted pictures whose path has other noise levels than the run."""
+    own = known_sigmas(view)
+    if own is None or not own.steps:
+        return
+    for source in view.feeding("latent"):
+        path = known_sigmas(source) if source.kind == "invert_picture" else None
+        if path is not None and abs(path.values[0] - own.values[0]) > NEAR:
+            yield Refusal(
+                f"{source.title!r} ends at noise level {path.values[0]:.4g}, and {view.title!r} begins at "
+                f"{own.values[0]:.4g}.",
+                f"Connect one Schedule to both {source.title!r} and {view.title!r}.",
+                "sigmas",
+            )
+    for control in view.feeding("attachments"):
+        puts_back = control.technique == "inject_v" and control.widgets.get("steps")
+        if control.technique != "force" and not puts_back:
+            continue
+        for source in control.feeding("inversion"):
+            path = known_sigmas(source) if source.kind == "invert_picture" else None
+            found = "" if path is None else _apart(own, path, every=bool(puts_back))
+            if found:
+                yield Refusal(
+                    f"{control.title!r} cannot follow {source.title!r}, whose schedule is not that of "
+                    f"{view.title!r}: {found}.",
+                    f"Connect one Schedule to both {source.title!r} and {view.title!r}.",
+                    "sigmas",
+                )
+
+
+def _apart(own: Sigmas, path: Sigmas, *, every: bool) -> str:
+    """What of a run's noise levels does not lie on the path of a picture; empty if all do. `every`: none of
+    the path's may lie between them."""
+    places = [next((i for i, one in enumerate(path.values) if abs(one - s) < NEAR), -1) for s in own.values]
+    if -1 in places:
+        return f"its path has no noise level {own.values[places.index(-1)]:.4g}"
+    if every and any(other != one + 1 for one, other in pairwise(places)):
+        return f"it has {path.steps} steps, and the run {own.steps}"
+    return ""
 
 
 def _avoided(view: View) -> Iterator[Refusal]:

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from itertools import combinations
 
 from studio.api import Attachment, Refusal, StudioError, View, node
 from studio.controls.bounds import some_step
-from studio.controls.composition import APART, partners, refusals, rule, title
-from studio.controls.control import in_range
-from studio.controls.inject_qk import FEW_STEPS, PROJECTIONS
-from studio.controls.plan import meeting
-from studio.controls.sites import few_step_sites, last_sites, words_site
 from studio.controls.where import Where, parse_blocks
 from studio.models.outline import Outline
 from studio.models.prompt_weights import read_weights
-from studio.nodes.edit import LOOK_SHARE
-from studio.nodes.prompt import outline, prompt_of
+from studio.nodes.edit import blends
+from studio.nodes.leading_checks import review_leading
+from studio.nodes.meet_checks import meeting_pairs, other_pictures, refused_pairs
+from studio.nodes.prompt import outline
+from studio.nodes.region_checks import review_regional
 from studio.nodes.regions import regions_of
 from studio.nodes.step_cache import review_caches
 from studio.sampling import schedules
@@ -43,16 +40,12 @@ def review_attachments(view: View) -> Iterator[Refusal]:
     """What is at the `attachments` input and cannot act: techniques that do not go together
     (controls/composition.py), in no step of the run, in blocks that the model lacks, or for another model."""
     steering = [source for source in view.feeding("attachments") if source.technique]
-    named = {source.technique: source.title for source in steering}
-    for one, other, found in refusals([source.technique for source in steering]):
-        both = f"{named[one]!r} and {named[other]!r}" if one != other else f"two of {title(one)!r}"
-        yield Refusal(
-            f"{both[0].upper()}{both[1:]} cannot be used in one run: {found.reason}.",
-            f"Disconnect one of them. {title(one)} goes with {partners(one)}.",
-            "attachments",
-        )
+    yield from refused_pairs(steering)
+    yield from other_pictures(steering)
     model, steps = outline(view), run_steps(view)
     yield from review_caches(view, model, steps)
+    yield from review_leading(view)
+    yield from review_regional(view, model, steps)
     for source in steering:
         yield from _strange(source, model)
         for error in _idle(source, steps):
@@ -67,9 +60,7 @@ def review_attachments(view: View) -> Iterator[Refusal]:
                         at=source,
                     )
     if model is not None and model.sites and steps:
-        for first, second in combinations(steering, 2):
-            if rule(first.technique, second.technique).verdict == APART and _clash(first, second):
-                yield from _meet(first, second, model, steps)
+        yield from meeting_pairs(steering, model, steps)
 
 
 # Nodes whose settings tell how many steps a run has.
@@ -131,9 +122,7 @@ def _shares(source: View) -> Iterator[tuple[str, float, float, str]]:
     given, kind = source.widgets, source.kind
     start, end = given.get("start"), given.get("end")
     if kind == "edit_by_prompt":
-        old, new = prompt_of(source, "source"), prompt_of(source, "target")
-        blends = None not in (old, new, given.get("words")) and (old != new or bool(given["words"].strip()))
-        for name in ("tau", "eta") if blends else ("tau",):
+        for name in ("tau", "eta") if blends(source) else ("tau",):
             if name in given:
                 yield name, 0, given[name], name
     elif kind == "regional_prompts":
@@ -187,53 +176,3 @@ def _region_shares(source: View) -> Iterator[tuple[str, float, float, str]]:
                 called = f"Region {entry.get('name') or entry['id']!r}"
                 first, last = max(entry.get("start", 0), start), min(entry.get("end", 1), end)
                 yield called, first, last, "end" if end < entry.get("end", 1) else "start"
-
-
-def _clash(one: View, other: View) -> bool:
-    """Whether two that may only stand apart would really write, or decide about, the same."""
-    pair = {one.kind: one.widgets, other.kind: other.widgets}
-    look = pair.get("keep_look")
-    if look is None or len(pair) == 1:
-        return True
-    masked = bool(str(look.get("words", "")).strip() or str(look.get("new_words", "")).strip())
-    if "regional_prompts" in pair:
-        return masked and pair["regional_prompts"].get("single_every") == 1
-    edit = pair.get("edit_by_prompt", {})
-    if edit.get("block", "none") != "none":
-        return masked
-    spans = PROJECTIONS.get(str(edit.get("projection")), {})
-    shared = {"image", "text"} if look.get("text_too") else {"image"}
-    return any(shared & set(spans.get(tensor, ())) for tensor in "kv")
-
-
-def _meet(one: View, other: View, model: Outline, steps: Sequence[Step]) -> Iterator[Refusal]:
-    """A refusal if there are a step and a block in which both act."""
-    mine, theirs = (_places(view, model, steps) for view in (one, other))
-    if mine is None or theirs is None:
-        return
-    when = [step for step in steps if step.index in mine[0] & theirs[0]]
-    where = [site for site in model.sites if site.index in mine[1] & theirs[1]]
-    if when and where:
-        found = rule(one.technique, other.technique)
-        message = meeting(repr(one.title), repr(other.title), found.reason, where, when)
-        yield Refusal(message, found.remedy, "attachments")
-
-
-def _places(view: View, model: Outline, steps: Sequence[Step]) -> tuple[set[int], set[int]] | None:
-    """The steps and the blocks in which an attachment acts; None if only the run can tell."""
-    given, kind, sites = view.widgets, view.kind, model.sites
-    start, end = (0, given.get("tau")) if kind == "edit_by_prompt" else (given.get("start"), given.get("end"))
-    written = given.get("blocks", "")
-    if start is None or end is None or not isinstance(written, str):
-        return None
-    try:
-        blocks = parse_blocks(written)
-    except StudioError:
-        return None
-    if blocks is None and kind == "keep_look":
-        blocks = last_sites(sites, LOOK_SHARE)
-    elif blocks is None and kind == "change_words":
-        blocks = words_site(sites)
-    elif blocks is None and kind == "edit_by_prompt" and len(steps) <= FEW_STEPS:
-        blocks = few_step_sites(sites)
-    return {s.index for s in steps if in_range(s, start, end)}, set(blocks or range(model.blocks))

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from studio.controls.composition import compose
+from studio.controls.composition import called, compose
 from studio.controls.control import AttentionControl, Branch, Maps
 from studio.controls.maps import MapStore
 from studio.errors import StudioError
@@ -156,11 +156,11 @@ def check_sampler(name: str, wanted: str, given: str) -> None:
 
 def check_nested(controls: Sequence[AttentionControl], followers: Sequence[Follower]) -> None:
     """Raise for what counts on a run that goes straight down, where its noise goes down and up again."""
-    strange = [c.name for c in controls if type(c).step_end is not AttentionControl.step_end]
-    strange += [str(follower.report().get("name", "")).replace("_", " ") for follower in followers]
+    strange = [called(c) for c in controls if type(c).step_end is not AttentionControl.step_end]
+    strange += [repr(str(follower.report().get("name", "")).replace("_", " ")) for follower in followers]
     for name in strange:
         raise StudioError(
-            f"{name!r} cannot work with the nested sampler: its noise level goes down and up again.",
+            f"{name} cannot work with the nested sampler: its noise level goes down and up again.",
             hint="Choose another sampler, such as euler.",
             socket="sampler",
         )

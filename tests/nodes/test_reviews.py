@@ -211,7 +211,7 @@ def test_an_edit_and_a_look_are_refused_exactly_where_the_run_would_refuse_them(
         ]
         canvas = Latent(64, 64, 1, 3)
         sample_run(
-            parts, old, empty, canvas, flow(steps, 3.0), sampler("euler"), cfg(1.0), attachments=controls
+            parts, new, empty, canvas, flow(steps, 3.0), sampler("euler"), cfg(1.0), attachments=controls
         )
     except StudioError as error:
         raised = [("sample", "attachments", error.message, error.hint)]
