@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from studio.controls.control import in_range
@@ -35,9 +35,17 @@ def window(start: float, end: float) -> None:
         )
 
 
-def some_step(what: str, start: float, end: float, steps: Sequence[Step], *, socket: str) -> None:
-    """StudioError if a range that is not empty holds no step of this run."""
-    if start < end and steps and not any(in_range(step, start, end) for step in steps):
+def some_step(
+    what: str,
+    start: float,
+    end: float,
+    steps: Sequence[Step],
+    *,
+    socket: str,
+    acts: Callable[[Step, float, float], bool] = in_range,
+) -> None:
+    """StudioError if a range that is not empty holds no step of this run; `acts`: what a range holds."""
+    if start < end and steps and not any(acts(step, start, end) for step in steps):
         total = steps[0].total
         raise StudioError(
             f"{what} from {start:g} to {end:g} of the run is less than one of its {total} steps.",

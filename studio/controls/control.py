@@ -343,3 +343,8 @@ class Several(AttentionControl):
 def in_range(step: Step, start: float, end: float) -> bool:
     """Whether a step lies in [start, end), fractions of the run (sampling.md 1.4)."""
     return math.floor(start * step.total + 1e-9) <= step.index < math.floor(end * step.total + 1e-9)
+
+
+def in_open_range(step: Step, start: float, end: float) -> bool:
+    """Whether a step lies strictly between two fractions of the run: never the first one."""
+    return step.total * start < step.index < step.total * end

@@ -187,7 +187,7 @@ def skip_layer_guidance(
     guidance: what it adds to; empty = the prompt alone
     scale: how firmly; 0 = not at all
     blocks: numbers of the blocks that are left out, such as "7-9"; empty = those that suit
-    start: the share of the steps before it acts
+    start: the share of the steps before it acts; the very first step is always left out
     end: the share of the steps after which it stops
     """
     return skip_layers.skip_layers(guidance, scale, parse_blocks(blocks) or (), start, end)

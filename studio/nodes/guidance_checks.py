@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from studio.api import Refusal, StudioError, View
 from studio.controls.bounds import some_step
-from studio.controls.control import in_range
+from studio.controls.control import in_open_range, in_range
 from studio.controls.where import parse_blocks
 from studio.models.outline import Outline
 from studio.nodes.prompt import outline, refused
@@ -92,8 +93,9 @@ def _uncalled(view: View, rule: View, zero: int, steps: tuple[Step, ...]) -> Ite
         if acts and acts[-1] < zero:
             yield Refusal(
                 f"{rule.title!r} does not call the network in the first {zero} of {len(steps)} steps, and "
-                f"{control.title!r} ends with them: nothing comes of it.",
-                f"Let it end later than {zero / len(steps):.2g}, or set zero_steps to 0.",
+                f"{'tau of ' if edit else ''}{control.title!r} ends with them: nothing comes of it.",
+                f"Let it end at {math.ceil(100 * (zero + 1) / len(steps)) / 100:g} or later, or set "
+                "zero_steps to 0.",
                 "tau" if edit else "end",
                 "warning",
                 control,
@@ -208,7 +210,8 @@ def _range(rule: View, steps: tuple[Step, ...]) -> Iterator[Refusal]:
         yield Refusal(f"{rule.title!r} starts at {start:g}, after its end at {end:g}.", "Exchange them.")
         return
     try:
-        some_step(f"{rule.title!r}", start, end, steps, socket="guidance")
+        acts = in_open_range if rule.kind == "skip_layer_guidance" else in_range
+        some_step(f"{rule.title!r}", start, end, steps, socket="guidance", acts=acts)
     except StudioError as error:
         yield Refusal(error.message, error.hint, "guidance", "warning")
 

@@ -126,6 +126,13 @@ def test_the_weak_side_of_a_reflection_must_be_able_to_go_back(engine):
     assert problems(engine, graph(rules, sockets=("strong",), more=plain)) == []
 
 
+@pytest.mark.parametrize(("end", "warned"), [(0.2, True), (0.21, False)])
+def test_the_first_step_is_none_for_skip_layer_guidance(engine, end, warned):
+    made = graph([("skip_layer_guidance", {"start": 0.0, "end": end})])
+    assert bool(problems(engine, made, "warning")) is warned
+    assert problems(engine, graph([("perturbed_guidance", {"start": 0.0, "end": end})]), "warning") == []
+
+
 @pytest.mark.parametrize("kind", ["skip_layer_guidance", "perturbed_guidance", "smoothed_guidance"])
 def test_controls_in_the_same_blocks_are_refused_and_watching_the_estimates_is_not(engine, kind):
     watch = ((Node("watch", "watch_estimates", {}), "attachment", "sample.attachments"),)

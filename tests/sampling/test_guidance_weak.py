@@ -96,8 +96,9 @@ def test_one_more_row_a_step_in_the_range_and_the_network_as_before(tiny_parts, 
     before = state_of(network)
     plain, _ = made(tiny_parts, cfg(3.0))
     found, calls = made(tiny_parts, make(cfg(3.0), 2.0, start=0.2, end=0.6))
-    assert calls["by_role"] == {"uncond": STEPS, "cond": STEPS, "weak": 2}
-    assert calls["forwards"] == STEPS + 2
+    weak = 1 if make is skip_layers else 2  # its range is open at the start
+    assert calls["by_role"] == {"uncond": STEPS, "cond": STEPS, "weak": weak}
+    assert calls["forwards"] == STEPS + weak
     assert (found - plain).abs().max() > 1e-3
     assert state_of(network) == before
     assert torch.equal(made(tiny_parts, cfg(3.0))[0], plain)
@@ -126,10 +127,11 @@ def test_the_network_is_as_before_after_an_exception_inside_the_weak_call(tiny_p
 
 @pytest.mark.parametrize("make", EVERY)
 def test_it_builds_on_other_rules(tiny_parts, make):
+    weak = STEPS - (make is skip_layers)
     _, calls = made(tiny_parts, make(adaptive(cfg(3.0), -1.0), 1.0, **ALL_STEPS))
-    assert calls["by_role"] == {"uncond": 1, "cond": STEPS, "weak": STEPS}
+    assert calls["by_role"] == {"uncond": 1, "cond": STEPS, "weak": weak}
     _, calls = made(tiny_parts, make(None, 1.0, **ALL_STEPS))
-    assert calls["by_role"] == {"cond": STEPS, "weak": STEPS}
+    assert calls["by_role"] == {"cond": STEPS, "weak": weak}
     if getattr(tiny_parts.transformer.config, "guidance_embeds", False):
         one, other = (made(tiny_parts, make(embedded_guidance(n), 1.0, **ALL_STEPS))[0] for n in (1.0, 8.0))
         assert (one - other).abs().max() > 1e-4
@@ -157,7 +159,8 @@ def test_a_prediction_from_elsewhere_is_not_the_one_that_is_pushed():
 
         return denoise
 
-    denoised = skip_layers(Guidance("ahead", guide), 2.5, **ALL_STEPS).guide(predict, ROWS)(x, STEP)
+    rule = skip_layers(Guidance("ahead", guide), 2.5, (), 0.0, 1.0)
+    denoised = rule.guide(predict, ROWS)(x, Step(2, 4, 1.0, 0.75))
     assert (denoised - (x - (c + 2.5 * (c - weak)))).abs().max() < 1e-5
 
 
@@ -281,7 +284,7 @@ def test_blur_goes_over_both_axes_and_keeps_what_is_even():
 
 
 def test_parity_of_skip_layer_guidance_with_the_sd3_pipeline(pair):
-    """Its range is open at the start: start 0 of 6 steps begins with the second."""
+    """With the range that both have: of 6 steps from 0 to 0.6 those with the index 1, 2 and 3."""
     steps, blocks = 6, [0] if pair.size == 64 else [2, 3]
     theirs = pair.stock(
         "a red star on the left", negative_prompt="blue house", num_inference_steps=steps, guidance_scale=3.0,
@@ -295,9 +298,46 @@ def test_parity_of_skip_layer_guidance_with_the_sd3_pipeline(pair):
     ours = sample_latent(
         pair.ours, positive, negative, Latent(pair.size, pair.size, 1, 7),
         flow_diffusers(steps, pair.stock.scheduler.config.shift), sampler("euler"),
-        skip_layers(cfg(3.0), 2.0, blocks, 1 / 6, 4 / 6),
+        skip_layers(cfg(3.0), 2.0, blocks, 0.0, 0.6),
     ).tensor  # fmt: skip
     assert (ours - theirs).abs().max() < 1e-4
+
+
+RANGES = [(0.01, 0.2), (0.0, 1.0), (0.0, 0.5), (0.1, 0.3), (0.29, 0.58), (0.07, 0.14), (0.5, 0.9)]
+
+
+@pytest.mark.parametrize("pair", ["tiny"], indirect=True)
+@pytest.mark.parametrize("total", [1, 2, 3, 4, 5, 6, 7, 10, 12, 25, 28, 50, 100])
+def test_skip_layer_guidance_acts_in_the_steps_of_the_sd3_pipeline(pair, monkeypatch, total):
+    """The pipeline's own loop is asked: a call that leaves blocks out comes after that step's other one."""
+    told = []
+
+    def forward(*, hidden_states, skip_layers=None, **_):
+        told.append(skip_layers)
+        return (hidden_states * 0,)
+
+    monkeypatch.setattr(pair.stock.transformer, "forward", forward)
+    for start, stop in RANGES:
+        told.clear()
+        pair.stock(
+            "a red star", num_inference_steps=total, guidance_scale=3.0, height=64, width=64,
+            max_sequence_length=pair.length, output_type="latent", skip_guidance_layers=[0],
+            skip_layer_guidance_start=start, skip_layer_guidance_stop=stop,
+        )  # fmt: skip
+        plain = [sum(blocks is None for blocks in told[:i]) - 1 for i in range(len(told))]
+        theirs = {index for index, blocks in zip(plain, told, strict=True) if blocks is not None}
+        assert sum(blocks is None for blocks in told) == total
+        rule, ours = skip_layers(cfg(3.0), 2.0, (), start, stop), set()
+
+        def predict(latent, step, rows, ours=ours):
+            if rows[0].role == "weak":
+                ours.add(step.index)
+            return tuple(latent for _ in rows)
+
+        denoise = rule.guide(predict, ROWS)
+        for i in range(total):
+            denoise(torch.zeros(1, 2, 2, 2), Step(i, total, 1 - i / total, 1 - (i + 1) / total))
+        assert ours == theirs, (start, stop)
 
 
 # refusals

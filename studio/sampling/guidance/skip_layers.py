@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import torch
 
+from studio.controls.control import in_open_range
 from studio.models.family import adapter_for
 from studio.sampling.guidance.weak import away_from, chosen_blocks
 from studio.values import Guidance, Step
@@ -22,7 +23,8 @@ def skip_layers(
 ) -> Guidance:
     """`guidance` away from the network without `blocks` (numbers of joint blocks; none = those that suit).
 
-    scale 0..10, 0 = neutral; 2.8 over the first fifth is Stability AI's setting for SD3.5 medium.
+    scale 0..10, 0 = neutral; 2.8 from 0.01 to 0.2 is Stability AI's setting for SD3.5 medium. As there, the
+    range is open on both sides: never the first step, and of 28 the second to the sixth.
     """
 
     @contextmanager
@@ -35,4 +37,4 @@ def skip_layers(
             yield
 
     given = (("blocks", tuple(blocks)),)
-    return away_from("skip_layers", guidance, around, scale, start, end, given)
+    return away_from("skip_layers", guidance, around, scale, start, end, given, in_open_range)

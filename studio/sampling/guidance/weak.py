@@ -36,9 +36,10 @@ def away_from(
     start: float,
     end: float,
     params: tuple[tuple[str, Setting], ...],
+    acts: Callable[[Step, float, float], bool] = in_range,
 ) -> Guidance:
     """`guidance` (None = the prompt alone) moved away from the network that `around` makes, in the steps from
-    `start` to `end` (shares of the run): one further call of one row in each of them.
+    `start` to `end` (shares of the run; `acts` tells which these are): one further call of one row in each.
 
     Scale 0 and an empty range are `guidance` itself.
     """
@@ -67,7 +68,7 @@ def away_from(
             now[:] = [latent]
             seen.clear()
             guided = rule(latent, step)
-            if not in_range(step, start, end):
+            if not acts(step, start, end):
                 return guided
             row, c = seen.get("cond") or _alone(predict, latent, step, row_of(rows, "cond"))
             if id(row) not in weak:
@@ -79,7 +80,7 @@ def away_from(
 
     def at(step: Step) -> Settings:
         own = inner.at(step) if inner.at is not None else (("guidance", repr(inner)),)
-        return (*own, ("weak", name), *params, ("scale", scale)) if in_range(step, start, end) else own
+        return (*own, ("weak", name), *params, ("scale", scale)) if acts(step, start, end) else own
 
     given = (("scale", float(scale)), ("start", float(start)), ("end", float(end)))
     return Guidance(
