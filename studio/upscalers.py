@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -86,8 +88,18 @@ def tiles_of(studio: Studio, ref: str, width: int, height: int, tile: int) -> in
     return len(rows.starts) * len(columns.starts)
 
 
-def check_redrawn(model: str, width: int, height: int) -> None:
-    """StudioError if a picture, in pixels, is too small for a model to paint its detail anew."""
-    from studio.upscaling.latents import check_for
+def check_redrawn(model: str, width: int, height: int, factor: int, factors: Sequence[int]) -> None:
+    """StudioError if a picture of so many pixels, made `factor` times as large, is too small for a model to
+    paint its detail anew. `factors`: those that can be chosen, from the smallest on."""
+    from studio.upscaling.latents import smallest_for
 
-    check_for(model, width, height)
+    side = smallest_for(model)
+    if min(width, height) * factor >= side:
+        return
+    least = math.ceil(side / min(width, height))
+    enough = next((one for one in factors if one >= least), None)
+    raise StudioError(
+        f"The picture has {width}x{height} pixels. Its detail is painted anew from {side}x{side} on, and for "
+        f"that it would have to be made {least} times as large.",
+        hint=f"Choose {enough} times." if enough else "It can only be made larger without new detail.",
+    )

@@ -101,19 +101,21 @@
         fold("Settings", ...settings.map(([node, list]) => el("section", { class: "w-node-facts" }, el("h4", {}, node), rows(list)))),
         fold("Time and cache", el("p", { class: "w-help" }, `${sum.toFixed(2)} s in ${spent.length} nodes; ${kept.length} from the cache.`),
           el("table", { class: "w-times" }, el("tbody", {}, ...work.map((w) => el("tr", {}, el("th", { scope: "row" }, w.node), el("td", {}, el("i", { style: `width:${w.seconds === null ? 0 : Math.max(1, (100 * w.seconds) / most)}%` })), el("td", {}, w.off ? w.off : w.seconds === null ? "from the cache" : `${w.seconds.toFixed(2)} s`)))))),
-        caches.length ? fold("Step cache", ...caches.flatMap((c) => skipped(c, caches.length > 1))) : null,
+        caches.length ? Object.assign(fold("Step cache", ...caches.flatMap((c) => skipped(c, caches.length > 1)), legend()), { open: true }) : null,
         fold("Machine", rows(machine)));
     }
     does.trigger("look", { generation: p.id });
     return box;
   };
 
-  /** Which steps of a run were skipped: a sentence and a strip, one cell a step, full ones filled. */
+  const legend = () => el("ul", { class: "w-skips-legend w-help" }, el("li", {}, el("i", {}), "computed in full"), el("li", {}, el("i", { class: "w-skipped" }), "skipped, guessed from earlier steps"));
+  /** Which steps of a run were skipped: a sentence and a strip, one cell a step, full ones filled, numbers below. */
   function skipped({ picture, steps, skipped: gone, error_estimate: off, seconds_saved: saved }, many) {
     const words = [many ? `Picture ${picture}.` : null, `${gone.length} of ${steps} steps skipped.`,
-      saved > 0 && picture === 1 ? `About ${saved.toFixed(1)} s saved.` : null, off === null ? null : `The guesses were off by ${(100 * off).toFixed(1)} % where that was seen.`];
+      saved > 0 && picture === 1 ? `About ${saved.toFixed(1)} s saved.` : null, off === null ? null : `Where a full step came after skipped ones, the guess was held against it: it missed what the model adds to the picture by ${(100 * off).toFixed(1)} % on average.`];
+    const numbered = (step) => step === 1 || step === steps || (step % 5 === 0 && steps - step > 1);
     return [el("p", { class: "w-help w-told" }, ...words.filter((text) => text).map((text) => el("span", {}, `${text} `))),
-      el("div", { class: "w-skips", role: "img", "aria-label": `Skipped steps: ${gone.join(", ") || "none"}` }, ...Array.from({ length: steps }, (_, i) => el("i", { class: gone.includes(i + 1) ? "w-skipped" : "", title: `Step ${i + 1}` })))];
+      el("div", { class: "w-skips", role: "img", "aria-label": `Skipped steps: ${gone.join(", ") || "none"}` }, ...Array.from({ length: steps }, (_, i) => el("i", { class: gone.includes(i + 1) ? "w-skipped" : "", title: `Step ${i + 1}`, "data-step": numbered(i + 1) ? i + 1 : null })))];
   }
 
   /** Pictures as a nested list, the oldest first; null where there is no relative. */

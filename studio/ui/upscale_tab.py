@@ -30,18 +30,13 @@ if TYPE_CHECKING:
     from studio.upscalers import FoundUpscaler
 
 FACTORS = (2, 3, 4)
-PAINTED = ("canvas", "schedule", "paint", "picture")  # what the person's picture takes the place of
-REDRAWN = ("model", "prompt", "avoid", "sampler", "guidance", "encode", "detail", "tiles", "coarse",
+# what the person's picture takes the place of
+PAINTED = ("canvas", "schedule", "guidance", "paint", "picture")
+REDRAWN = ("model", "prompt", "avoid", "sampler", "encode", "detail", "mild", "tiles", "coarse",
            "repaint", "decode")  # fmt: skip
 MOST_LOOKED_AT = 40  # pictures of the history that may tell how long it takes
 ENOUGH = 5  # of them
 MOST_SIDE = 65_536
-# How little is changed where the model only paints detail: measured, docs/measured.md, Larger pictures.
-MILD: dict[str, dict[str, float]] = {
-    "detail": {"shift": 1.0},
-    "coarse": {"block": 2},
-    "guidance": {"cfg_scale": 1.0},
-}
 
 
 class UpscaleTab:
@@ -109,7 +104,7 @@ class UpscaleTab:
             self._studio.policy.check_enlarged(width * factor, height * factor, socket="scale")
             if redraw:
                 self._studio.policy.check_pixels(width * factor, height * factor, socket="scale")
-                self._check_redrawn(width * factor, height * factor)
+                self._check_redrawn(width, height, factor, engine)
             told |= {"width": width * factor, "height": height * factor}
             told["tiles"] = self._tiles(engine, width, height, factor, tile)
             told["seconds"] = self._seconds(owner, engine.ref, width * height * factor**2, redraw)
@@ -165,9 +160,6 @@ class UpscaleTab:
             graph = graph.set(name, "scale", scale).set(name, "tile", tile)
         if redraw:
             graph = graph.set("prompt", "text", prompt).set("detail", "strength", redraw)
-            for name, values in MILD.items():
-                for widget, value in values.items():
-                    graph = graph.set(name, widget, value)
             if isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0:
                 graph = graph.set("encode", "seed", seed)
         return graph
@@ -200,11 +192,11 @@ class UpscaleTab:
             raise StudioError(f"{engine.title} does not make {factor} times.", hint=f"It makes {made}.")
         return engine, factor, float(redraw), tile
 
-    def _check_redrawn(self, width: int, height: int) -> None:
+    def _check_redrawn(self, width: int, height: int, factor: int, engine: FoundUpscaler) -> None:
         from studio.upscalers import check_redrawn
 
         model = self._studio.workflow("upscale").by_id["model"].widgets.get("model")
-        check_redrawn(str(model), width, height)
+        check_redrawn(str(model), width, height, factor, [f for f in FACTORS if _passes(engine, f)])
 
     def _tiles(self, engine: FoundUpscaler, width: int, height: int, factor: int, tile: int) -> int:
         from studio.upscalers import tiles_of

@@ -98,11 +98,11 @@ def check_smallest(width: int, height: int, step: int) -> None:
         )
 
 
-def check_for(model: str, width: int, height: int) -> None:
-    """`check_smallest` for the model of a reference, as far as that can be told without loading it."""
+def smallest_for(model: str) -> int:
+    """The shortest side in pixels that the model of a reference paints, as `check_smallest` has it; 0 where
+    that cannot be told without loading it."""
     found = outline_of(model)
-    if found is not None and found.sides is not None:
-        check_smallest(width, height, found.sides[0])
+    return 0 if found is None or found.sides is None else found.sides[0]
 
 
 def framed(painted: Image, like: Image) -> Image:

@@ -93,8 +93,26 @@ def test_what_would_be_too_large_is_said_before_the_start(tab, width, factor, re
 
 @pytest.mark.parametrize(("width", "redraw", "fault"), [(7, 0.1, True), (7, 0, False), (8, 0.1, False)])
 def test_a_picture_too_small_to_be_painted_anew_is_said_before_the_start(tab, width, redraw, fault):
+    """By its own size, and with the least scale at which it could be."""
     told = json.loads(tab.plan("", event(**choice(width=width, height=30, redraw=redraw))))["plan"]
-    assert ("at least 16x16" in told.get("fault", "")) is fault
+    assert told.get("fault", "") == (
+        "The picture has 7x30 pixels. Its detail is painted anew from 16x16 on, and for that it would have "
+        "to be made 3 times as large. Choose 3 times." if fault else ""
+    )  # fmt: skip
+
+
+def test_a_picture_that_no_factor_helps_is_said_so(tab):
+    told = json.loads(tab.plan("", event(**choice(width=1, height=1, redraw=0.1))))["plan"]
+    assert "1x1 pixels" in told["fault"] and "16 times" in told["fault"]
+    assert told["fault"].endswith("It can only be made larger without new detail.")
+
+
+def test_the_ready_workflow_paints_and_keeps_with_a_guidance_of_its_own_each():
+    """docs/measured.md, Larger pictures: no guidance keeps a picture, and 3 paints one."""
+    ready = loads((ROOT / "assets" / "workflows" / "upscale.json").read_text("utf-8"))
+    leads = {e.target[0]: ready.node(e.source[0]) for e in ready.edges if e.target[1] == "guidance"}
+    scales = {name: node.widgets["cfg_scale"] for name, node in leads.items()}
+    assert scales == {"paint": 3.0, "repaint": 1.0} and ready.node("detail").widgets["shift"] == 1
 
 
 def kept(id="a", prompt="", parents=(), nodes=None, params=None):
@@ -192,7 +210,8 @@ def test_every_choice_is_a_graph_that_checks_clean(tab, registry, factor, redraw
         assert nodes["prompt"]["widgets"]["text"] == "a red star"
         # what keeps a picture of the embedded model: docs/measured.md, Larger pictures
         assert (nodes["detail"]["widgets"]["shift"], nodes["coarse"]["widgets"]["block"]) == (1, 2)
-        assert nodes["guidance"]["widgets"]["cfg_scale"] == 1
+        leads = next(e["from"][0] for e in document["edges"] if e["to"] == ["repaint", "guidance"])
+        assert nodes[leads]["widgets"]["cfg_scale"] == 1 and "guidance" not in nodes
 
 
 @pytest.mark.parametrize("data", ["", "!!", base64.b64encode(b"no picture").decode(), 7, None], ids=repr)
