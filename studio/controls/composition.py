@@ -40,7 +40,8 @@ FREE = frozenset({"weight", "word_maps", "region_maps", "four_block", "estimates
 @dataclass(frozen=True)
 class Rule:
     """`verdict`: works, apart (only where they do not meet in a step and a block), or refused; `reason` and
-    `remedy` for a person. `meets`: the reason where two that work do meet by some setting."""
+    `remedy` for a person. `meets`: the reason where two that work do meet by some setting, if what both
+    change does not say it."""
 
     verdict: str
     reason: str
@@ -50,6 +51,10 @@ class Rule:
 
 WORKS, APART, REFUSED = "works", "apart", "refused"
 KEEP_APART = "Let one of them end before the other starts, or write other blocks into one of them."
+COPY_LESS = (
+    "Set the projection of the edit to qiki, which copies the picture's queries and keys alone; or let one "
+    "of them end before the other starts."
+)
 _LAYS_OUT = "both lay out the new picture after the old one, each in its own way"
 _TABLE: dict[tuple[str, str], Rule] = {
     ("edit", "blend"): Rule(WORKS, "the blend works on the latents between steps"),
@@ -60,12 +65,16 @@ _TABLE: dict[tuple[str, str], Rule] = {
         "before the other starts.",
         "by a block of the scores the edit, too, decides what each part of the picture may look at",
     ),
-    ("edit", "text_layers"): Rule(WORKS, "they write different tokens"),
-    ("edit", "subject"): Rule(WORKS, "three rows; edit first, then the reference's keys are appended"),
+    ("edit", "text_layers"): Rule(WORKS, "they write different tokens", COPY_LESS),
+    ("edit", "subject"): Rule(
+        WORKS, "three rows; edit first, then the reference's keys are appended", COPY_LESS
+    ),
     ("edit", "nag"): Rule(WORKS, "the edit comes first; both rows carry the avoided prompt"),
     ("edit", "nasa"): Rule(WORKS, "the edit comes first; both rows carry the avoided prompt"),
     ("edit", "force"): Rule(WORKS, "the source row follows the stored path of the picture"),
-    ("edit", "inject_v"): Rule(WORKS, "queries and keys come from the source, values from the store"),
+    ("edit", "inject_v"): Rule(
+        WORKS, "queries and keys come from the source, values from the store", COPY_LESS
+    ),
     ("edit", "look"): Rule(APART, _LAYS_OUT, KEEP_APART),
     ("blend", "regions"): Rule(WORKS, "the blend works on the latents between steps"),
     ("blend", "nag"): Rule(WORKS, "the blend works on the latents between steps"),

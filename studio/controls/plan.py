@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
-from studio.controls.composition import KEEP_APART, called, rule
+from studio.controls.composition import APART, KEEP_APART, called, rule
 from studio.controls.control import AttentionControl, Need, Owns, TextSegment, Write
 from studio.errors import StudioError, did_you_mean
 from studio.models.family import Site
@@ -198,7 +198,8 @@ def clash(
 def told(one: str, other: str, what: str) -> tuple[str, str]:
     """Why two techniques may not meet, and what to change; `what` where the table has no words of its own."""
     known = rule(one, other)
-    return known.meets or (known.reason if known.remedy else what), known.remedy or KEEP_APART
+    reason = known.reason if known.verdict == APART else what
+    return known.meets or reason, known.remedy or KEEP_APART
 
 
 def meeting(one: str, other: str, reason: str, sites: Sequence[Site], steps: Sequence[Step]) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from studio.controls.composition import compose
 from studio.controls.control import AttentionControl
 from studio.controls.leading import check_led
 from studio.errors import StudioError
@@ -188,7 +189,8 @@ class Legs:
             if relay.model is not None:
                 check_latents(self.parts, parts_of(relay.model), self.canvas)
             if relay.level > 0:
-                check_led(acting(self._attached(relay)), (relay.positive or self.positive).text)
+                controls = compose(acting(self._attached(relay)))
+                check_led(controls, (relay.positive or self.positive).text)
         if self.leg.controlled.trajectories.branches:
             raise branched()
         return self

@@ -9,11 +9,13 @@ import pytest
 import torch
 
 from studio.blocks import step_cache
+from studio.controls.negative import Nag
 from studio.errors import StudioError
 from studio.models.family import parts_of
 from studio.models.loading import ModelStore
 from studio.models.text import encode_prompt
 from studio.models.tiny import save_tiny
+from studio.models.words import segment_conditioning
 from studio.sampling import schedules
 from studio.sampling.guidance.cfg import cfg
 from studio.sampling.loop import sample_run
@@ -187,3 +189,16 @@ def test_a_relay_goes_from_one_family_to_another_with_the_same_latents(models, s
     assert torch.isfinite(mixed.tensor).all() and mixed.family == "sd3"
     sigmas, wrap = over(0, model=flux, positive=prompts[0], negative=prompts[1])
     assert torch.equal(run(base, sigmas=sigmas, relay=wrap).latent.tensor, run(flux).latent.tensor)
+
+
+def test_controls_of_the_second_part_that_do_not_go_together_are_refused_before_the_first_step(models):
+    base, _ = models
+    avoid = Nag(segment_conditioning(parts_of(base), "red"))
+    told = []
+    sigmas, wrap = over(0.5, attachments=(avoid,))
+    with pytest.raises(StudioError, match="write everything to avoid into one prompt"):
+        run(base, sigmas=sigmas, relay=wrap, attachments=[avoid], on_step=told.append)
+    assert not told
+    sigmas, wrap = over(0.5, attachments=(avoid,), keep=False)
+    run(base, sigmas=sigmas, relay=wrap, attachments=[avoid], on_step=told.append)
+    assert len(told) == STEPS
