@@ -66,4 +66,4 @@ def regions_of(parts):
     made = regional(1, 2)
     texts = (segment_conditioning(parts, r.prompt) for r in (LEFT, RIGHT))
     regions = tuple(replace(r, prompt=text) for r, text in zip(made.regions, texts, strict=True))
-    return replace(made, regions=regions)
+    return replace(made, base="a red star", regions=regions)

@@ -221,6 +221,19 @@ def test_warnings_name_the_region(model):
     assert not any("wholly" in text for text in again.warnings)
 
 
+def test_the_run_says_what_of_an_edited_layout_nobody_reads(model):
+    plain = Layout("a red star", (Region("a", "a star"), Region("b", "a ring", (0.0, 0.0, 0.5, 1.0))))
+    context = Told()
+    emptied = replace(plain, regions=(replace(plain.regions[0], prompt=""), plain.regions[1]))
+    control = regional_prompts(model, plain, emptied, ctx=context).attachment
+    assert [text.emptied for text in control.regions] == [True, False] and not context.warnings
+    moved = replace(plain.regions[1], box=(0.0, 0.0, 1.0, 1.0), strength=0.5)
+    other = replace(plain, regions=(moved,), background="the sea")
+    regional_prompts(model, plain, other, ctx=context)
+    assert any("region 'b'" in text and "not its box and strength" in text for text in context.warnings)
+    assert any("background of the edited layout" in text for text in context.warnings)
+
+
 def test_a_prompt_without_weights_is_bit_equal_and_one_with_weights_is_the_plain_one_and_a_control(model):
     context = Told()
     plain, _, _ = encode(parts_of(model), "a red star (small)", model.title)
@@ -252,6 +265,9 @@ def test_avoiding_takes_the_negative_texts_of_a_layout(model):
     assert [(region.id, text.text) for region, text in control.regions] == [("a", "red"), ("c", "a wizard")]
     assert any("Region 3: " in text for text in context.warnings)
     assert nag(model, ctx=context).is_neutral() and nasa(model, ctx=context).is_neutral()
+    for made in (nag, nasa):
+        ways = made(model, "blue", ctx=context), made(model, "blue", overlap="share", ctx=context)
+        assert [way.overlap for way in ways] == ["order", "share"]
     quiet = Told()
     nasa(model, ctx=quiet)
     assert quiet.warnings == []
