@@ -31,7 +31,9 @@ def add_to(commands: argparse._SubParsersAction[shared.Parser]) -> None:
     parser = commands.add_parser("run", help="run a workflow")
     add_workflow(parser)
     parser.add_argument(
-        "--out", metavar="DIR", help="also write the pictures into this folder, by their names"
+        "--out",
+        metavar="DIR",
+        help="also write the pictures into this folder, by their names, with a number where one is taken",
     )
     parser.add_argument("--no-cache", action="store_true", help="make everything anew")
     shared.add_json(parser)
@@ -238,7 +240,7 @@ def _hand_out(
             target = path if index == 0 else path.with_stem(f"{path.stem}-{index + 1}")
         elif folder is not None:
             Path(folder).mkdir(parents=True, exist_ok=True)
-            target = Path(folder) / f"{_free(output.name, taken)}.png"
+            target = _beside(output, Path(folder) / f"{_free(output.name, taken)}.png", taken)
         else:
             continue
         write_picture(output, target)
@@ -253,6 +255,26 @@ def _free(name: str, taken: set[str]) -> str:
         found, number = f"{stem}-{number}", number + 1
     taken.add(found.casefold())
     return found
+
+
+def _beside(output: Any, target: Path, taken: set[str]) -> Path:
+    """The file itself, or with the next free number where another picture lies there: nothing is written
+    over. A picture that lies there already is not written twice."""
+    stem, number = target.stem, 2
+    while target.exists() and not (target.is_file() and _same(output, target)):
+        target, number = target.with_name(f"{stem}-{number}.png"), number + 1
+        taken.add(target.stem.casefold())
+    return target
+
+
+def _same(output: Any, target: Path) -> bool:
+    """Whether a file holds this picture."""
+    if output.path is not None:
+        return output.path.read_bytes() == target.read_bytes()
+    try:
+        return bool(read_picture(target.read_bytes()) == output.image)
+    except StudioError:
+        return False
 
 
 def write_picture(output: Any, target: Path) -> None:

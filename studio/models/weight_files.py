@@ -121,8 +121,12 @@ def read_header(path: Path) -> dict[str, TensorInfo]:
                 raise _damaged(path, f"it has {size} bytes")
             length = struct.unpack("<Q", start)[0]
             if length > min(size - 8, MAX_HEADER):
+                if stream.read(1) != b"{":
+                    raise _foreign(path)
                 raise _damaged(path, f"its header claims {length:,} bytes, the file has {size:,}")
             text = stream.read(length)
+            if text[:1] != b"{":
+                raise _foreign(path)
     except OSError as error:
         raise BadModel(f"{path} cannot be read: {error.strerror or error}.") from error
     try:
@@ -221,6 +225,13 @@ def _tensor(path: Path, name: str, entry: object) -> tuple[TensorInfo, tuple[int
             path, f"tensor {name!r} of shape {shape} does not fill its {span[1] - span[0]:,} bytes"
         )
     return TensorInfo(dtype, tuple(shape)), (span[0], span[1])
+
+
+def _foreign(path: Path) -> BadModel:
+    return BadModel(
+        f"{path} is no safetensors file: its header does not begin like one.",
+        hint="Choose a *.safetensors file.",
+    )
 
 
 def _damaged(path: Path, what: str) -> BadModel:

@@ -25,11 +25,19 @@ STEADY = frozenset({"regions", "nag", "nasa", "weight", "force", "estimates", ""
 
 
 def review_step_cache(view: View) -> Iterator[Refusal]:
-    """Fields that cannot be read."""
+    """Fields that cannot be read, and a mode that lacks what it goes by."""
     try:
         _cache_of(view)
     except StudioError as error:
         yield refused(error)
+    written = view.widgets.get("full_steps")
+    if view.widgets.get("mode") == "fixed steps" and isinstance(written, str) and not written.strip():
+        yield Refusal(
+            f"{view.title!r} goes by fixed steps and names no steps, so nothing is skipped.",
+            "Write the full ones under full_steps, such as 1-4, 7, 10, or choose another mode.",
+            "full_steps",
+            "warning",
+        )
 
 
 @node(group="Sampling", title="Step cache", review=review_step_cache)

@@ -24,6 +24,7 @@ CONVERT = (
     "Convert it where you trust it: state = torch.load(file, weights_only=True), then "
     'safetensors.torch.save_file(state.get("params_ema", state.get("params", state)), "new.safetensors").'
 )
+WHOLE = "Download it again, or choose another file."
 PREFIXES = ("params_ema.", "params.", "module.")
 CHANNELS = 3
 MOST_SCALE = 8
@@ -72,7 +73,10 @@ def read_design(path: Path) -> Design | None:
     """What a file holds, from its header alone; None for a network that is not of the two classes."""
     check_file(path)
     shapes = {name: info.shape for name, info in read_header(path).items()}
-    return design_of(shapes)
+    try:
+        return design_of(shapes)
+    except BadModel as error:
+        raise BadModel(f"{path.name} cannot be used. {error.message}", hint=error.hint) from error
 
 
 def check_file(path: Path) -> None:
@@ -99,7 +103,9 @@ def _compact(shapes: Shapes, names: Mapping[str, str]) -> Design:
     last = max(int(name.split(".")[1]) for name in shapes)
     first, end = shapes.get("body.0.weight", ()), shapes.get(f"body.{last}.weight", ())
     if len(first) != 4 or len(end) != 4 or last < 2:
-        raise BadModel("This is no SRVGGNetCompact: its first and last layers are no convolutions.")
+        raise BadModel(
+            "This is no SRVGGNetCompact: its first and last layers are no convolutions.", hint=WHOLE
+        )
     if last % 2 or len(shapes.get("body.1.weight", ())) != 1:
         raise BadModel(
             "This SRVGGNetCompact has no PReLU weights, and nothing in it says which activation it has.",
@@ -109,7 +115,8 @@ def _compact(shapes: Shapes, names: Mapping[str, str]) -> Design:
     scale = math.isqrt(end[0] // channels) if channels else 0
     if channels * scale**2 != end[0] or not 1 <= scale <= MOST_SCALE:
         raise BadModel(
-            f"This SRVGGNetCompact makes {end[0]} channels of {channels}, which is no whole scale."
+            f"This SRVGGNetCompact makes {end[0]} channels of {channels}, which is no whole scale.",
+            hint=WHOLE,
         )
     _check_channels(channels)
     depth = (last - 2) // 2
@@ -125,14 +132,15 @@ def _rrdb(shapes: Shapes, names: Mapping[str, str]) -> Design:
     first, last = shapes["conv_first.weight"], shapes.get("conv_last.weight", ())
     growth = shapes["body.0.rdb1.conv1.weight"][0]
     if len(first) != 4 or len(last) != 4:
-        raise BadModel("This is no RRDBNet: its first and last layers are no convolutions.")
+        raise BadModel("This is no RRDBNet: its first and last layers are no convolutions.", hint=WHOLE)
     width, channels = first[0], last[0]
     fold = math.isqrt(first[1] // channels) if channels else 0
     ups = sum(bool(re.fullmatch(r"conv_up\d+\.weight", name)) for name in shapes)
     depth = len({name.split(".")[1] for name in shapes if name.startswith("body.")})
     if channels * fold**2 != first[1] or not fold or 2**ups % fold:
         raise BadModel(
-            f"This RRDBNet takes {first[1]} channels and doubles {ups} times, which is no whole scale."
+            f"This RRDBNet takes {first[1]} channels and doubles {ups} times, which is no whole scale.",
+            hint=WHOLE,
         )
     _check_channels(channels)
     scale = 2**ups // fold
@@ -146,7 +154,11 @@ def _rrdb(shapes: Shapes, names: Mapping[str, str]) -> Design:
 
 def _check_channels(channels: int) -> None:
     if channels != CHANNELS:
-        raise BadModel(f"This upscaler works on {channels} channel(s); Weft's pictures have {CHANNELS}.")
+        kind = "one channel, grey" if channels == 1 else f"{channels} channels"
+        raise BadModel(
+            f"This upscaler works on {kind}; Weft's pictures have {CHANNELS}: red, green and blue.",
+            hint="Choose a network that was trained on coloured pictures.",
+        )
 
 
 def _modern(name: str, every: Mapping[str, str]) -> str:

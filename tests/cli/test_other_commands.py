@@ -52,6 +52,21 @@ def test_history_show_gives_the_workflow_that_runs_from_the_cache(
     assert said.json["generations"] == made[:1]
 
 
+def test_a_picture_in_the_folder_is_not_written_over(cli: Cli, tiny_workflow: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    written = [
+        Path(
+            cli("run", tiny_workflow, "--set", f"canvas.seed={seed}", "--out", folder, "--json").json[
+                "outputs"
+            ][0]["file"]
+        )
+        for seed in (1, 2, 1, 2)
+    ]
+    assert [path.name for path in written] == ["weft.png", "weft-2.png", "weft.png", "weft-2.png"]
+    assert sorted(path.name for path in folder.iterdir()) == ["weft-2.png", "weft.png"]
+    assert written[0].read_bytes() != written[1].read_bytes()
+
+
 def test_a_replay_is_bit_equal_and_adds_nothing_to_the_history(cli: Cli, made: list[str]) -> None:
     said = cli("history", "replay", made[1][:8], "--json")
     assert said.code == 0

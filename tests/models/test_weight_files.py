@@ -51,10 +51,9 @@ def test_bytes_behind_the_last_tensor_are_refused(good):
 @pytest.mark.parametrize(
     "header",
     [
-        b"not json",
-        b"[1]",
+        b"{not json",
         b"{}",
-        b"[" * 5000,
+        b"{\"a\":" * 5000,
         {"a": 3},
         {"a": {"dtype": "PICKLE", "shape": [1], "data_offsets": [0, 4]}},
         {"a": {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]}},
@@ -70,6 +69,19 @@ def test_bytes_behind_the_last_tensor_are_refused(good):
 def test_a_header_that_lies_is_refused(tmp_path, header):
     with pytest.raises(BadModel, match="damaged or cut off"):
         read_header(write(tmp_path / "x.safetensors", header, b"\0\0\0\0"))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"root:x:0:0:root:/root:/bin/bash\n" * 40, struct.pack("<Q", 4) + b"[1] ",
+     b"\x89PNG\r\n\x1a\n" + bytes(900), struct.pack("<Q", 8) + b"not json"],
+)  # fmt: skip
+def test_a_file_of_another_sort_is_not_called_damaged(tmp_path, data):
+    path = tmp_path / "passwd"
+    path.write_bytes(data)
+    with pytest.raises(BadModel, match="passwd is no safetensors file") as caught:
+        read_header(path)
+    assert "damaged" not in caught.value.message and caught.value.hint
 
 
 def test_a_header_that_claims_a_huge_length_is_not_read(tmp_path):

@@ -70,7 +70,8 @@ def test_every_mode_makes_a_picture_and_tells_what_it_skipped(engine: Engine, mo
 
 
 @pytest.mark.parametrize(
-    "cache", [{"every": 1}, {"mode": "confidence", "tolerance": 0.0}, {"mode": "fixed steps"}]
+    "cache",
+    [{"every": 1}, {"mode": "confidence", "tolerance": 0.0}, {"mode": "fixed steps", "full_steps": "all"}],
 )
 def test_neutral_settings_give_the_plain_picture_and_no_note(engine: Engine, cache: dict[str, Any]) -> None:
     plain, run = engine.run(graph_of()), engine.run(graph_of(cache))
@@ -109,6 +110,15 @@ def test_delta_is_for_few_steps_and_a_cache_that_is_off_is_no_problem(engine: En
 def test_a_run_that_only_warms_up_is_warned_of(engine: Engine) -> None:
     (problem,) = found(engine, graph_of({"warm": 8}), "warning")
     assert "skip nothing" in problem.message and problem.socket == "warm"
+
+
+def test_fixed_steps_without_any_are_warned_of(engine: Engine) -> None:
+    for written in ("", "  "):
+        graph = graph_of({"mode": "fixed steps", "full_steps": written})
+        (problem,) = found(engine, graph, "warning")
+        assert "names no steps, so nothing is skipped" in problem.message and problem.socket == "full_steps"
+    run = engine.run(graph)
+    assert run.status == "finished" and "step_cache" not in run.nodes["sample"].notes
 
 
 def test_guidance_that_changes_blocks_is_refused(engine: Engine) -> None:

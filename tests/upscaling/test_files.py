@@ -143,8 +143,8 @@ def changed(name, **more):
 @pytest.mark.parametrize(
     ("state", "said"),
     [
-        (lambda: SRVGGNetCompact(1, 8, 2, 2).state_dict(), "1 channel"),
-        (lambda: RRDBNet(1, 8, 4, 1).state_dict(), "1 channel"),
+        (lambda: SRVGGNetCompact(1, 8, 2, 2).state_dict(), "one channel, grey"),
+        (lambda: RRDBNet(1, 8, 4, 1).state_dict(), "one channel, grey"),
         (lambda: changed("compact x2", body__8__weight=torch.rand(11, 8, 3, 3)), "no whole scale"),
         (lambda: changed("compact x2", body__1__weight=None), "no PReLU"),
         (lambda: changed("compact x2", body__4__weight=None), "do not fit"),
@@ -155,8 +155,10 @@ def changed(name, **more):
     ],
 )
 def test_networks_that_cannot_be_run_say_why(tmp_path, state, said):
-    with pytest.raises(BadModel, match=said):
-        read_network(saved(tmp_path, state()))
+    path = saved(tmp_path, state())
+    with pytest.raises(BadModel, match=said) as caught:
+        read_network(path)
+    assert path.name in caught.value.message and caught.value.hint
 
 
 def test_a_number_too_large_is_no_scale():
