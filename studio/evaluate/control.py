@@ -42,6 +42,8 @@ MODULES = (
     "control_avoid",
     "control_real",
     "control_keep",
+    "control_around",
+    "control_words",
 )
 
 

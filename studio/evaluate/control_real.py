@@ -7,14 +7,17 @@ comes back; `error` is the root mean square over the latent in units of its spre
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+
+import numpy as np
 
 from studio.controls.control import AttentionControl
 from studio.controls.force_source import ForceSource
 from studio.controls.inject_qk import InjectQK
 from studio.evaluate.control import Bench, Result, RowOf
 from studio.evaluate.control_edit import TAU, figure, unedited
+from studio.evaluate.control_regions import box_of
 from studio.evaluate.edit_cases import (
     Case,
     draw_case,
@@ -27,15 +30,18 @@ from studio.evaluate.pictures import psnr, ssim
 from studio.sampling import samplers, schedules
 from studio.sampling.flow_edit import flow_edit
 from studio.sampling.guidance.cfg import cfg
+from studio.sampling.guidance.flowchef import flowchef
 from studio.sampling.inversion import invert, inverted
+from studio.sampling.lead import latent_mask
 from studio.sampling.rf_inversion import rf_inversion
 from studio.scenes.detect import Detection, detect
-from studio.values import Latent
+from studio.values import Latent, Mask
 
 # Share of the steps that FlowEdit uses (33 of 50 in the paper), and its two scales; those of a model trained
 # for a cfg_scale of 3, in the paper's proportion between FLUX and SD3.
 SHARE = 33 / 50
 SOURCE_SCALE, TARGET_SCALE = 1.5, 5.5
+FLOWCHEF_STEPS = 28
 METHODS = ("euler", "midpoint", "midpoint_reuse")
 
 
@@ -102,7 +108,34 @@ def _rf_inversion(bench: Bench, case: Case, latent: Latent) -> Latent:
     return run.latent
 
 
-EDITS = {"flow_edit": _flow_edit, "invert_edit": _forced, "rf_inversion": _rf_inversion}
+def _flowchef(bench: Bench, case: Case, latent: Latent, masked: bool = False) -> Latent:
+    """With the node's defaults, in the steps of the paper; `masked`: free where the changed thing stands
+    before and after."""
+    assert latent.tensor is not None
+    free = free_of(case, latent.width) if masked else None
+    steer = flowchef(latent, inside=latent_mask(free, latent, latent.tensor))
+    sigmas = schedules.schedule(bench.settings["spacing"], FLOWCHEF_STEPS, float(bench.settings["shift"]))
+    return bench.run(case.target_prompt, latent.seed, wraps=[steer], sigmas=sigmas).latent
+
+
+def free_of(case: Case, size: int) -> Mask:
+    """The ninths of the picture in which the changed thing stands before and after."""
+    values = np.zeros((size, size), np.float32)
+    for thing in (case.source[case.changed], case.target[case.changed]):
+        left, top, right, bottom = (round(edge * size) for edge in box_of(thing.place))
+        values[top:bottom, left:right] = 1
+    return Mask(values)
+
+
+EDITS: dict[str, Callable[[Bench, Case, Latent], Latent]] = {
+    "flow_edit": _flow_edit,
+    "invert_edit": _forced,
+    "rf_inversion": _rf_inversion,
+    "flowchef": _flowchef,
+    "flowchef_masked": partial(_flowchef, masked=True),
+}
+# everywhere is free where the background changes
+WITHOUT_BACKGROUND = ("flowchef_masked",)
 
 
 def round_trip(bench: Bench, index: int, *, method: str) -> Result | None:
@@ -136,6 +169,7 @@ ROWS = (
         RowOf(method, what, partial(judged, what=what, method=method))
         for method in EDITS
         for what in ("colour", "kind", "background")
+        if what != "background" or method not in WITHOUT_BACKGROUND
     ),
     *(RowOf("round_trip", method, partial(round_trip, method=method)) for method in METHODS),
 )

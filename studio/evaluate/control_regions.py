@@ -16,7 +16,7 @@ from functools import partial
 
 import numpy as np
 
-from studio.controls.regional import OPEN, STRICT, Regional, RegionText
+from studio.controls.regional import HARD, OPEN, STRICT, Regional, RegionText
 from studio.evaluate.control import Bench, Result, RowOf
 from studio.evaluate.edit_cases import BACKGROUND_WORDS, Thing, describe, things_of
 from studio.models.words import segment_conditioning
@@ -164,5 +164,6 @@ ROWS = (
     *(RowOf("regions_scene", f"k{k}", partial(judge, k=k, says=SCENE)) for k in (2, 4)),
     *(RowOf("regions_names", f"k{k}", partial(judge, k=k, says=NAMES)) for k in (2, 4)),
     *(RowOf("regions_strict", f"k{k}", partial(judge, k=k, mode=STRICT, ratio=0.5)) for k in (2, 4)),
+    *(RowOf("regions_hard", f"k{k}", partial(judge, k=k, mode=HARD)) for k in (2, 4)),
     *(RowOf("regions_leak", mode, partial(judge_leak, mode=mode)) for mode in (STRICT, OPEN)),
 )

@@ -34,7 +34,7 @@ from studio.nodes.sample import Sampled, sampled
 from studio.nodes.steer_checks import review_kept, review_put_back
 from studio.nodes.together import review_attachments
 from studio.sampling.flow_edit import MOST_AVERAGED, flow_edit
-from studio.sampling.guidance.flowchef import flowchef
+from studio.sampling.guidance.flowchef import FORCE, flowchef
 from studio.sampling.inversion import METHODS, invert, inverted
 from studio.sampling.lead import latent_mask
 from studio.sampling.previews import preview
@@ -257,7 +257,7 @@ def restyle_picture(
 def steer_to_picture(
     picture: Latent,
     mask: Mask | None = None,
-    force: Annotated[float, Slider(0, 1, 0.01)] = 0.5,
+    force: Annotated[float, Slider(0, 1, 0.005)] = FORCE,
     end: Annotated[float, Slider(0, 1, 0.01)] = 0.2,
     hold: Annotated[int, Number(0, 1000, 1)] = 1,
     repeats: Annotated[int, Slider(1, 20, 1)] = 1,
@@ -267,10 +267,12 @@ def steer_to_picture(
 
     picture: an encoded picture in the size of the canvas
     mask: where the new picture is free, white; elsewhere it is drawn to the old one; empty = drawn everywhere
-    force: how much of the way to the picture a step goes (kappa); 0 = none, 1 = all of it
+    force: how much of the way to the picture a step goes (kappa); 0 = none, 1 = all of it. A little
+        goes far while all is noise: more than 0.03 keeps what should change, 0.1 breaks the picture. Fewer
+        steps bear more
     end: where steering ends, as a share of the steps; 1 = never
     hold: how many first steps are drawn to the whole picture, inside the mask too
-    repeats: how often a step is steered, without any cost
+    repeats: how often a step is steered, without any cost: twice is about twice the force
     guide_inside: with a mask: guidance counts inside it only, as published; the rest follows the prompt alone
     """
     if picture.tensor is None:

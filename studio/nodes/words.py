@@ -50,11 +50,15 @@ def word_weight(
     start: Annotated[float, Slider(0, 1, 0.05)] = 0.0,
     end: Annotated[float, Slider(0, 1, 0.05)] = 1.0,
 ) -> Attachment:
-    """Let words of the prompt count more or less.
+    """Let words of the prompt count more or less: what the picture takes from them is multiplied.
+
+    Weigh all the words of a thing, its place too: text encoders carry a word on into those after it, and
+    there the picture finds what you took from the word alone. One colour word hardly acts on scenes-sd3; a
+    thing with all its words is smaller at 0.5 and gone at 0.
 
     positive: the prompt that leads Sample
-    words: such as "red star, house"; empty = none
-    weight: 1 = as written, 0 = gone, 2 = twice as much
+    words: such as "a blue house on the right"; several apart by commas; empty = none
+    weight: 1 = as written, 0 = not read by the picture, 2 = twice as much
     renormalise: the other words and the picture's own parts give way
     start: from which part of the steps on
     end: up to which part of the steps
@@ -102,6 +106,9 @@ def weighted_prompt(
 ) -> WeightedPrompt:
     """A prompt in which words count more or less: "a (red:1.4) star". Take the conditioning to Sample and the
     attachment to its attachments. Without weights it is an ordinary prompt.
+
+    Weigh all the words of a thing, its place too, such as "(a blue house on the right:0.5)": one colour word
+    hardly acts, as text encoders carry it on into the words after it.
 
     text: (words:1.4) counts them 1.4 times, from 0 to 4; other brackets are text; \\( and \\) always are
     renormalise: the other words and the picture's own parts give way

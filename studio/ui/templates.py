@@ -28,7 +28,7 @@ CARDS: dict[str, tuple[str, str, str]] = {
     "anytime": ("Make", "Stop any time", "A finished picture early, better the longer it goes."),
     "three-moods": ("Make", "Three moods", "One scene three times, by one part of the graph."),
     "panels": ("Make", "Panels", "Several pictures of the same things."),
-    "word-weight": ("Make", "Word weight", "Let single words count more or less."),
+    "word-weight": ("Make", "Word weight", "Let words count more or less."),
     "avoid-without-cfg": ("Make", "Avoid", "Keep things out, also of fast models."),
     "avoid-nasa": ("Make", "Avoid, by tokens", "An older way to keep things out, for comparison."),
     "edit-by-prompt": ("Change", "Edit by prompt", "Change words, keep the composition."),
