@@ -168,14 +168,15 @@
     into.drawImage(tile, 0, 0, canvas.width, canvas.height);
   };
   /** Fits an element with an aspect into its mat. */
+  const THIN = 3; // px: what is very long is still seen
   weft.fitInto = (mat, element, ratio) => {
     const fit = () => {
       const style = getComputedStyle(mat), wide = mat.clientWidth - 2 * parseFloat(style.paddingLeft);
       if (wide <= 0) return;
       const high = matchMedia("(max-width: 900px)").matches ? weft.roomHigh() : mat.clientHeight - 2 * parseFloat(style.paddingTop);
       const width = Math.floor(Math.min(wide, high * ratio()));
-      element.style.width = `${width}px`;
-      element.style.height = `${Math.floor(width / ratio())}px`;
+      element.style.width = `${Math.max(THIN, width)}px`;
+      element.style.height = `${Math.max(THIN, Math.floor(width / ratio()))}px`;
     };
     new ResizeObserver(fit).observe(mat);
     return fit;

@@ -25,13 +25,14 @@
     const whole = el("button", { type: "button", class: "w-tool", "aria-pressed": "true", onclick: () => { close = false; fit(); } }, "Whole picture");
     const near = el("button", { type: "button", class: "w-tool", "aria-pressed": "false", id: "weft-upscale-close", onclick: () => { close = true; fit(); } }, icon("eye"), "Look close");
     const bar = el("div", { class: "w-tools", hidden: true }, el("div", { class: "w-tool-group", role: "group", "aria-label": "How large it is shown" }, whole, near), el("span", { class: "w-spread" }), el("span", { class: "w-facts", id: "weft-upscale-size" }));
+    const thin = el("p", { class: "w-help w-thin", role: "status", hidden: true }, "Whole, it is no more than a line here. Look close shows it.");
     const caption = el("div", { class: "w-caption" });
     const strip = el("ul", { class: "w-strip", "aria-label": "Pictures to make larger, newest first" });
 
     const factors = el("div", { class: "w-chips", role: "radiogroup", "aria-label": "How many times as wide and high" });
     const list = el("div", { class: "w-engines", role: "radiogroup", "aria-label": "What makes it larger" });
     const where = el("p", { class: "w-help", hidden: true });
-    const anew = el("input", { type: "checkbox", id: "weft-upscale-anew", onchange: () => { sync(); ask(); } });
+    const anew = el("input", { type: "checkbox", id: "weft-upscale-anew", onchange: () => { sync(); ask(); if (anew.checked) reveal(anewBox); } });
     const strength = el("input", { type: "range", min: 5, max: 50, value: 15, "aria-label": "How much is painted anew", oninput: () => amount(), onchange: () => ask() });
     const strengthWords = el("span", { class: "w-help w-number" }, "15 %"), strays = el("p", { class: "w-help", role: "status" });
     const amount = () => {
@@ -52,7 +53,7 @@
       el("div", { class: "w-field" }, el("div", { class: "w-label" }, "With what"), list, where),
       el("div", { class: "w-field" }, el("label", { class: "w-check", for: anew.id }, anew, el("span", {}, "Paint its detail anew")), el("p", { class: "w-help" }, "The model adds detail that the small picture does not have. It may also change things."), anewBox),
       el("div", { class: "w-run" }, sum, said, go), more);
-    root.append(el("div", { class: "weft w-create w-regions-tab w-edit-tab w-upscale-tab" }, el("section", { class: "w-stage", "aria-label": "Picture" }, bar, mat, caption, el("div", { class: "w-source-row" }, el("button", { type: "button", class: "w-square", "aria-label": "Bring a picture", title: "Bring a picture", onclick: () => pick.click() }, icon("open")), strip, pick)), form));
+    root.append(el("div", { class: "weft w-create w-regions-tab w-edit-tab w-upscale-tab" }, el("section", { class: "w-stage", "aria-label": "Picture" }, bar, mat, thin, caption, el("div", { class: "w-source-row" }, el("button", { type: "button", class: "w-square", "aria-label": "Bring a picture", title: "Bring a picture", onclick: () => pick.click() }, icon("open")), strip, pick)), form));
 
     weft.dropZone(root, "Drop a picture to make it larger", { seen: () => root.offsetParent !== null, take: (file) => bring(file) });
 
@@ -68,6 +69,12 @@
       if (FACTORS.includes(back.factor)) factor = back.factor;
       made = { run: back.run || "", id: back.made || "" };
       trigger("source", { picture: back.picture });
+    }
+    /** Into view, clear of the button that sticks to the lower edge of the form. */
+    function reveal(part) {
+      const start = go.closest(".w-run"), sticks = getComputedStyle(start).position === "sticky";
+      part.style.scrollMargin = `110px 0 ${sticks ? start.offsetHeight + 86 : 64}px`;
+      part.scrollIntoView({ block: "nearest", behavior: "instant" });
     }
     const say = (text) => { said.textContent = text; said.hidden = !text; };
     const last = () => weft.pictures.list.find((p) => weft.plainly(p) && !p.missing);
@@ -116,7 +123,7 @@
       if (!source) return say("Choose a picture first.");
       if (!engine) return say("Choose what makes it larger.");
       if (plan?.fault) return say(plan.fault);
-      if (anew.checked && !prompt.input.value.trim()) { say("Say what the picture shows: its detail is painted after that."); return prompt.input.focus(); }
+      if (anew.checked && !prompt.input.value.trim()) { say("Say what the picture shows: its detail is painted after that."); reveal(prompt.box); return prompt.input.focus({ preventScroll: true }); }
       say("");
       trigger("make", { picture: source.value, prompt: prompt.input.value, seed: Math.floor(Math.random() * 2 ** 32), ...choice() });
     }
@@ -146,6 +153,7 @@
       near.setAttribute("aria-pressed", String(close));
       mat.classList.toggle("w-close", close);
       fitted();
+      thin.hidden = close || !source || Math.min(pair.box.offsetWidth, pair.box.offsetHeight) >= 12;
       if (!close || !source) return;
       const wide = Math.max((shown || plan || source).width, 2 * source.width);
       pair.box.style.width = `${wide}px`;

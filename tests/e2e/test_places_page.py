@@ -144,6 +144,13 @@ def test_several_pictures_are_tagged_exported_deleted_and_brought_back(weft, ope
     page.wait_for_function("window.weft.historyCount().total > 2")
 
 
+# what Python tells of a picture that was made with a step cache
+CACHED = """(id) => window.weft.tellPicture({ detail: {
+  picture: { id }, settings: [], work: [], machine: [], warnings: [], missing: [],
+  family: { start: id, members: {}, links: [] },
+  caches: [{ picture: 1, steps: 12, skipped: [4, 5, 7], error_estimate: 0.2, seconds_saved: 1 }] } })"""
+
+
 def test_a_picture_tells_its_family_and_is_made_again_equal(weft, open_page):
     page = open_page()
     make(page, "a yellow house", steps=2)
@@ -167,6 +174,8 @@ def test_a_picture_tells_its_family_and_is_made_again_equal(weft, open_page):
     assert "its settings used again" in tree.inner_text()
     page.locator("dialog summary", has_text="Time and cache").click()
     assert page.locator("dialog .w-times tr").count() >= 5
+    page.locator("dialog summary", has_text="Settings").click()
+    page.locator("dialog dd", has_text="as the model").wait_for()  # of a guidance number of -1
     page.locator("#weft-replay").click()
     proof = page.locator("#weft-proof [data-verdict]")
     proof.wait_for(timeout=120_000)
@@ -184,6 +193,13 @@ def test_a_picture_tells_its_family_and_is_made_again_equal(weft, open_page):
             break
         page.wait_for_timeout(100)
     assert weft.studio.history.show("local", first).note == "the first one"
+    page.evaluate(CACHED, first)
+    cells = page.locator("dialog .w-skips i")
+    assert cells.first.is_visible(), "what a step cache did stands there without a press"
+    numbers = cells.evaluate_all("(all) => all.map((i) => i.dataset.step).filter(Boolean)")
+    assert numbers == ["1", "5", "10", "12"]
+    told = page.locator("dialog .w-fold", has=page.locator(".w-skips")).inner_text()
+    assert all(t in told for t in ("computed in full", "guessed", "adds to the picture by 20.0 %")), told
     page.locator("#weft-detail-edit").click()
     page.locator(f"#weft-edit .w-source-row [data-id='{first}'][aria-current=true]").wait_for()
 

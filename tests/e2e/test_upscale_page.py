@@ -15,6 +15,12 @@ TAB = "#weft-upscale"
 SUM = "document.querySelector('#weft-upscale-sum').textContent"
 
 
+IN_SIGHT = """() => {
+  const field = document.activeElement.getBoundingClientRect();
+  const start = document.querySelector('#weft-upscale .w-run').getBoundingClientRect();
+  return document.activeElement.matches('textarea') && field.top > 60 && field.bottom <= start.top; }"""
+
+
 def test_a_picture_is_made_twice_as_large(weft, open_page):
     from PIL import Image
 
@@ -25,6 +31,18 @@ def test_a_picture_is_made_twice_as_large(weft, open_page):
     told = page.evaluate(SUM)
     width = page.evaluate("window.weft.pictures.list[0].width")
     assert f"becomes {2 * width} × {2 * width}" in told and "known after the first" in told
+    page.set_viewport_size({"width": 1360, "height": 1300})
+    page.locator("#weft-upscale-anew").click()
+    words = page.locator(f"{TAB} .w-anew textarea")
+    words.fill("")
+    box = words.bounding_box()
+    page.set_viewport_size({"width": 1360, "height": round(box["y"] + box["height"]) + 60})
+    page.evaluate("scrollTo(0, 0)")  # now it lies under the button
+    page.locator("#weft-upscale-go").click()
+    page.get_by_text("Say what the picture shows").wait_for()
+    assert page.evaluate(IN_SIGHT), "what is asked for is not under the button that asks"
+    page.locator("#weft-upscale-anew").click()
+    page.set_viewport_size({"width": 1360, "height": 860})
     page.locator("#weft-upscale-go").click()
     page.locator("#weft-upscale-graph").wait_for()
     state(page, "done")
@@ -70,6 +88,12 @@ def test_engines_factors_and_new_detail_on_a_dark_phone(open_page, pictures: Pat
     page.locator("#weft-upscale-go").tap()
     page.locator("#weft-upscale-graph").wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    Image.new("RGB", (3000, 2), (200, 60, 40)).save(pictures / "line.png")
+    page.locator(f"{TAB} input[type=file]").set_input_files(pictures / "line.png")
+    page.locator(f"{TAB} .w-thin").wait_for()
+    assert page.locator(f"{TAB} .w-ba").bounding_box()["height"] >= 1, "it is still seen"
+    page.locator("#weft-upscale-close").tap()
+    page.locator(f"{TAB} .w-thin").wait_for(state="hidden")
 
 
 DROP = """(png) => {
