@@ -49,7 +49,7 @@ def nag(
     tau: how far it may go; too much makes colours burn
     alpha: how much of it is used; 0 = nothing
     start: from which part of the steps on
-    end: up to which part; ending early saves time
+    end: up to which part of the steps; ending early saves time
     norm: how size is measured; l1 as in the paper, l2 as in its code
     overlap: as at Regions: order lets the later region avoid alone where two lie over each other; share both
     """
