@@ -106,7 +106,7 @@ def _batch(wanted: Wanted, tell: Tell) -> Rows:
 def _tau(wanted: Wanted, tell: Tell) -> Rows:
     from studio.evaluate.control import evaluate
 
-    names = ("n", "success", "preserved", "psnr_outside", "ssim_outside")
+    names = ("n", "success", "preserved", "psnr_outside", "ssim_outside", "shape_iou")
     found = evaluate(
         wanted.cases,
         only="edit_tau",
@@ -299,7 +299,10 @@ def draw_charts(data: Mapping[str, Any], folder: Path) -> dict[str, list[str]]:
     for model in dict.fromkeys(row["model"] for row in rows("control") if "wall_ratio" in row):
         costs = [row for row in rows("control") if row.get("model") == model]
         name = f"bench-control-{model.partition(':')[2] or 'model'}.png"
-        shown = [Bar(row["name"].replace("_", " "), row.get("cpu_ratio", row["wall_ratio"])) for row in costs]
+        shown = [
+            Bar(row["name"].replace("_", " "), row["cpu_ratio" if "cpu_ratio" in row else "wall_ratio"])
+            for row in costs
+        ]
         bars(folder / name, f"{model}: time with the control, the plain run being 1", "times", shown)
         made.setdefault("control", []).append(name)
     for model, steps in dict.fromkeys((row["model"], row["steps"]) for row in rows("cache")):
@@ -314,7 +317,11 @@ def draw_charts(data: Mapping[str, Any], folder: Path) -> dict[str, list[str]]:
             title = f"{model}, {steps} steps: what step caches save and cost"
             curve(folder / chart, title, "times as fast", "PSNR to the uncached picture, dB", groups)
             made.setdefault("cache", []).append(chart)
-    for key, factor, up in (("success", 100, "that succeed, %"), ("psnr_outside", 1, "PSNR elsewhere, dB")):
+    for key, factor, up in (
+        ("success", 100, "that succeed, %"),
+        ("psnr_outside", 1, "PSNR elsewhere, dB"),
+        ("shape_iou", 100, "shape and place kept, IoU in %"),
+    ):
         edits: dict[str, list[Point]] = {}
         for row in rows("tau"):
             if row.get(key) is not None:
