@@ -7,7 +7,7 @@ from pathlib import Path
 
 from studio.graph.document import Edge, Node
 from studio.studio import Studio
-from studio.ui.picture_detail import caches
+from studio.ui.how_it_ran import caches
 
 
 def test_the_report_of_a_run_is_stored_with_its_picture_and_read_by_the_page(

@@ -20,7 +20,7 @@
     const use = (label, what) => el("button", { type: "button", class: "w-btn", onclick: () => { box.close(); weft.openTab("Create"); weft.reused = p; weft.reuse(p, what); } }, label);
     const told = (list) => list.filter(([, value]) => value !== "" && value !== null && value !== undefined);
     const words = told([["Prompt", p.prompt], ["Name", weft.titled(p)], ["Avoid", p.negative]]);
-    const facts = told([["Seed", p.seed], ["Size", `${p.width} × ${p.height}`], ["Time", p.seconds ? `${p.seconds.toFixed(1)} s` : ""], ["Id", p.id.slice(0, 12)], ["Model", weft.facts.models.find((m) => m.ref === p.model)?.title || p.model], ["Made", weft.when(p)]]);
+    const facts = told([["Seed", p.seed], ["Size", `${p.width} × ${p.height}`], ["Time", p.seconds ? `${p.seconds.toFixed(1)} s` : ""], ["Id", p.id.slice(0, 12)], ["Model", weft.facts.models.find((m) => m.ref === p.model)?.title || p.model], ["Made", weft.when(p)], ["Ended after step", p.stopped ? `${p.stopped[0]} / ${p.stopped[1]}` : ""]]);
     const pairs = (list) => el("dl", { class: "w-pairs" }, ...list.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", { translate: "no" }, String(value)))));
     const kinBox = el("section", { class: "w-family", hidden: true, "aria-label": "Family" });
 
@@ -88,7 +88,7 @@
     box.addEventListener("close", () => { if (open?.box === box) open = null; });
 
     function fill(detail) {
-      const { settings, work, machine, caches, warnings, missing, family } = detail, spent = work.filter((w) => w.seconds !== null), kept = work.filter((w) => w.seconds === null && !w.off);
+      const { settings, work, machine, calls, relays, caches, warnings, missing, family } = detail, spent = work.filter((w) => w.seconds !== null), kept = work.filter((w) => w.seconds === null && !w.off);
       const most = Math.max(...spent.map((w) => w.seconds), 0.001), sum = spent.reduce((a, w) => a + w.seconds, 0);
       const kin = tree(family, does, box);
       kinBox.hidden = !kin;
@@ -99,7 +99,7 @@
         missing.length ? el("p", { class: "w-unknown" }, "Not installed here: ", own(missing.join(", ")), ". The workflow opens, but it cannot be made again.") : null,
         ...warnings.map((text) => el("p", { class: "w-unknown" }, text)),
         fold("Settings", ...settings.map(([node, list]) => el("section", { class: "w-node-facts" }, el("h4", {}, node), rows(list)))),
-        fold("Time and cache", el("p", { class: "w-help" }, `${sum.toFixed(2)} s in ${spent.length} nodes; ${kept.length} from the cache.`),
+        fold("Time and cache", el("p", { class: "w-help" }, `${sum.toFixed(2)} s in ${spent.length} nodes; ${kept.length} from the cache.`), calls ? called(calls) : null, ...relays.flatMap(painted),
           el("table", { class: "w-times" }, el("tbody", {}, ...work.map((w) => el("tr", {}, el("th", { scope: "row" }, w.node), el("td", {}, el("i", { style: `width:${w.seconds === null ? 0 : Math.max(1, (100 * w.seconds) / most)}%` })), el("td", {}, w.off ? w.off : w.seconds === null ? "from the cache" : `${w.seconds.toFixed(2)} s`)))))),
         caches.length ? Object.assign(fold("Step cache", ...caches.flatMap((c) => skipped(c, caches.length > 1)), legend()), { open: true }) : null,
         fold("Machine", rows(machine)));
@@ -108,14 +108,30 @@
     return box;
   };
 
+  const sentences = (...list) => el("p", { class: "w-help w-told" }, ...list.filter(Boolean).map((text) => el("span", {}, `${text} `)));
+  /** How often the network was called for a picture, and what was spared. */
+  function called({ calls, rows, kept, earlier, computed }) {
+    return sentences(calls ? `Network calls: ${calls} (rows: ${rows}).` : "No network call.",
+      earlier && (earlier[1] === null ? `Steps from an earlier run: ${earlier[0]}.` : `${earlier[0]} of ${earlier[1]} steps from an earlier run.`),
+      kept ? `Calls of earlier runs whose result was kept: ${kept}.` : null, computed === null ? null : `${(100 * computed).toFixed(1)} % of their work was computed, the rest was skipped.`);
+  }
+  const numbered = (step, steps) => (step === 1 || step === steps || (step % 5 === 0 && steps - step > 1) ? step : null);
+  /** Who painted which steps of a run that was handed over: a strip, one cell a step, and a line for each part. */
+  function painted({ steps, parts }) {
+    const by = (step) => parts.findIndex((part) => part.from <= step && step <= part.to);
+    const kind = (i) => (i < 0 ? "w-skipped" : `w-part-${i % 4}`);
+    const line = (part, i) => el("li", {}, el("i", { class: kind(i) }), el("span", {}, part.from === part.to ? `Step ${part.from}` : `Steps ${part.from} to ${part.to}`), own(part.model), i && part.level !== null ? el("span", {}, `from noise level ${part.level.toFixed(2)}`) : "");
+    return [sentences("Handed over on the way:"),
+      el("div", { class: "w-skips", role: "img", "aria-label": `Painted by: ${parts.map((part) => `${part.from}–${part.to} ${part.model}`).join(", ")}` }, ...Array.from({ length: steps }, (_, i) => el("i", { class: kind(by(i + 1)), title: `Step ${i + 1}`, "data-step": numbered(i + 1, steps) }))),
+      el("ul", { class: "w-skips-legend w-help w-parts" }, ...parts.map(line))];
+  }
   const legend = () => el("ul", { class: "w-skips-legend w-help" }, el("li", {}, el("i", {}), "computed in full"), el("li", {}, el("i", { class: "w-skipped" }), "skipped, guessed from earlier steps"));
   /** Which steps of a run were skipped: a sentence and a strip, one cell a step, full ones filled, numbers below. */
   function skipped({ picture, steps, skipped: gone, error_estimate: off, seconds_saved: saved }, many) {
     const words = [many ? `Picture ${picture}.` : null, `${gone.length} of ${steps} steps skipped.`,
       saved > 0 && picture === 1 ? `About ${saved.toFixed(1)} s saved.` : null, off === null ? null : `Where a full step came after skipped ones, the guess was held against it: it missed what the model adds to the picture by ${(100 * off).toFixed(1)} % on average.`];
-    const numbered = (step) => step === 1 || step === steps || (step % 5 === 0 && steps - step > 1);
-    return [el("p", { class: "w-help w-told" }, ...words.filter((text) => text).map((text) => el("span", {}, `${text} `))),
-      el("div", { class: "w-skips", role: "img", "aria-label": `Skipped steps: ${gone.join(", ") || "none"}` }, ...Array.from({ length: steps }, (_, i) => el("i", { class: gone.includes(i + 1) ? "w-skipped" : "", title: `Step ${i + 1}`, "data-step": numbered(i + 1) ? i + 1 : null })))];
+    return [sentences(...words),
+      el("div", { class: "w-skips", role: "img", "aria-label": `Skipped steps: ${gone.join(", ") || "none"}` }, ...Array.from({ length: steps }, (_, i) => el("i", { class: gone.includes(i + 1) ? "w-skipped" : "", title: `Step ${i + 1}`, "data-step": numbered(i + 1, steps) })))];
   }
 
   /** Pictures as a nested list, the oldest first; null where there is no relative. */

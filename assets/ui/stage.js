@@ -7,7 +7,7 @@
   const varied = (p) => /^variation-\d+$/.test(p.title);
   /** The seed that made a picture; null for variations, which come from another one's and from noise of their own. */
   weft.seedOf = (p) => (varied(p) || (p.enlarged && !p.prompt) ? null : p.seed);
-  weft.facts_of = (p) => [`${p.width} × ${p.height}`, weft.seedOf(p) === null ? null : `seed ${p.seed}`, p.seconds ? `${p.seconds.toFixed(1)} s` : null].filter(Boolean).join("  ·  ");
+  weft.facts_of = (p) => [`${p.width} × ${p.height}`, weft.seedOf(p) === null ? null : `seed ${p.seed}`, p.seconds ? `${p.seconds.toFixed(1)} s` : null, p.stopped ? `stopped after ${p.stopped[0]} of ${p.stopped[1]} steps` : null].filter(Boolean).join("  ·  ");
   weft.when = (p) => new Date(p.created * 1000).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
   weft.titled = (p) => (p.title === "weft" ? "" : p.title); // the name that every file gets unless somebody chose one
   /** Whether it is a picture for its own sake, and no map, strip or other sheet beside one. */
@@ -143,7 +143,7 @@
     function fillStrip(list) {
       const beside = list.filter((p) => p.helper).length;
       strip.replaceChildren(...list.filter((p) => helpers || !p.helper).map((p) => el("li", {}, el("button", { type: "button", class: "w-thumb", "data-id": p.id, title: weft.named(p), "aria-label": `Show: ${weft.named(p)}, ${p.helper ? weft.outputName(p) : `seed ${p.seed}`}`, onclick: () => choose(p) },
-        el("img", { src: p.thumb, alt: "", loading: "lazy", width: 84, height: 84 }), p.helper ? el("span", { class: "w-helper" }, weft.outputName(p)) : null))),
+        el("img", { src: p.thumb, alt: "", loading: "lazy", width: 84, height: 84 }), p.helper ? el("span", { class: "w-helper" }, weft.outputName(p)) : p.stopped ? el("span", { class: "w-helper w-early", translate: "no" }, p.stopped.join(" / ")) : null))),
       beside ? el("li", {}, el("button", { type: "button", class: "w-fold-helpers", id: "weft-helpers", "aria-pressed": String(helpers), title: "Maps, sheets and pictures that others were made from", onclick: () => { helpers = !helpers; fillStrip(weft.pictures.list); mark(); strip.querySelector("#weft-helpers").focus(); } }, helpers ? "Pictures only" : beside === 1 ? "and 1 sheet" : `and ${beside} sheets`)) : "");
     }
     on("pictures", (list) => {

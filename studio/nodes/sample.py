@@ -221,8 +221,10 @@ def sampled(run: Run, ctx: Context) -> Sampled:
     if run.calls:
         ctx.note("network", dict(run.calls))
     if run.resumed:
-        ctx.note("resumed", {"steps": run.resumed})
+        ctx.note("resumed", {"steps": run.resumed, "of": run.steps})
     told: dict[str, Any] = dict(run.report)
+    if "relay" in told:
+        ctx.note("relay", told.pop("relay"))
     for follower in told.pop("followers", ()):
         ctx.note(str(follower["name"]), {key: value for key, value in follower.items() if key != "name"})
         if follower.get("warning"):

@@ -41,13 +41,14 @@ from studio.values import (
 class Run:
     """What a run made: one latent for each trajectory by role, what was seen on the way, and, as JSON values,
     what the controls did and how often the network was called (`Calls`). Without branches the one role is
-    "target". `resumed`: how many steps were taken from an earlier run."""
+    "target". `resumed`: how many of its `steps` were taken from an earlier run."""
 
     latents: Mapping[str, Latent]
     seen: Seen = field(default_factory=Seen)
     report: Mapping[str, object] = field(default_factory=dict)
     calls: Mapping[str, object] = field(default_factory=dict)
     resumed: int = 0
+    steps: int = 0
 
     @property
     def latent(self) -> Latent:
@@ -139,20 +140,20 @@ def sample_run(
         steps = tuple(steps_of(sigmas))
         tiles = tiles_of(parts, latent.width, latent.height, tiling)
         course = Course(steps, latent.batch, sampler.name, wraps, tiles, calls)
+        upto = min(sampler.stop_after or len(steps), len(steps))
         first = stack.enter_context(ExitStack())
         leg = first.enter_context(course.leg(parts, positive, negative, guidance, attachments))
         guided, controlled = leg.guided, leg.controlled
         beside = controlled.trajectories
         legs = Legs(
             relays_of(wraps), parts, latent, positive, negative, guidance, attachments, course, leg,
-            first.close,
+            first.close, upto,
         )  # fmt: skip
         whole_run = stack.enter_context(legs) if legs.relays else controlled
         run = recorder(
             prefix, parts, own, latent, positive, negative, sigmas, steps, sampler, guidance, guided, wraps,
             attachments, acting(attachments) if tiles else controlled.controls, controlled,
         )  # fmt: skip
-        upto = min(sampler.stop_after or len(steps), len(steps))
         found = None if run is None else run.find(steps, upto)
 
         def told(result: StepResult) -> None:
@@ -183,7 +184,7 @@ def sample_run(
         check_finite(final)
         latents = {role: keep(latent, piece, parts) for role, piece in beside.split(final).items()}
         from_step = 0 if found is None else found.index
-        return Run(latents, whole_run.seen(), whole_run.report(), calls.as_json(), from_step)
+        return Run(latents, whole_run.seen(), whole_run.report(), calls.as_json(), from_step, upto)
 
 
 def check_flow(parts: Parts, sigmas: Sigmas) -> None:

@@ -163,7 +163,7 @@ def apart(one: str, other: str, why: str) -> StudioError:
 class Legs:
     """The parts of one run, one at a time on its network; a context manager that ends the last one.
 
-    `leg`: the first part, which `release` takes off its network.
+    `leg`: the first part, which `release` takes off its network; `upto`: steps that the run makes.
     """
 
     relays: tuple[Relay, ...]
@@ -176,6 +176,7 @@ class Legs:
     course: Course
     leg: Leg
     release: Callable[[], None]
+    upto: int
     _from: list[int] = field(default_factory=list)
     _at: int = 0
     _told: list[Controlled] = field(default_factory=list)
@@ -219,7 +220,8 @@ class Legs:
         )
 
     def report(self) -> dict[str, object]:
-        """JSON values: what the controls of every part did; a cache of a later part has its number."""
+        """JSON values: who painted which steps (`relay`), and what the controls of every part did; a cache of
+        a later part has its number."""
         whole: dict[str, Any] = {}
         followers: list[dict[str, object]] = []
         for one in (*self._told, self.leg.controlled):
@@ -228,7 +230,25 @@ class Legs:
                 count = sum(str(had["name"]).startswith(told["name"]) for had in followers)
                 followers.append(dict(told) | ({"name": f"{told['name']}_{count + 1}"} if count else {}))
             whole |= own
-        return whole | ({"followers": followers} if followers else {})
+        return whole | self._painted() | ({"followers": followers} if followers else {})
+
+    def _painted(self) -> dict[str, object]:
+        """The parts that made steps, with the noise level at which each took over; steps count from 1."""
+        models = [relay.model for relay in self.relays]
+        own = str(self.parts.card.get("title") or self.parts.family.title)
+        titles = [own, *(own if model is None else model.title for model in models)]
+        ends = [*self._from[1:], len(self.course.steps)]
+        parts = [
+            {
+                "model": title,
+                "from": first + 1,
+                "to": min(end, self.upto),
+                "level": round(self.course.steps[first].sigma, 4),
+            }
+            for title, first, end in zip(titles, self._from, ends, strict=True)
+            if first < min(end, self.upto)
+        ]
+        return {"relay": {"steps": len(self.course.steps), "parts": parts}}
 
     def _attached(self, relay: Relay) -> tuple[Attachment | AttentionControl, ...]:
         return (*(self.attachments if relay.keep else ()), *relay.attachments)

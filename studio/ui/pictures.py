@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from studio.errors import StudioError
 from studio.ui.enlarged import enlarged
+from studio.ui.how_it_ran import stopped
 from studio.ui.owners import Owners
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class Pictures:
             "tags": list(item.tags),
             "note": item.note,
             "seconds": _seconds(item.record),
+            "stopped": stopped(item.record),
             "enlarged": enlarged(item, lambda id: self._studio.history.get(item.owner, id)),
             "file": _name(item),
             "url": url,

@@ -66,7 +66,7 @@ def test_a_stop_is_told_and_goes_on_from_what_is_there(engine: Engine) -> None:
     picture(engine, graph_of())
     _, notes = picture(engine, stopped(graph_of(), 4))
     assert notes["stopped"] == {"after": 4, "of": 8} and notes["network"]["forwards"] == 0
-    assert notes["resumed"] == {"steps": 4}
+    assert notes["resumed"] == {"steps": 4, "of": 4}
 
 
 def test_the_earlier_of_two_stops_counts() -> None:
