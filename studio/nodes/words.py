@@ -53,8 +53,9 @@ def word_weight(
     """Let words of the prompt count more or less: what the picture takes from them is multiplied.
 
     Weigh all the words of a thing, its place too: text encoders carry a word on into those after it, and
-    there the picture finds what you took from the word alone. One colour word hardly acts on scenes-sd3; a
-    thing with all its words is smaller at 0.5 and gone at 0.
+    there the picture finds what you took from the word alone. On scenes-sd3 one word alone hardly acts, up or
+    down; a thing with all its words is smaller at 0.5 and gone at 0. A word that the picture overlooks is
+    better said twice.
 
     positive: the prompt that leads Sample
     words: such as "a blue house on the right"; several apart by commas; empty = none
@@ -107,8 +108,9 @@ def weighted_prompt(
     """A prompt in which words count more or less: "a (red:1.4) star". Take the conditioning to Sample and the
     attachment to its attachments. Without weights it is an ordinary prompt.
 
-    Weigh all the words of a thing, its place too, such as "(a blue house on the right:0.5)": one colour word
-    hardly acts, as text encoders carry it on into the words after it.
+    Weigh all the words of a thing, its place too, such as "(a blue house on the right:0.5)": one word alone
+    hardly acts, as text encoders carry it on into the words after it. A word that the picture overlooks is
+    better said twice.
 
     text: (words:1.4) counts them 1.4 times, from 0 to 4; other brackets are text; \\( and \\) always are
     renormalise: the other words and the picture's own parts give way
