@@ -121,7 +121,7 @@
       const had = shown.get(place)?.contains(document.activeElement);
       if (!p) return put(place, el("li", { class: "w-place", style, "data-empty": "1", "aria-hidden": "true" }, el("div", { class: "w-card w-card-wait" })));
       const button = el("button", { type: "button", class: "w-card", "data-id": p.id, "aria-pressed": selecting ? String(chosen.has(p.id)) : null, onclick: (event) => press(place, event.shiftKey) },
-        el("img", { src: p.thumb, alt: "", loading: "lazy" }), p.starred ? mark() : null, selecting ? el("i", { class: "w-tick", "aria-hidden": "true" }, icon("done")) : null, p.helper ? el("em", { class: "w-badge" }, weft.outputName(p)) : null, el("span", { translate: "no" }, weft.named(p)));
+        el("img", { src: p.thumb, alt: "", loading: "lazy" }), p.starred ? mark() : null, selecting ? el("i", { class: "w-tick", "aria-hidden": "true" }, icon("done")) : null, p.helper ? el("em", { class: "w-badge" }, weft.outputName(p)) : p.stopped ? el("em", { class: "w-badge w-early", title: `Stopped after ${p.stopped[0]} of ${p.stopped[1]} steps` }, el("span", { translate: "no" }, p.stopped.join(" / "))) : null, el("span", { translate: "no" }, weft.named(p)));
       put(place, el("li", { class: "w-place", style, "aria-setsize": total, "aria-posinset": place + 1 }, button));
       if (had || wanted === place) { wanted = null; button.focus({ preventScroll: true }); }
     }

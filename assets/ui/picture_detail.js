@@ -120,7 +120,7 @@
   function painted({ steps, parts }) {
     const by = (step) => parts.findIndex((part) => part.from <= step && step <= part.to);
     const kind = (i) => (i < 0 ? "w-skipped" : `w-part-${i % 4}`);
-    const line = (part, i) => el("li", {}, el("i", { class: kind(i) }), el("span", {}, part.from === part.to ? `Step ${part.from}` : `Steps ${part.from} to ${part.to}`), own(part.model), i && part.level !== null ? el("span", {}, `from noise level ${part.level.toFixed(2)}`) : "");
+    const line = (part, i) => el("li", {}, el("i", { class: kind(i) }), el("span", {}, el("b", {}, part.from === part.to ? `Step ${part.from}` : `Steps ${part.from} to ${part.to}`), "  ", own(part.model), ...(i && part.level !== null ? [", ", el("span", {}, `from noise level ${part.level.toFixed(2)}`)] : [])));
     return [sentences("Handed over on the way:"),
       el("div", { class: "w-skips", role: "img", "aria-label": `Painted by: ${parts.map((part) => `${part.from}–${part.to} ${part.model}`).join(", ")}` }, ...Array.from({ length: steps }, (_, i) => el("i", { class: kind(by(i + 1)), title: `Step ${i + 1}`, "data-step": numbered(i + 1, steps) }))),
       el("ul", { class: "w-skips-legend w-help w-parts" }, ...parts.map(line))];
