@@ -54,8 +54,8 @@ def word_weight(
 
     Weigh all the words of a thing, its place too: text encoders carry a word on into those after it, and
     there the picture finds what you took from the word alone. On scenes-sd3 one word alone hardly acts, up or
-    down; a thing with all its words is smaller at 0.5 and gone at 0. A word that the picture overlooks is
-    better said twice.
+    down; a thing with all its words is smaller at 0.5 and at 0 gone in half of the pictures. A word that the
+    picture overlooks is better said twice.
 
     positive: the prompt that leads Sample
     words: such as "a blue house on the right"; several apart by commas; empty = none
