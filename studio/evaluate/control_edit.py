@@ -31,7 +31,7 @@ from studio.scenes.detect import Detection, detect
 from studio.values import TokenSpan
 
 # Shares of the steps that follow the source. Small for looks, for a new shape or place smaller still.
-TAU = {"colour": 0.2, "kind": 0.1, "pattern": 0.2, "background": 0.2, "place": 0.05}
+TAU = {"colour": 0.3, "kind": 0.1, "pattern": 0.2, "background": 0.2, "place": 0.05}
 ETA = 0.5
 SWEEP = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8)
 EDGE = 8
