@@ -48,7 +48,7 @@ def test_what_a_run_shows_is_kept_with_its_graph_without_a_further_call(studio, 
     after = found.record["params"]["keep_this"]["after"]
     assert 5 <= after < 60
     assert notes["stopped"] == {"after": after, "of": 60}
-    assert notes["resumed"] == {"steps": after} and notes["network"]["forwards"] == 0
+    assert notes["resumed"] == {"steps": after, "of": after} and notes["network"]["forwards"] == 0
     again = studio.replay(made["generation"])
     assert (again.verdict, again.max_difference) == ("equal", 0)
 

@@ -146,7 +146,7 @@ def test_several_pictures_are_tagged_exported_deleted_and_brought_back(weft, ope
 
 # what Python tells of a picture that was made with a step cache
 CACHED = """(id) => window.weft.tellPicture({ detail: {
-  picture: { id }, settings: [], work: [], machine: [], warnings: [], missing: [],
+  picture: { id }, settings: [], work: [], machine: [], calls: null, relays: [], warnings: [], missing: [],
   family: { start: id, members: {}, links: [] },
   caches: [{ picture: 1, steps: 12, skipped: [4, 5, 7], error_estimate: 0.2, seconds_saved: 1 }] } })"""
 
