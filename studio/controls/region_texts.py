@@ -3,13 +3,19 @@ the regions that they belong to."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from studio.controls.regional import OPEN, Regional, RegionText
 from studio.controls.tokens import ORDER
 from studio.errors import StudioError
 from studio.values import Conditioning, Layout, Mask
+
+
+def strange(id: str, known: Iterable[str]) -> tuple[str, str]:
+    """What is wrong with a region of the edited layout that the layout lacks, and what to do."""
+    there = ", ".join(map(repr, known)) or "no regions"
+    return f"The edited layout has a region {id!r}, which the layout does not have.", f"It has {there}."
 
 
 def make_regional(
@@ -32,13 +38,10 @@ def make_regional(
     there. All else of it (`unread_of`) is that of `layout`.
     """
     other = {region.id: region.prompt for region in (edited.regions if edited else ())}
-    strange = sorted(other.keys() - {region.id for region in layout.regions})
-    if strange:
-        raise StudioError(
-            f"The edited layout has a region {strange[0]!r}, which the layout does not have.",
-            hint=f"It has {', '.join(repr(region.id) for region in layout.regions) or 'no regions'}.",
-            socket="edited",
-        )
+    known = [region.id for region in layout.regions]
+    for id in sorted(other.keys() - {*known}):
+        told, hint = strange(id, known)
+        raise StudioError(told, hint=hint, socket="edited")
 
     def made(text: str) -> Conditioning | None:
         return encode(text) if text.strip() else None

@@ -11,7 +11,7 @@ from typing import Any
 from studio.api import Refusal, View
 from studio.controls.control import in_range
 from studio.controls.leading import parting, same
-from studio.controls.region_texts import BACKGROUND, only_prompt, unread
+from studio.controls.region_texts import BACKGROUND, only_prompt, strange, unread
 from studio.controls.regional import HARD, MOST_REGIONS, OPEN
 from studio.models.outline import Outline
 from studio.nodes.prompt import layout_prompt, prompt_of
@@ -22,12 +22,13 @@ DEFAULTS = {param.name: param.default for param in regional_prompts.spec.params}
 
 
 def review_regional(view: View, model: Outline | None, steps: Sequence[Step]) -> Iterator[Refusal]:
-    """Regions at the `attachments` of a run; all of it warnings."""
+    """Regions at the `attachments` of a run; warnings, but for an edited region that is nowhere."""
     for source in view.feeding("attachments"):
         if source.kind != "regional_prompts":
             continue
         for found in (*_idle(source, model), *_placeless(source, steps), *_edited(view, source)):
             yield replace(found, level="warning", at=found.at or source)
+        yield from _strange(source)
     yield from _overlaps(view)
 
 
@@ -63,11 +64,13 @@ def _placeless(source: View, steps: Sequence[Step]) -> Iterator[Refusal]:
     if start is None or end is None or borders is None:
         return
     if not _some(start, min(end, borders), steps) and _some(start, end, steps):
-        yield Refusal(
-            f"They begin at {start:g} of the steps, and borders end at {borders:g}: none has a place.",
-            "Let the borders end later, or let regions begin sooner.",
-            "borders",
-        )
+        told = f"They begin at {start:g} of the steps, and borders end at {borders:g}: none has a place."
+        hint = "Let the borders end later, or let regions begin sooner."
+        if start < borders:
+            between = f"between their start, {start:g}, and the end of borders, {borders:g}"
+            told = f"No step of {len(steps)} lies {between}: none has a place."
+            hint = "Let the borders end later, or take more steps."
+        yield Refusal(told, hint, "borders")
         return
     for layout in source.feeding("layout"):
         for at, entry in islice(regions_of(layout), MOST_REGIONS):
@@ -76,10 +79,12 @@ def _placeless(source: View, steps: Sequence[Step]) -> Iterator[Refusal]:
                 continue
             first, last = max(first, start), min(last, end)
             if _some(first, last, steps) and not _some(first, min(last, borders), steps):
-                called = entry.get("name") or entry.get("id") or at.title
+                called = f"Region {entry.get('name') or entry.get('id') or at.title!r}"
+                told = f"begins at {first:g} of the steps, when borders have ended at {borders:g}"
+                if first < borders:
+                    told = f"begins at {first:g}, borders end at {borders:g}, and no step lies between"
                 yield Refusal(
-                    f"Region {called!r} begins at {first:g} of the steps, when borders have ended at "
-                    f"{borders:g}: it has no place.",
+                    f"{called} {told}: it has no place.",
                     "Let it begin sooner, or let the borders of Regions end later.",
                     "start" if at.kind == "add_region" else "regions",
                     at=at,
@@ -112,6 +117,18 @@ def _edited(view: View, source: View) -> Iterator[Refusal]:
             "Encode it, and connect it as the prompt of the new picture.",
             "edited",
         )
+
+
+def _strange(source: View) -> Iterator[Refusal]:
+    """A region of the edited layout that the layout lacks, where both are lists."""
+    lists = [source.feeding(socket) for socket in ("layout", "edited")]
+    if any(len(fed) != 1 or fed[0].kind != "layout" for fed in lists):
+        return
+    if any("id" not in entry for (fed,) in lists for _, entry in islice(regions_of(fed), MOST_REGIONS)):
+        return
+    plain, edited = (_listed(source, socket) for socket in ("layout", "edited"))
+    for id in sorted(edited.keys() - plain.keys()):
+        yield Refusal(*strange(id, plain), "edited", at=source)
 
 
 def _listed(source: View, socket: str) -> dict[str, Mapping[str, Any]]:

@@ -200,7 +200,7 @@ def test_regions_that_begin_when_borders_have_ended_have_no_place(engine: Engine
     assert warned(engine, "none has a place", c0__start=0.6) == [("c0", "borders")]
     assert warned(engine, "none has a place", c0__start=0.4, schedule__steps=5) == []
     # a range of no step: 0.55 and 0.6 are one step of five
-    assert warned(engine, "none has a place", c0__start=0.5, c0__borders=0.55) == [("c0", "borders")]
+    assert warned(engine, "No step of .* none has", c0__start=0.5, c0__borders=0.55) == [("c0", "borders")]
     assert warned(engine, "place", c0__start=0.6, c0__borders=1.0) == []
     late = [BOXES[0], {**BOXES[1], "start": 0.8}]
     assert warned(engine, "'b' begins at 0.8.*no place", layout__regions=late) == [("layout", "regions")]
@@ -227,6 +227,9 @@ def test_what_nobody_reads_of_an_edited_layout_is_said(engine: Engine) -> None:
     assert said("not its box", regions=[BOXES[0], {**BOXES[1], "box": [0, 0, 1, 1]}]) == [("c1", "edited")]
     assert said("background", background="the sea") == [("c1", "edited")]
     assert said("says 'a boat' of the whole picture", prompt="a boat") == [("c1", "edited")]
+    more = ("layout", {"prompt": NEW, "regions": [*BOXES, {**BOXES[0], "id": "c"}]}, {})
+    (found,) = problems(engine, graph(edit, regions, other=more, layout__prompt=OLD), "error", "region 'c'")
+    assert (found.node, found.socket) == ("c1", "edited") and found.hint.startswith("It has")
 
 
 def test_an_overlap_that_differs_from_what_is_avoided_is_a_warning(engine: Engine) -> None:
