@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from studio.graph import topology
 from studio.graph.definitions import local
 from studio.graph.document import Graph
 from studio.graph.registry import Registry
@@ -33,15 +34,9 @@ def _needs(graph: Graph) -> dict[str, list[str]]:
 
 
 def ancestors(graph: Graph, target: str) -> list[str]:
-    """Ids of `target` and everything it needs, in document order; linear, no recursion."""
-    needs = _needs(graph)
-    seen, stack = {target}, [target]
-    while stack:
-        for source in needs.get(stack.pop(), ()):
-            if source not in seen:
-                seen.add(source)
-                stack.append(source)
-    return [node.id for node in graph.nodes if node.id in seen]
+    """Ids of `target` and everything it needs, in document order."""
+    needed = topology.ancestors(graph, [target])
+    return [node.id for node in graph.nodes if node.id in needed]
 
 
 def widgets_of(graph: Graph, registry: Registry, within: Collection[str] | None = None) -> dict[str, Place]:

@@ -19,6 +19,7 @@ from studio.graph.axis_values import LISTED_BY_BAR, example, listed
 from studio.graph.definitions import Specs, local
 from studio.graph.document import Graph
 from studio.graph.node_spec import Param
+from studio.graph.topology import reached
 from studio.graph.widgets import shown
 
 MOST_AXES = 3
@@ -211,12 +212,7 @@ def _behind(document: Graph, node: str, seconds: Callable[[str], float | None]) 
     uses: dict[str, list[str]] = {}
     for edge in document.edges:
         uses.setdefault(edge.source[0], []).append(edge.target[0])
-    seen, stack = {node}, [node]
-    while stack:
-        for user in uses.get(stack.pop(), ()):
-            if user not in seen:
-                seen.add(user)
-                stack.append(user)
+    seen = reached(uses, [node])
     return sum(seconds(document.node(id).kind) or 0.0 for id in seen if id in document.by_id), len(seen)
 
 

@@ -16,17 +16,21 @@ def incoming(graph: Graph) -> dict[str, list[Edge]]:
     return found
 
 
-def ancestors(graph: Graph, targets: Iterable[str]) -> set[str]:
-    """The targets and everything that leads to them."""
-    into = incoming(graph)
-    reached: set[str] = set()
-    stack = list(targets)
+def reached(ways: Mapping[str, Iterable[str]], starts: Iterable[str]) -> set[str]:
+    """The starts and everything that a way leads to; `ways`: where one comes from a node in one step."""
+    found: set[str] = set()
+    stack = list(starts)
     while stack:
         id = stack.pop()
-        if id not in reached:
-            reached.add(id)
-            stack.extend(e.source[0] for e in into.get(id, ()))
-    return reached
+        if id not in found:
+            found.add(id)
+            stack.extend(ways.get(id, ()))
+    return found
+
+
+def ancestors(graph: Graph, targets: Iterable[str]) -> set[str]:
+    """The targets and everything that leads to them."""
+    return reached({id: [e.source[0] for e in edges] for id, edges in incoming(graph).items()}, targets)
 
 
 def find_cycle(sources: Mapping[str, Sequence[str]]) -> list[str]:
