@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from e2e_hands import HOSTILE, MARKS, PEAK, PHONE, lock_seed, ran, write
+from e2e_hands import HOSTILE, MARKS, PEAK, PHONE, lock_seed, make, ran, write
 
 pytestmark = MARKS
 # words of its own: Look takes up a picture of the same words that is there already
@@ -61,6 +61,15 @@ def test_a_clicked_word_shows_where_it_acts_and_its_mask_becomes_a_region(weft, 
     page.locator("#weft-see [data-to=regions]").click()
     page.locator("#weft-regions .w-mask-layer").wait_for()
     page.locator("#weft-regions .w-regions > li").first.wait_for()
+
+
+def test_a_page_that_came_back_looks_at_the_picture_of_its_words(open_page):
+    page = open_page()
+    make(page, "a white cup at the bottom, in snow", steps=2)
+    page.reload()
+    page.wait_for_function("() => Boolean(window.weft?.openTab)")
+    page.evaluate("window.weft.openTab('See')")  # before the pictures are there
+    page.locator("#weft-see-strip [aria-current=true]").wait_for()
 
 
 def test_a_hostile_prompt_stays_text_on_a_dark_phone(open_page):
