@@ -1,7 +1,10 @@
-"""Word weight: a word that is weighed up brings what was missing, one that is weighed down takes away.
+"""Word weight and emphasis: a word that is weighed up brings what was missing, one that is weighed down takes
+away.
 
-`stronger`: three kinds without place or colour, of which the plain picture lacks at least one; its word is
-weighed STRONG times. Success: it is there. `colour_gone`: two things, the colour of one is weighed 0.
+`word_weight` weighs what the picture's attention takes from a word, `emphasis` what the word adds to the
+encoded text. `stronger`: three kinds without place or colour, of which the plain picture lacks at least one;
+its word is weighed STRONG times. Success: it is there. `colour_gone`: two things, the colour of one is
+weighed 0.
 Success: that thing, or one at its place, has another colour. `thing_gone`: the whole phrase of a thing is
 weighed 0. Success: no thing of its kind is there. Preserved: what else the plain picture shows. The plain way
 is the same seed with the word said twice, or not at all. `other_success` is the honest yardstick: the same
@@ -10,6 +13,7 @@ weight on a word of another thing.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -17,15 +21,19 @@ import numpy as np
 from studio.controls.reweight import WordWeight
 from studio.evaluate.control import Bench, Result, RowOf
 from studio.evaluate.edit_cases import BACKGROUND_WORDS, Thing, describe, things_of
-from studio.models.words import find_words
+from studio.models.emphasis import emphasised
+from studio.models.words import find_words, places_of
 from studio.scenes.detect import Detection, detect
 from studio.scenes.world import BACKGROUNDS
+from studio.values import Conditioning
 
-STRONG = 3.0
+STRONG = {"word_weight": 3.0, "emphasis": 2.0}
 COLOUR, THING = "colour", "thing"
+# Makes the picture of a prompt and a seed in which a word has a weight, and says what it shows.
+Weigh = Callable[[Bench, str, int, str, float], Detection]
 
 
-def judge_stronger(bench: Bench, index: int) -> Result | None:
+def judge_stronger(bench: Bench, index: int, *, weigh: Weigh, strong: float) -> Result | None:
     """One case of three named kinds; None if the plain picture shows all of them, or none."""
     rng = np.random.default_rng([index, 20291])
     kinds = [thing.kind for thing in things_of(rng, 3)]
@@ -37,8 +45,8 @@ def judge_stronger(bench: Bench, index: int) -> Result | None:
     if not missing or not shown:
         return None
     word = missing[0]
-    made = _seen(bench, prompt, seed, word, STRONG)
-    other = _seen(bench, prompt, seed, shown[0], STRONG)
+    made = weigh(bench, prompt, seed, word, strong)
+    other = weigh(bench, prompt, seed, shown[0], strong)
     plain = _seen(bench, named([word, *kinds], background), seed)
     return {
         "success": word in _kinds(made),
@@ -49,7 +57,7 @@ def judge_stronger(bench: Bench, index: int) -> Result | None:
     }
 
 
-def judge_gone(bench: Bench, index: int, *, what: str) -> Result | None:
+def judge_gone(bench: Bench, index: int, *, weigh: Weigh, what: str) -> Result | None:
     """One case of two things, the first of which loses its colour, or goes; None where it was not there."""
     rng = np.random.default_rng([index, 20292])
     things = things_of(rng, 2)
@@ -60,8 +68,8 @@ def judge_gone(bench: Bench, index: int, *, what: str) -> Result | None:
     if not all(shows(before, thing) for thing in things):
         return None
     words = [thing.colour if what == COLOUR else thing.words for thing in things]
-    made = _seen(bench, prompt, seed, words[0], 0.0)
-    other = _seen(bench, prompt, seed, words[1], 0.0)
+    made = weigh(bench, prompt, seed, words[0], 0.0)
+    other = weigh(bench, prompt, seed, words[1], 0.0)
     plain = _seen(bench, without(things, background, what), seed)
     return {
         "success": gone(made, first, what),
@@ -106,12 +114,31 @@ def _kinds(seen: Detection) -> set[str]:
     return {found.kind for found in seen.objects}
 
 
-def _seen(bench: Bench, prompt: str, seed: int, word: str = "", weight: float = 1.0) -> Detection:
-    controls = [WordWeight(((find_words(bench.parts, prompt, word), weight),))] if word else []
+def _seen(
+    bench: Bench, prompt: str | Conditioning, seed: int, controls: tuple[WordWeight, ...] = ()
+) -> Detection:
     return detect(bench.picture(bench.run(prompt, seed, controls=controls).latent))
 
 
-ROWS = (
-    RowOf("word_weight", "stronger", judge_stronger),
-    *(RowOf("word_weight", f"{what}_gone", partial(judge_gone, what=what)) for what in (COLOUR, THING)),
+def in_attention(bench: Bench, prompt: str, seed: int, word: str, weight: float) -> Detection:
+    """A word weighed where the picture looks at it."""
+    return _seen(bench, prompt, seed, (WordWeight(((find_words(bench.parts, prompt, word), weight),)),))
+
+
+def in_text(bench: Bench, prompt: str, seed: int, word: str, weight: float) -> Detection:
+    """A word weighed where the text is encoded."""
+    ((start, stop),) = places_of(prompt, word)[0]
+    return _seen(bench, emphasised(bench.parts, bench.text(prompt), [(start, stop, weight)]), seed)
+
+
+ROWS = tuple(
+    row
+    for method, weigh in (("word_weight", in_attention), ("emphasis", in_text))
+    for row in (
+        RowOf(method, "stronger", partial(judge_stronger, weigh=weigh, strong=STRONG[method])),
+        *(
+            RowOf(method, f"{what}_gone", partial(judge_gone, weigh=weigh, what=what))
+            for what in (COLOUR, THING)
+        ),
+    )
 )

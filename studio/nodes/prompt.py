@@ -14,6 +14,9 @@ from studio.models.text import encode_prompt as encode
 from studio.models.text import too_long
 from studio.models.words import check_read, places_of
 
+# Nodes whose prompt has weights in it.
+WEIGHED = ("weighted_prompt", "emphasised_prompt")
+
 
 def outline(view: View, socket: str = "model") -> Outline | None:
     """What can be told of the model that feeds a node, with the LoRAs laid over it; None if that is not one
@@ -58,7 +61,7 @@ def prompt_of(view: View, socket: str) -> str | None:
     if source.kind == "regional_prompts":
         return layout_prompt(source)
     text = source.widgets.get("text")
-    if not isinstance(text, str) or source.kind not in ("encode_prompt", "weighted_prompt"):
+    if not isinstance(text, str) or source.kind not in ("encode_prompt", *WEIGHED):
         return None
     if source.kind == "encode_prompt":
         return text
@@ -146,5 +149,5 @@ def encode_prompt(model: Model, text: Prompt = "", *, ctx: Context) -> Condition
     if unknown:
         ctx.note("unknown_words", unknown)
     if has_weights(text):
-        ctx.warn("Weights such as (star:1.3) are read as words here; use Weighted prompt to weigh words.")
+        ctx.warn("Weights such as (star:1.3) are read as words here; use Emphasised prompt for them.")
     return conditioning

@@ -54,8 +54,8 @@ def word_weight(
 
     Weigh all the words of a thing, its place too: text encoders carry a word on into those after it, and
     there the picture finds what you took from the word alone. On scenes-sd3 one word alone hardly acts, up or
-    down; a thing with all its words is smaller at 0.5 and at 0 gone in half of the pictures. A word that the
-    picture overlooks is better said twice.
+    down; a thing with all its words is smaller at 0.5 and at 0 gone in half of the pictures. Emphasised prompt
+    weighs the encoded text in place of the attention, and there one word acts.
 
     positive: the prompt that leads Sample
     words: such as "a blue house on the right"; several apart by commas; empty = none
@@ -77,9 +77,14 @@ class WeightedPrompt(NamedTuple):
 
 
 def review_weights(view: View) -> Iterator[Refusal]:
-    """Weights that nobody can read, and weighed words that the model does not read."""
+    """Beside what `review_written` finds: a range of no steps, and models that cannot be steered."""
     yield from review_range(view)
     yield from review_carried(view)
+    yield from review_written(view)
+
+
+def review_written(view: View) -> Iterator[Refusal]:
+    """Weights that nobody can read, and weighed words that the model does not read."""
     text, model = view.widgets.get("text"), outline(view)
     if not isinstance(text, str):
         return
@@ -109,8 +114,8 @@ def weighted_prompt(
     attachment to its attachments. Without weights it is an ordinary prompt.
 
     Weigh all the words of a thing, its place too, such as "(a blue house on the right:0.5)": one word alone
-    hardly acts, as text encoders carry it on into the words after it. A word that the picture overlooks is
-    better said twice.
+    hardly acts, as text encoders carry it on into the words after it. Emphasised prompt weighs the encoded text
+    in place of the attention, and there one word acts.
 
     text: (words:1.4) counts them 1.4 times, from 0 to 4; other brackets are text; \\( and \\) always are
     renormalise: the other words and the picture's own parts give way

@@ -79,6 +79,7 @@ ALSO = {
     "edit_picture": "img2img instruct edit",
     "regional_prompts": "area conditioning set mask",
     "word_weight": "emphasis prompt weighting",
+    "emphasised_prompt": "prompt weighting emphasis attention compel",
     "upscale_picture": "esrgan upscale model",
     "apg": "cfg rescale",
     "perturbed_guidance": "pag",

@@ -126,6 +126,9 @@ def test_weighted_prompts_are_read_without_their_weights(engine: Engine) -> None
     assert not problems(engine, graph(WEIGHTED, positive="c0"))
     assert not problems(engine, graph(WEIGHT, positive="weighed", weighed=WEIGHTED))
     assert not problems(engine, graph(WEIGHTED, c0__text="", positive="new"))
+    emphasised = ("emphasised_prompt", *WEIGHTED[1:])
+    assert not problems(engine, graph(WEIGHT, positive="said", said=emphasised))
+    assert problems(engine, graph(WEIGHT, positive="said", said=emphasised, said__text="a (red:2) moon"))
 
 
 def test_what_does_nothing_goes_with_every_prompt(engine: Engine) -> None:

@@ -21,6 +21,7 @@ from studio.models.device import guard
 from studio.models.family import parts_of
 from studio.models.loading import ModelStore
 from studio.models.text import encode_prompt as encode
+from studio.nodes.emphasis import emphasised_prompt
 from studio.nodes.avoid import nag, nasa
 from studio.nodes.regions import add_region, layout, painted_mask, regional_prompts
 from studio.nodes.words import weighted_prompt, word_weight
@@ -247,6 +248,17 @@ def test_a_prompt_without_weights_is_bit_equal_and_one_with_weights_is_the_plain
     assert not control.is_neutral()
 
 
+def test_an_emphasised_prompt_without_weights_is_bit_equal_and_with_them_says_so(model):
+    plain, _, _ = encode(parts_of(model), "a red star (small)", model.title)
+    made = emphasised_prompt(model, "a red star (small)", ctx=Told())
+    assert (made.text, made.family) == (plain.text, plain.family)
+    assert (made.embeds == plain.embeds).all() and (made.pooled == plain.pooled).all()
+    context = Told()
+    weighed = emphasised_prompt(model, "a red (zyxwv star:1.5) (small)", ctx=context)
+    assert weighed.text == "a red zyxwv star (small)" and not (weighed.embeds == plain.embeds).all()
+    assert any("'zyxwv'" in text for text in context.warnings)
+
+
 def test_word_weight_finds_its_words_in_every_encoder(model):
     positive = weighted_prompt(model, "a red star and a red ring", ctx=Told()).conditioning
     assert word_weight(model, positive).is_neutral()
@@ -290,6 +302,7 @@ def test_avoiding_takes_the_negative_texts_of_a_layout(model):
         ("regional_prompts", {"mode": "opne"}, "mode", "not one of the choices"),
         ("nag", {"start": 0.9, "end": 0.1}, "start", "starts at 0.9"),
         ("weighted_prompt", {"text": "a (star:1,3)"}, "text", "is not a weight"),
+        ("emphasised_prompt", {"text": "a (star:1,3)"}, "text", "is not a weight"),
         ("word_weight", {"weight": 9}, "weight", "out of range"),
     ],
 )
@@ -337,7 +350,7 @@ def test_a_plain_prompt_with_weights_is_told_which_node_reads_them(engine, model
 
     context = Told()
     made = encode_prompt(model, "a (star:1.3)", ctx=context)
-    assert made.text == "a (star:1.3)" and any("Weighted prompt" in text for text in context.warnings)
+    assert made.text == "a (star:1.3)" and any("Emphasised prompt" in text for text in context.warnings)
     quiet = Told()
     encode_prompt(model, "a star, night", ctx=quiet)
     assert quiet.warnings == []

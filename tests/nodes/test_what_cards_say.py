@@ -43,3 +43,14 @@ def test_an_avoided_colour_goes_and_the_things_stay(caching_engine: Engine) -> N
     before, after = pictures(caching_engine, "avoid-without-cfg", schedule=16)
     assert ("cup", "red") in before and [kind for kind, _ in after] == [kind for kind, _ in before]
     assert "red" not in {colour for _, colour in after}
+
+
+def test_an_emphasised_word_brings_what_was_missing(caching_engine: Engine) -> None:
+    plain = "a star and a boat and a mushroom, at sunset"
+    kinds = []
+    for settings in ({"prompt.text": plain}, {}):
+        graph = ready_workflow("emphasis", settings)
+        made = caching_engine.run(graph, targets=["save"])
+        assert made.status == "finished", made.errors
+        kinds.append({found.kind for found in detect(made.outputs["save"]["image"].pixels).objects})
+    assert "mushroom" in kinds[1] - kinds[0] and "boat" in kinds[0] & kinds[1]

@@ -45,6 +45,7 @@ TEXTS = {
     "mask-to-region": {"prompt.text": OLD, "watch.words": "star, left", "mask.word": "star"},
     "edit-a-thing": {"before.text": OLD, "after.text": NEW, "watch.words": "star, left", "cut.word": "star"},
     "word-weight": {"prompt.text": "a (red:1.6) star"},
+    "emphasis": {"prompt.text": "a (red:1.6) star"},
     "avoid-nasa": {"prompt.text": OLD},
     # a LoRA for a miniature is no file of the studio; tests/nodes/test_few_steps.py runs relays with one
     "full-start": {"prompt.text": OLD, "lora.strength": 0.0},
