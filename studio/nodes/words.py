@@ -54,8 +54,8 @@ def word_weight(
 
     Weigh all the words of a thing, its place too: text encoders carry a word on into those after it, and
     there the picture finds what you took from the word alone. On scenes-sd3 one word alone hardly acts, up or
-    down; a thing with all its words is smaller at 0.5 and at 0 gone in half of the pictures. Emphasised prompt
-    weighs the encoded text in place of the attention, and there one word acts.
+    down; a thing with all its words is smaller at 0.5 and at 0 gone in half of the pictures. Where one word
+    is to act, use Emphasised prompt: it weighs the encoded text.
 
     positive: the prompt that leads Sample
     words: such as "a blue house on the right"; several apart by commas; empty = none
@@ -114,8 +114,8 @@ def weighted_prompt(
     attachment to its attachments. Without weights it is an ordinary prompt.
 
     Weigh all the words of a thing, its place too, such as "(a blue house on the right:0.5)": one word alone
-    hardly acts, as text encoders carry it on into the words after it. Emphasised prompt weighs the encoded text
-    in place of the attention, and there one word acts.
+    hardly acts, as text encoders carry it on into the words after it. Where one word is to act, use
+    Emphasised prompt: it weighs the encoded text.
 
     text: (words:1.4) counts them 1.4 times, from 0 to 4; other brackets are text; \\( and \\) always are
     renormalise: the other words and the picture's own parts give way

@@ -21,8 +21,8 @@ from studio.models.device import guard
 from studio.models.family import parts_of
 from studio.models.loading import ModelStore
 from studio.models.text import encode_prompt as encode
-from studio.nodes.emphasis import emphasised_prompt
 from studio.nodes.avoid import nag, nasa
+from studio.nodes.emphasis import emphasised_prompt
 from studio.nodes.regions import add_region, layout, painted_mask, regional_prompts
 from studio.nodes.words import weighted_prompt, word_weight
 from studio.pixels import encode as to_bytes
