@@ -224,6 +224,8 @@ class Session:
                 skip = False
             if skip and now.controls and state.step:
                 skip = now.controls.skip_blocks(names, state.step)
+                if not skip:
+                    self.tally.held()
             if first:
                 self._decided[key] = skip
                 self.tally.decided(picture, now.step, skip)

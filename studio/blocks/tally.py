@@ -7,6 +7,12 @@ from typing import Any
 
 from studio.values import Step
 
+NONE = "The step cache skipped no step of this run."
+NOT_LET = (
+    "The step cache skipped no step of this run: what is attached to it, such as looking at words, needs all "
+    "of them in full."
+)
+
 
 class Tally:
     """Counts calls, decisions and errors; `blocks`: how many the network has."""
@@ -17,6 +23,7 @@ class Tally:
         self._steps = 0
         self._decisions: dict[str, dict[int, bool]] = {}
         self._errors: list[float] = []
+        self._held = 0
         # (seconds, share of the work done) of every call
         self._calls: list[tuple[float, float]] = []
 
@@ -30,6 +37,10 @@ class Tally:
         """How far a forecast was off where the truth was known."""
         self._errors.append(relative)
 
+    def held(self) -> None:
+        """What is attached to the run needs a step in full that the cache would have skipped."""
+        self._held += 1
+
     def call(self, seconds: float, rows_run: int, rows: int) -> None:
         """One call of the network: rows that ran in all blocks together, and rows of the call."""
         self._calls.append((seconds, rows_run / max(rows * self.blocks, 1)))
@@ -39,11 +50,12 @@ class Tally:
         decisions = [
             [picture, [list(pair) for pair in steps.items()]] for picture, steps in self._decisions.items()
         ]
-        return [self._steps, decisions, list(self._errors), [list(call) for call in self._calls]]
+        calls = [list(call) for call in self._calls]
+        return [self._steps, decisions, list(self._errors), calls, self._held]
 
     def restore(self, state: list[Any]) -> None:
         """Take up what `snapshot` gave."""
-        self._steps, decisions, errors, calls = state
+        self._steps, decisions, errors, calls, self._held = state
         self._decisions = {picture: dict(steps) for picture, steps in decisions}
         self._errors = list(errors)
         self._calls = [(seconds, share) for seconds, share in calls]
@@ -73,5 +85,5 @@ class Tally:
             "work": round(statistics.fmean(s for _, s in self._calls), 4) if self._calls else 1.0,
             "error_estimate": round(statistics.fmean(self._errors), 5) if self._errors else None,
             "seconds_saved": saved,
-            **({} if skipped else {"warning": "The step cache skipped no step of this run."}),
+            **({} if skipped else {"warning": NOT_LET if self._held else NONE}),
         }
