@@ -38,6 +38,9 @@ from studio.values import Conditioning, Region, Step
 
 L1, L2 = "l1", "l2"
 MOST_SCALE = 30.0
+# Up to which part of the steps NAG acts unless somebody says else: what comes later changes colours that were
+# right, with guidance, and nothing without it (docs/measured.md).
+UNTIL = 0.7
 
 
 @dataclass(frozen=True)

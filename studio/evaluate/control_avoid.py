@@ -8,13 +8,14 @@ the negative prompt of CFG alone. Preserved: the objects are of the same kinds a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 
 from studio.controls.control import AttentionControl
 from studio.controls.nasa import Nasa
-from studio.controls.negative import Nag
+from studio.controls.negative import UNTIL, Nag
 from studio.evaluate.control import Bench, Result, RowOf
 from studio.evaluate.edit_cases import BACKGROUND_WORDS, things_of
 from studio.models.words import segment_conditioning
@@ -29,7 +30,9 @@ def prompt_of(rng: np.random.Generator) -> str:
     return f"{named}, {BACKGROUND_WORDS[str(rng.choice(BACKGROUNDS))]}"
 
 
-def judge(bench: Bench, index: int, *, kind: type, cfg_scale: float | None = None) -> Result | None:
+def judge(
+    bench: Bench, index: int, *, kind: Callable[..., AttentionControl], cfg_scale: float | None = None
+) -> Result | None:
     """One case. `cfg_scale` 1 = the run has no negative rows at all, as with distilled models."""
     rng = np.random.default_rng([index, 20254])
     prompt, seed = prompt_of(rng), 7000 + index
@@ -68,7 +71,7 @@ def places(seen: Detection) -> list[tuple[str, str]]:
 
 
 ROWS = (
-    RowOf("nag", "colour", partial(judge, kind=Nag)),
-    RowOf("nag", "colour_without_cfg", partial(judge, kind=Nag, cfg_scale=1.0)),
+    RowOf("nag", "colour", partial(judge, kind=partial(Nag, end=UNTIL))),
+    RowOf("nag", "colour_without_cfg", partial(judge, kind=partial(Nag, end=UNTIL), cfg_scale=1.0)),
     RowOf("nasa", "colour", partial(judge, kind=Nasa)),
 )

@@ -18,7 +18,7 @@ import torch
 
 from studio.controls.control import AttentionControl, Branch
 from studio.controls.inject_qk import InjectQK
-from studio.controls.negative import Nag
+from studio.controls.negative import UNTIL, Nag
 from studio.controls.regional import Regional, RegionText
 from studio.controls.sites import best_map_sites
 from studio.controls.where import Where
@@ -88,7 +88,7 @@ def _maps_all(bench: Bench) -> Sequence[AttentionControl]:
 
 
 def _nag(bench: Bench) -> Sequence[AttentionControl]:
-    return [Nag(segment_conditioning(bench.parts, AVOID))]
+    return [Nag(segment_conditioning(bench.parts, AVOID), end=UNTIL)]
 
 
 def _neutral(bench: Bench) -> Sequence[AttentionControl]:
