@@ -9,8 +9,8 @@ from studio.values import Step
 
 NONE = "The step cache skipped no step of this run."
 NOT_LET = (
-    "The step cache skipped no step of this run: what is attached to it, such as looking at words, needs all "
-    "of them in full."
+    "The step cache skipped no step of this run: those that it would have skipped are needed in full by what "
+    "looks at the run or steers it."
 )
 
 

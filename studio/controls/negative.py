@@ -38,8 +38,8 @@ from studio.values import Conditioning, Region, Step
 
 L1, L2 = "l1", "l2"
 MOST_SCALE = 30.0
-# Up to which part of the steps NAG acts unless somebody says else: what comes later changes colours that were
-# right, with guidance, and nothing without it (docs/measured.md).
+# Up to which part of the steps NAG acts in the ready workflow of twenty steps, and where it is measured:
+# beside guidance later steps change what was right, without it nothing (docs/measured.md). Few need all.
 UNTIL = 0.7
 
 

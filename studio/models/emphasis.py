@@ -1,61 +1,99 @@
 """Emphasis: words of a prompt say more or less, by what they add to its encoded text.
 
-With c the conditioning of a prompt and c_k that of the same prompt in which commas stand in place of the
-tokens of the words k, the emphasised conditioning is c + sum (w_k - 1)(c - c_k), tokens and pooled vector
-alike. A text encoder carries a word on into all tokens after it; the difference to a prompt without the word
-holds that too. For one word weighed down this is Compel's mixture; for one weighed up, the direction that
-ComfyUI_ADV_CLIP_emb calls comfy++. Commas keep every other token where it was.
+With b the conditioning of the prompt in which commas stand in place of the tokens of all words that weigh 0,
+and b_w that in which they also stand in place of the words that weigh w, the emphasised conditioning is
+b + sum (w - 1)(b - b_w) over the weights w, tokens and pooled vector alike. A text encoder carries a word on
+into all tokens after it; the difference to a prompt without the word holds that too. Weighed up this is what
+ComfyUI_ADV_CLIP_emb calls comfy++; weighed down a mixture such as Compel makes, with other shares. Commas
+keep every other token where it was.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 
+from studio.errors import BadModel, StudioError
 from studio.models.family import Parts
 from studio.models.text_cache import plain
-from studio.models.words import find_words, read_tokens
+from studio.models.words import read_tokens
 from studio.values import Conditioning
 
 FILLER = ","
+# Every weight is one more encoding of the prompt.
+MOST_WEIGHTS = 16
+
+Weights = Sequence[tuple[int, int, float]]
+Range = tuple[int, int]
+
+
+def check_weights(text: str, weights: Weights) -> None:
+    """StudioError for a weight on nothing but spaces and punctuation, and for too many different weights;
+    `weights`: (start, stop, weight) of characters of the text."""
+    for start, stop, weight in weights:
+        if not any(unicodedata.category(sign)[0] in "LNMS" for sign in text[start:stop]):
+            raise StudioError(
+                f"The weight {weight:g} stands on {text[start:stop]!r}, which has no word in it.",
+                hint="Put the words that it is for inside its brackets.",
+                socket="text",
+            )
+    different = {weight for _, _, weight in weights if weight != 1}
+    if len(different) > MOST_WEIGHTS:
+        raise StudioError(
+            f"The prompt has {len(different)} different weights; {MOST_WEIGHTS} are possible.",
+            hint="Give words the same weight; they are weighed together.",
+            socket="text",
+        )
 
 
 def emphasised(
-    parts: Parts, conditioning: Conditioning, weights: Sequence[tuple[int, int, float]]
+    parts: Parts, conditioning: Conditioning, weights: Weights, check: Callable[[], object] = lambda: None
 ) -> Conditioning:
     """The conditioning with (start, stop, weight) of characters of its prompt emphasised; itself where all
-    weigh 1. StudioError for characters that stand for no token that the model reads."""
-    told = [(start, stop, weight) for start, stop, weight in weights if weight != 1]
-    if not told:
+    weigh 1. `check` is called before every encoding. StudioError for characters that the model does not
+    read, and as `check_weights`."""
+    text = conditioning.text
+    check_weights(text, weights)
+    said: dict[float, list[Range]] = {}
+    for start, stop, weight in weights:
+        if weight != 1:
+            said.setdefault(weight, []).append((start, stop))
+    if not said:
         return conditioning
-    for start, stop, _ in told:
-        find_words(parts, conditioning.text, chars=(start, stop))
-    lacking = [silenced(parts, conditioning.text, start, stop) for start, stop, _ in told]
-    factors = [weight - 1 for _, _, weight in told]
-    pooled = conditioning.pooled
+    _check_read(parts, text, [found for ranges in said.values() for found in ranges])
+
+    def lacking(ranges: Sequence[Range]) -> Conditioning:
+        check()
+        return silenced(parts, text, ranges)
+
+    gone = said.pop(0, [])
+    base = lacking(gone) if gone else conditioning
+    others = [(weight, lacking([*gone, *ranges])) for weight, ranges in sorted(said.items())]
+    pooled = base.pooled
     if pooled is not None:
-        pooled = _moved(pooled, [other.pooled for other in lacking if other.pooled is not None], factors)
-    embeds = _moved(conditioning.embeds, [other.embeds for other in lacking], factors)
+        pooled = _moved(pooled, [(w, other.pooled) for w, other in others if other.pooled is not None])
+    embeds = _moved(base.embeds, [(w, other.embeds) for w, other in others])
     return replace(conditioning, embeds=embeds, pooled=pooled)
 
 
-def _moved(said: torch.Tensor, lacking: Sequence[torch.Tensor], factors: Sequence[float]) -> torch.Tensor:
-    """`said` + sum of factor (`said` - what lacks the words), in float32."""
-    whole = said.float()
-    added = [factor * (whole - other.float()) for other, factor in zip(lacking, factors, strict=True)]
-    return (whole + torch.stack(added).sum(0)).to(said.dtype)
+def _moved(base: torch.Tensor, others: Sequence[tuple[float, torch.Tensor]]) -> torch.Tensor:
+    """`base` + sum of (weight - 1)(`base` - other), worked out in float32; an ordinary tensor."""
+    whole = base.float()
+    moved = whole
+    for weight, other in others:
+        moved = moved + (weight - 1) * (whole - other.float())
+    return plain(moved.to(base.dtype))
 
 
-def silenced(parts: Parts, text: str, start: int, stop: int) -> Conditioning:
-    """The conditioning of a prompt in which commas stand in place of the tokens of its characters
-    start..stop, in every text encoder. Not kept: its tokens are those of no text."""
+def silenced(parts: Parts, text: str, ranges: Sequence[Range]) -> Conditioning:
+    """The conditioning of a prompt in which commas stand in place of the tokens of some of its characters
+    (start, stop), in every text encoder. Not kept: its tokens are those of no text."""
     components = {
-        name: _Silenced(part, text, start, stop)
-        if name.startswith("tokenizer") and part is not None
-        else part
+        name: _Silenced(part, text, ranges) if name.startswith("tokenizer") and part is not None else part
         for name, part in parts.components.items()
     }
     with torch.inference_mode():
@@ -64,12 +102,29 @@ def silenced(parts: Parts, text: str, start: int, stop: int) -> Conditioning:
     return Conditioning(text, made.family, plain(made.embeds), pooled)
 
 
-class _Silenced:
-    """A tokenizer that gives `FILLER` for the words at characters start..stop of one text; else the one that
-    it stands for. It says nothing of files, so that nothing encoded with it is kept."""
+def _check_read(parts: Parts, text: str, ranges: Sequence[Range]) -> None:
+    tokens = parts.family.tokens(parts, text)
+    end = max((token.stop for token in tokens), default=0)
+    for start, stop in ranges:
+        if any(token.start < stop and token.stop > start for token in tokens):
+            continue
+        words = text[start:stop]
+        if start >= end:
+            raise StudioError(
+                f"{words!r} stands past the token limit: the model reads this prompt only up to "
+                f"{text[:end][-40:]!r}.",
+                hint="Shorten the prompt, or move the words to its beginning.",
+                socket="text",
+            )
+        raise StudioError(f"The model has no token for {words!r}.", hint="Choose other words.", socket="text")
 
-    def __init__(self, tokenizer: Any, text: str, start: int, stop: int) -> None:
-        self._tokenizer, self._text, self._start, self._stop = tokenizer, text, start, stop
+
+class _Silenced:
+    """A tokenizer that gives `FILLER` for the words at some characters of one text; else the one that it
+    stands for. It says nothing of files, so that nothing encoded with it is kept."""
+
+    def __init__(self, tokenizer: Any, text: str, ranges: Sequence[Range]) -> None:
+        self._tokenizer, self._text, self._ranges = tokenizer, text, ranges
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._tokenizer, name)
@@ -78,8 +133,18 @@ class _Silenced:
         made = self._tokenizer(texts, **options)
         if options.get("return_tensors") != "pt":
             return made  # somebody asks what the tokenizer makes of a text, not for what an encoder reads
-        filler = self._tokenizer(FILLER, add_special_tokens=False).input_ids[-1]
+        filler = self._filler()
         for token in read_tokens(self._tokenizer, self._text, options["max_length"]):
-            if token.start < self._stop and token.stop > self._start:
+            if any(token.start < stop and token.stop > start for start, stop in self._ranges):
                 made.input_ids[:, token.index] = filler
         return made
+
+    def _filler(self) -> int:
+        found = self._tokenizer(FILLER, add_special_tokens=False).input_ids
+        if not found:
+            raise BadModel(
+                "The tokenizer of this model has no token for a comma, which stands in for words that are "
+                "weighed.",
+                hint="Use Word weight, which weighs the attention.",
+            )
+        return int(found[-1])

@@ -99,6 +99,14 @@ def has_weights(prompt: str) -> bool:
         return True
 
 
+def unweighted(prompt: str) -> str:
+    """The words of a prompt for somebody who reads no weights; itself where its weights cannot be read."""
+    try:
+        return read_weights(prompt).text
+    except StudioError:
+        return prompt
+
+
 def _close(bracket: _Bracket, read: list[str], weights: list[float], upto: str) -> None:
     """Take the weight of a bracket that was just closed out of what was read, if it has one."""
     if bracket.colon < 0:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from studio.api import Attachment, Choice, Context, Model, Prompt, Refusal, Slider, View, node
 from studio.controls.nasa import WARNING, Nasa
-from studio.controls.negative import L1, L2, UNTIL, Nag
+from studio.controls.negative import L1, L2, Nag
 from studio.controls.tokens import ORDER, SHARE
 from studio.models.family import parts_of
 from studio.models.text import encode_prompt
@@ -34,7 +34,7 @@ def nag(
     tau: Annotated[float, Slider(0.1, 20, 0.1)] = 2.5,
     alpha: Annotated[float, Slider(0, 1, 0.05)] = 0.25,
     start: Annotated[float, Slider(0, 1, 0.05)] = 0.0,
-    end: Annotated[float, Slider(0, 1, 0.05)] = UNTIL,
+    end: Annotated[float, Slider(0, 1, 0.05)] = 1.0,
     norm: Annotated[str, Choice(L1, L2)] = L1,
     overlap: Annotated[str, Choice(ORDER, SHARE)] = ORDER,
     *,
@@ -49,7 +49,7 @@ def nag(
     tau: how far it may go; too much makes colours burn
     alpha: how much of it is used; 0 = nothing
     start: from which part of the steps on
-    end: up to which part of the steps; later ones cost time, and beside guidance they spoil what is right
+    end: up to which part of the steps; of many steps 0.7 is enough, costs less and keeps more of the rest
     norm: how size is measured; l1 as in the paper, l2 as in its code
     overlap: as at Regions: order lets the later region avoid alone where two lie over each other; share both
     """

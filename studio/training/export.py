@@ -114,7 +114,12 @@ def main() -> None:
     )
     parser.add_argument("--model", choices=tuple(STUDENTS), default="scenes-sd3")
     parser.add_argument("--checkpoint", type=Path, help="default: where the model's recipe writes")
-    parser.add_argument("--autoencoder", type=Path, default=Path("checkpoints/autoencoder.pt"))
+    parser.add_argument(
+        "--autoencoder",
+        type=Path,
+        default=Path("checkpoints/autoencoder.pt"),
+        help="a checkpoint, or assets/models/scenes-sd3/vae",
+    )
     parser.add_argument("--shards", type=Path, default=Path("checkpoints/shards"))
     parser.add_argument("--out", type=Path, help="default: assets/models/MODEL")
     parser.add_argument("--scores", type=Path, help="JSON of `python -m studio eval prompts --json`")

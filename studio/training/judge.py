@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from diffusers import AutoencoderTiny
 from PIL import Image
+from safetensors.torch import load_file
 
 from studio.scenes.caption import held_out_prompts
 from studio.scenes.detect import detect
@@ -47,8 +48,14 @@ def load_student(path: Path, model: str = "scenes-sd3") -> Any:
 
 
 def load_autoencoder(folder: Path, path: Path) -> AutoencoderTiny:
+    """The average of a checkpoint, or what an exported model has in its `vae` folder (fp16)."""
     autoencoder = make_autoencoder(load_space(folder / "latent_space.npz")).eval()
-    autoencoder.load_state_dict(torch.load(path, weights_only=True, map_location="cpu")["average"])
+    if path.is_dir():
+        stored = load_file(path / "diffusion_pytorch_model.safetensors")
+        saved = {name: value.float() for name, value in stored.items()}
+    else:
+        saved = torch.load(path, weights_only=True, map_location="cpu")["average"]
+    autoencoder.load_state_dict(saved)
     return autoencoder.requires_grad_(False)
 
 
@@ -111,7 +118,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", choices=tuple(STUDENTS), default="scenes-sd3")
     parser.add_argument("--checkpoint", type=Path, help="default: where the model's recipe writes")
-    parser.add_argument("--autoencoder", type=Path, default=Path("checkpoints/autoencoder.pt"))
+    parser.add_argument(
+        "--autoencoder",
+        type=Path,
+        default=Path("checkpoints/autoencoder.pt"),
+        help="a checkpoint, or assets/models/scenes-sd3/vae",
+    )
     parser.add_argument("--shards", type=Path, default=Path("checkpoints/shards"))
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--cases", type=int, default=64)

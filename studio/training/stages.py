@@ -42,10 +42,11 @@ PROBE_WEIGHT = 0.1
 # (after MaskDiT, arXiv 2306.09305); 0 = all. The end of a stage (FULL of its time) sees whole pictures.
 STAGE_KEPT = {64: 0, 128: 0, 256: 112}
 FULL = 0.15
-# Both hold below this noise level only. Above it the picture does not yet show where things are, and a weight
-# that knows it would tell the network that a thing is likelier at each of its possible places than it is: a
-# prompt that leaves the place open is then drawn with the thing at several places at once (seen: 1 of 14
-# prompts with a relation in place of places all right).
+# Both hold below this noise level only, the weight at all levels where another network gives the targets.
+# Above it the picture does not yet show where things are, and a weight that knows it would tell the network
+# that a thing is likelier at each of its possible places than it is: a prompt that leaves the place open is
+# then drawn with the thing at several places at once (seen: 1 of 14 prompts with a relation in place of
+# places all right).
 CERTAIN = 0.7
 # Lengths that a batch is padded to.
 STAGE_TEXT = {64: (14, 18, 22, 28, 34, 40), 128: (16, 20, 28, 40), 256: (28, 40)}
@@ -203,12 +204,13 @@ def train_stage(
         sigma = shifted(torch.sigmoid(torch.randn(batch, generator=generator, device=device)), shift)
         noise = torch.randn(latent.shape, generator=generator, device=device)
         target = patches(noise - latent)
-        where = torch.where((sigma < CERTAIN)[:, None], where, 1.0)
+        told = torch.where((sigma < CERTAIN)[:, None], where, 1.0)
         kept = None
         if STAGE_KEPT[size] and progress < 1 - FULL and not whole:
-            kept = choose(where, STAGE_KEPT[size], generator)
+            kept = choose(told, STAGE_KEPT[size], generator)
             target = target.gather(1, kept[..., None].expand(-1, -1, target.shape[-1]))
-            where, marks = where.gather(1, kept), marks.gather(1, kept[..., None].expand(-1, -1, 4))
+            where, told = where.gather(1, kept), told.gather(1, kept)
+            marks = marks.gather(1, kept[..., None].expand(-1, -1, 4))
         noisy = latent + sigma[:, None, None, None] * (noise - latent)
         given: dict[str, Tensor] = {}
         wanted: list[Tensor] = []
@@ -216,9 +218,11 @@ def train_stage(
             with torch.autocast(device, torch.bfloat16, enabled=half):
                 lesson = teach(run.average, ids, noisy, sigma, target, generator, kept)
             target, given["guidance"], wanted = lesson.target, lesson.guidance, lesson.states
+        # what another network says is no draw: a weight cannot make any of it likelier
+        where = where if wanted else told
         with attention(), torch.autocast(device, torch.bfloat16, enabled=half):
             velocity, states = run.observed(*run.student.encode(ids), noisy, sigma, kept, **given)
-            probe, right = probe_loss(run.student, states[run.student.probed], marks, where)
+            probe, right = probe_loss(run.student, states[run.student.probed], marks, told)
             likeness = state_loss(states, wanted, where)
         error = ((velocity.float() - target).square() * weight).mean(-1)
         loss = (error * where).sum() / where.sum()
@@ -275,7 +279,8 @@ def work(rank: int, recipe: Recipe, arguments: argparse.Namespace, meeting: str)
         arguments.warm,
     )
     if arguments.compile == "all":
-        run.observed, run.compiled = torch.compile(run.observed, dynamic=False), True
+        run.observed = torch.compile(run.observed, dynamic=False)
+    run.compiled = bool(arguments.compile)
     table = STAGE_BATCH if arguments.device == "cpu" else ACCELERATED_BATCH
     stages = read_stages(arguments.stages)
     teach = None

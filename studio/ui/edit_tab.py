@@ -16,6 +16,7 @@ import gradio as gr
 
 from studio.errors import StudioError
 from studio.graph.document import Graph, loads, to_json
+from studio.models.prompt_weights import unweighted
 from studio.pixels import read_picture
 from studio.ui import asked, bus
 from studio.ui.forms import panel
@@ -185,7 +186,7 @@ def _words_of(made: Graph, prompt: str) -> str:
     """What a picture shows: of one that was edited, its new words; its history names the old ones."""
     texts = {node.id: node.widgets.get("text") for node in made.nodes if node.kind == "encode_prompt"}
     new = texts.get("after", texts.get("prompt")) if "before" in texts else None
-    return new if isinstance(new, str) else prompt
+    return unweighted(new if isinstance(new, str) else prompt)
 
 
 def _size_of(graph: Graph) -> tuple[int, int] | None:

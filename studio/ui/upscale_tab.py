@@ -17,6 +17,7 @@ import gradio as gr
 from studio.errors import BadDocument, StudioError
 from studio.graph.document import Graph, loads, to_json
 from studio.graph.widgets import PictureRefWidget
+from studio.models.prompt_weights import unweighted
 from studio.pixels import encode, read_picture, shrink
 from studio.ui import asked, bus
 from studio.ui.forms import panel
@@ -76,7 +77,7 @@ class UpscaleTab:
             source, _ = self._stored(data, "picture.png")
         except (OSError, StudioError) as error:
             return bus.dump({"says": str(error)})
-        return bus.dump({"source": {**source, "id": item.id, "prompt": item.prompt}})
+        return bus.dump({"source": {**source, "id": item.id, "prompt": unweighted(item.prompt)}})
 
     def bring(self, token: object, event: gr.EventData) -> str:
         """An upload to enlarge: {"source"}. Event data: `name`, `data` (its base64)."""

@@ -113,7 +113,7 @@ def test_steps_at_which_an_edit_injects_are_full_and_both_rows_share_one_decisio
 def test_what_must_be_seen_at_every_step_makes_every_step_full(parts: Parts) -> None:
     watch = controls(parts)["watch"]
     run = make(parts, attachment(CACHE), watch)
-    assert pattern(run) == "F" * STEPS and "attached" in told(run)["warning"]
+    assert pattern(run) == "F" * STEPS and "needed in full" in told(run)["warning"]
     assert torch.equal(run.latent.tensor, make(parts, watch).latent.tensor)  # type: ignore[arg-type]
     assert len(run.seen.maps) == len(make(parts, watch).seen.maps)
 

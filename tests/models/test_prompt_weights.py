@@ -9,7 +9,7 @@ import pytest
 from studio.controls import reweight
 from studio.errors import StudioError
 from studio.models import prompt_weights
-from studio.models.prompt_weights import has_weights, read_weights
+from studio.models.prompt_weights import has_weights, read_weights, unweighted
 
 
 def weighed(prompt: str) -> list[tuple[str, float]]:
@@ -124,3 +124,8 @@ def test_a_very_long_prompt_is_read_quickly() -> None:
 
 def test_the_limits_are_those_of_the_control() -> None:
     assert prompt_weights.MOST_WEIGHT == reweight.MOST_WEIGHT
+
+
+def test_a_prompt_for_those_who_read_no_weights() -> None:
+    assert unweighted("a (red (star:1.5):2) (small)") == "a red star (small)"
+    assert unweighted("a (star:9)") == "a (star:9)"

@@ -303,6 +303,8 @@ def test_avoiding_takes_the_negative_texts_of_a_layout(model):
         ("nag", {"start": 0.9, "end": 0.1}, "start", "starts at 0.9"),
         ("weighted_prompt", {"text": "a (star:1,3)"}, "text", "is not a weight"),
         ("emphasised_prompt", {"text": "a (star:1,3)"}, "text", "is not a weight"),
+        ("emphasised_prompt", {"text": "a star (,:2)"}, "text", "no word in it"),
+        ("emphasised_prompt", {"text": "a star " * 20 + "(moon:2)"}, "text", "past the token limit"),
         ("word_weight", {"weight": 9}, "weight", "out of range"),
     ],
 )
