@@ -20,7 +20,8 @@ STAR, HOUSE = Thing("star", "red", "left"), Thing("house", "blue", "right")
 def test_each_method_that_steers_has_a_row() -> None:
     names = {row.name for row in control.rows()}
     assert {"flowchef.colour", "flowchef.kind", "flowchef.background", "flowchef_masked.colour", "cow.around",
-            "word_weight.stronger", "word_weight.colour_gone", "word_weight.thing_gone"} <= names  # fmt: skip
+            "word_weight.stronger", "word_weight.colour_gone", "word_weight.thing_gone",
+            "emphasis.stronger", "emphasis.colour_gone", "emphasis.thing_gone"} <= names  # fmt: skip
     assert "flowchef_masked.background" not in names
     hard = [row for row in control.rows() if row.method == "regions_hard"]
     assert [row.what for row in hard] == ["k2", "k4"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -16,7 +18,8 @@ from studio.sampling.loop import sample_latent
 from studio.sampling.samplers import sampler
 from studio.sampling.schedules import flux
 from studio.training.export import facts_of
-from studio.training.latent_space import make_autoencoder
+from studio.training.judge import load_autoencoder
+from studio.training.latent_space import load_space, make_autoencoder
 from studio.training.recipe import (
     Student,
     make_tokenizer,
@@ -236,3 +239,16 @@ def test_a_card_names_the_number_only_after_a_guided_stage() -> None:
     assert (plain["guidance"], plain["cfg_scale"]) == (1.0, 3.0)
     assert (guided["guidance"], guided["cfg_scale"]) == (3.0, 1.0)
     assert facts_of("scenes-sd3", {})["cfg_scale"] == 3.0
+
+
+def test_an_autoencoder_is_taken_out_of_a_checkpoint_or_out_of_an_exported_folder(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    space = {"projection": rng.normal(size=(16, 192)).astype(np.float32), "bias": np.zeros(16, np.float32)}
+    np.savez(tmp_path / "latent_space.npz", allow_pickle=False, **space)
+    made = make_autoencoder(load_space(tmp_path / "latent_space.npz"))
+    torch.save({"average": made.state_dict()}, tmp_path / "autoencoder.pt")
+    made.half().save_pretrained(tmp_path / "vae")
+    one, other = (load_autoencoder(tmp_path, tmp_path / name) for name in ("autoencoder.pt", "vae"))
+    for name, value in one.state_dict().items():
+        assert other.state_dict()[name].dtype == torch.float32
+        assert torch.allclose(value, other.state_dict()[name], rtol=1e-3, atol=1e-4), name
