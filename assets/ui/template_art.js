@@ -41,7 +41,7 @@
     anytime: scene + bar([[4, 10, GREEN], [16, 10, GREEN], [28, 6, GREEN]]) + `<circle cx="36" cy="36" r="8" fill="${INK}" stroke="${CREAM}" stroke-width="1.500"/>` + rect(33, 33, 6, 6, CREAM),
     "three-moods": ["day", "dusk", "night"].map((name, i) => ground(name, i * 16, 0, 16, 48) + house(i * 16 + 8, 30, 6, i === 1 ? VIOLET : BLUE)).join("") + line("M16 0v48M32 0v48", CREAM, 1.400),
     panels: [["day", 0, 0], ["dusk", 24, 0], ["sea", 0, 24], ["night", 24, 24]].map(([name, x, y], i) => ground(name, x, y, 24, 24) + star(x + 8 + 3 * (i % 3), y + 12, 5.500, RED)).join("") + line("M24 0v48M0 24h48", CREAM, 2),
-    emphasis: ground("paper") + words(7, [[4, 9], [16, 16, RED], [35, 9]]) + rect(16, 13, 16, 2, RED, 'rx="1"') + star(13, 33, 6, GREY) + arrow(20, 32) + star(36, 31, 11, RED),
+    emphasis: ground("paper") + words(7, [[4, 9], [16, 16, RED], [35, 9]]) + rect(16, 13, 16, 2, RED, 'rx="1"') + star(9, 33, 5, GREY) + arrow(17, 32, 9) + star(38, 31, 9, RED),
     "word-weight": ground("night") + star(17, 20, 13, GOLD) + house(38, 27, 5, BLUE) + line("M6 41h36", CREAM, 2) + `<circle cx="31" cy="41" r="4" fill="${RED}" stroke="${CREAM}" stroke-width="1.500"/>`,
     "avoid-without-cfg": ground("day") + tree(13, 25, 11, GREEN) + `<g opacity=".45">${house(33, 27, 8, BLUE)}</g>` + cross(33, 26, 9),
     "avoid-nasa": ground("paper") + words(7, [[4, 11], [17, 14, BLUE], [33, 11]]) + cross(24, 9, 4.500) + tree(14, 32, 9, GREEN) + line("M25 42h18M34 24v18", GREY, 1.200, 'stroke-dasharray="2 2"'),

@@ -292,6 +292,16 @@ def test_unknown_words_are_named_with_neighbours(weft, open_page):
     assert page.locator(".w-prompt textarea").input_value().endswith("dragon star")
 
 
+def test_the_numbers_of_weights_are_no_unknown_words(open_page):
+    page = open_page()
+    page.locator('[data-template="emphasis"]').first.dispatch_event("click")
+    page.wait_for_function("document.querySelector('.w-prompt textarea').value.includes('(mushroom:1.5)')")
+    assert page.locator("#weft-unknown").is_hidden()
+    write(page, "a (dragon:1.5) and a (star: .5 )")
+    page.locator("#weft-unknown").get_by_text("dragon").wait_for()
+    assert page.locator("#weft-unknown strong").all_inner_texts() == ["dragon"]
+
+
 def test_the_note_of_an_unknown_word_stays_while_its_prompt_comes_from_the_cache(weft, open_page):
     if not weft.trained:
         pytest.skip("the tiny model has no list of words")
