@@ -155,7 +155,7 @@
           part.fault.textContent = fault;
           part.input.closest(".w-axis")?.classList.toggle("w-wrong", Boolean(fault));
           const known = isText(spec(axes[i])) && !fault ? weft.vocabularyOf(doc) : new Set(), strange = new Map();
-          if (known.size) for (const label of labels) for (const { word, near } of weft.unknownWords(label, known)) strange.set(word, word + (near.length ? ` (perhaps ${near[0]}?)` : ""));
+          if (known.size) for (const label of labels) for (const { word, near } of weft.unknownWords(doc.unweighted(spec(axes[i]), label), known)) strange.set(word, word + (near.length ? ` (perhaps ${near[0]}?)` : ""));
           part.unknown.hidden = !strange.size;
           part.unknown.textContent = strange.size ? `Not known to this model: ${[...strange.values()].slice(0, 6).join(", ")}.` : "";
           const plain = labels.join(", ") === part.input.value.trim() || labels.length < 2;

@@ -18,9 +18,7 @@
     box.append(unknown);
     let wait = 0;
     const check = () => {
-      const weighed = ["weighted_prompt", "emphasised_prompt"].includes(doc.current?.nodes?.find((n) => n.id === spec.node)?.kind);
-      const said = weighed ? input.value.replace(/:\s*[+-]?[\d.]+\s*\)/g, ")") : input.value; // without the numbers of weights
-      const found = weft.vocabulary.size ? weft.unknownWords(said, weft.vocabulary) : [];
+      const found = weft.vocabulary.size ? weft.unknownWords(doc.unweighted(spec, input.value), weft.vocabulary) : [];
       const length = [...input.value].length, longest = Math.min(spec.max ?? Infinity, weft.facts.maxPrompt);
       unknown.hidden = !found.length && length <= longest;
       unknown.classList.toggle("w-long", length > longest); // a refused run says it at the field

@@ -101,6 +101,11 @@
       const value = node?.widgets?.[field.widget];
       return value === undefined ? field.default : value;
     },
+    /** A text of a field without the numbers of weights, where its node reads them. */
+    unweighted(field, text) {
+      const kind = doc.current?.nodes?.find((n) => n.id === field.node)?.kind;
+      return ["weighted_prompt", "emphasised_prompt"].includes(kind) ? text.replace(/:\s*[+-]?[\d.]+\s*\)/g, ")") : text;
+    },
     set(field, value) {
       const node = doc.current?.nodes?.find((n) => n.id === field.node);
       if (!node) return;

@@ -10,7 +10,6 @@ keep every other token where it was.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -20,7 +19,7 @@ import torch
 from studio.errors import BadModel, StudioError
 from studio.models.family import Parts
 from studio.models.text_cache import plain
-from studio.models.words import read_tokens
+from studio.models.words import find_words, read_tokens, words_of
 from studio.values import Conditioning
 
 FILLER = ","
@@ -35,7 +34,7 @@ def check_weights(text: str, weights: Weights) -> None:
     """StudioError for a weight on nothing but spaces and punctuation, and for too many different weights;
     `weights`: (start, stop, weight) of characters of the text."""
     for start, stop, weight in weights:
-        if not any(unicodedata.category(sign)[0] in "LNMS" for sign in text[start:stop]):
+        if not words_of(text[start:stop]):
             raise StudioError(
                 f"The weight {weight:g} stands on {text[start:stop]!r}, which has no word in it.",
                 hint="Put the words that it is for inside its brackets.",
@@ -64,7 +63,12 @@ def emphasised(
             said.setdefault(weight, []).append((start, stop))
     if not said:
         return conditioning
-    _check_read(parts, text, [found for ranges in said.values() for found in ranges])
+    for chars in (chars for ranges in said.values() for chars in ranges):
+        try:
+            find_words(parts, text, chars=chars)
+        except StudioError as error:
+            error.socket = "text"
+            raise
 
     def lacking(ranges: Sequence[Range]) -> Conditioning:
         check()
@@ -100,23 +104,6 @@ def silenced(parts: Parts, text: str, ranges: Sequence[Range]) -> Conditioning:
         made, _ = parts.family.encode_text(replace(parts, components=components), text)
     pooled = None if made.pooled is None else plain(made.pooled)
     return Conditioning(text, made.family, plain(made.embeds), pooled)
-
-
-def _check_read(parts: Parts, text: str, ranges: Sequence[Range]) -> None:
-    tokens = parts.family.tokens(parts, text)
-    end = max((token.stop for token in tokens), default=0)
-    for start, stop in ranges:
-        if any(token.start < stop and token.stop > start for token in tokens):
-            continue
-        words = text[start:stop]
-        if start >= end:
-            raise StudioError(
-                f"{words!r} stands past the token limit: the model reads this prompt only up to "
-                f"{text[:end][-40:]!r}.",
-                hint="Shorten the prompt, or move the words to its beginning.",
-                socket="text",
-            )
-        raise StudioError(f"The model has no token for {words!r}.", hint="Choose other words.", socket="text")
 
 
 class _Silenced:

@@ -257,9 +257,11 @@ def _checked(prompt: str, chars: tuple[int, int]) -> tuple[int, int]:
 
 
 def _reached(text: str, tokens: Sequence[Token], start: int, stop: int) -> list[int]:
-    """Indices of the tokens that cover the characters start..stop; none if the encoders stop before that."""
+    """Indices of the tokens that cover the characters start..stop; none if the encoders stop before their
+    last word ends. What stands behind that a tokenizer may drop."""
     inside = [token for token in tokens if token.start < stop and token.stop > start]
-    end = start + len(text[start:stop].rstrip())
+    words = words_of(text[start:stop])
+    end = start + (words[-1].stop if words else len(text[start:stop].rstrip()))
     read_on = any(token.stop >= end for token in tokens)
     return [token.index for token in inside] if read_on else []
 

@@ -8,8 +8,7 @@ from studio.api import Conditioning, Context, Model, Prompt, Refusal, StudioErro
 from studio.models.emphasis import check_weights, emphasised
 from studio.models.family import parts_of
 from studio.models.prompt_weights import read_weights
-from studio.models.text import encode_prompt
-from studio.nodes.prompt import refused
+from studio.nodes.prompt import encoded, refused
 from studio.nodes.words import review_written
 
 
@@ -39,9 +38,5 @@ def emphasised_prompt(model: Model, text: Prompt = "", *, ctx: Context) -> Condi
     """
     ctx.policy.check_prompt(text, socket="text")
     parts, read = parts_of(model), read_weights(text)
-    conditioning, warnings, unknown = encode_prompt(parts, read.text, model.title, ctx.kept)
-    for warning in warnings:
-        ctx.warn(warning)
-    if unknown:
-        ctx.note("unknown_words", unknown)
+    conditioning = encoded(model, read.text, ctx)
     return emphasised(parts, conditioning, read.weights, ctx.check)

@@ -136,6 +136,16 @@ def review_prompt(view: View) -> Iterator[Refusal]:
         yield from review_cut(outline(view), text, "text", level="warning")
 
 
+def encoded(model: Model, text: str, ctx: Context) -> Conditioning:
+    """The conditioning of a prompt; what the model does not read or know of it is told and noted."""
+    conditioning, warnings, unknown = encode(parts_of(model), text, model.title, ctx.kept)
+    for warning in warnings:
+        ctx.warn(warning)
+    if unknown:
+        ctx.note("unknown_words", unknown)
+    return conditioning
+
+
 @node(group="Prompt", review=review_prompt)
 def encode_prompt(model: Model, text: Prompt = "", *, ctx: Context) -> Conditioning:
     """Turn a prompt into what the model understands; words that it does not know are named.
@@ -143,11 +153,7 @@ def encode_prompt(model: Model, text: Prompt = "", *, ctx: Context) -> Condition
     text: what the picture should show; for the negative side, what it should avoid; may be empty
     """
     ctx.policy.check_prompt(text, socket="text")
-    conditioning, warnings, unknown = encode(parts_of(model), text, model.title, ctx.kept)
-    for warning in warnings:
-        ctx.warn(warning)
-    if unknown:
-        ctx.note("unknown_words", unknown)
+    conditioning = encoded(model, text, ctx)
     if has_weights(text):
         ctx.warn("Weights such as (star:1.3) are read as words here; use Emphasised prompt for them.")
     return conditioning

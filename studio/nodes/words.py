@@ -21,9 +21,8 @@ from studio.api import (
 from studio.controls.reweight import MOST_WEIGHT, WordWeight
 from studio.models.family import parts_of
 from studio.models.prompt_weights import read_weights
-from studio.models.text import encode_prompt
 from studio.models.words import check_read, find_words
-from studio.nodes.prompt import outline, refused, review_carried, review_cut, review_unclosed
+from studio.nodes.prompt import encoded, outline, refused, review_carried, review_cut, review_unclosed
 from studio.nodes.regions import review_range
 from studio.nodes.see import review_words
 
@@ -124,11 +123,7 @@ def weighted_prompt(
     """
     ctx.policy.check_prompt(text, socket="text")
     parts, read = parts_of(model), read_weights(text)
-    conditioning, warnings, unknown = encode_prompt(parts, read.text, model.title, ctx.kept)
-    for warning in warnings:
-        ctx.warn(warning)
-    if unknown:
-        ctx.note("unknown_words", unknown)
+    conditioning = encoded(model, read.text, ctx)
     words = tuple((find_words(parts, read.text, chars=(a, b)), weight) for a, b, weight in read.weights)
     control = WordWeight(words, renormalise, start, end, led_by=read.text)
     return WeightedPrompt(conditioning, control)  # type: ignore[arg-type]

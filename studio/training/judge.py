@@ -20,14 +20,13 @@ import numpy as np
 import torch
 from diffusers import AutoencoderTiny
 from PIL import Image
-from safetensors.torch import load_file
 
 from studio.scenes.caption import held_out_prompts
 from studio.scenes.detect import detect
 from studio.scenes.score import PromptScore, score
 from studio.scenes.wanted import Wanted
 from studio.training.latent_space import load_space, make_autoencoder
-from studio.training.recipe import SHIFT, Student, make_tokenizer, sample
+from studio.training.recipe import SHIFT, Student, make_tokenizer, sample, stored
 from studio.training.recipe_flux import PLAIN, FluxStudent
 from studio.training.run import fast_bfloat16
 
@@ -51,8 +50,7 @@ def load_autoencoder(folder: Path, path: Path) -> AutoencoderTiny:
     """The average of a checkpoint, or what an exported model has in its `vae` folder (fp16)."""
     autoencoder = make_autoencoder(load_space(folder / "latent_space.npz")).eval()
     if path.is_dir():
-        stored = load_file(path / "diffusion_pytorch_model.safetensors")
-        saved = {name: value.float() for name, value in stored.items()}
+        saved = stored(path / "diffusion_pytorch_model.safetensors")
     else:
         saved = torch.load(path, weights_only=True, map_location="cpu")["average"]
     autoencoder.load_state_dict(saved)

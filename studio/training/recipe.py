@@ -181,8 +181,12 @@ def read_exported(student: Student, folder: Path) -> None:
         (student.text[0], "text_encoder", "model"),
         (student.text[1], "text_encoder_2", "model"),
     ):
-        stored = load_file(folder / name / f"{file}.safetensors")
-        module.load_state_dict({key: value.float() for key, value in stored.items()}, strict=False)
+        module.load_state_dict(stored(folder / name / f"{file}.safetensors"), strict=False)
+
+
+def stored(path: Path) -> dict[str, Tensor]:
+    """The weights of a file in fp32; exported ones are fp16, so good to three digits."""
+    return {key: value.float() for key, value in load_file(path).items()}
 
 
 def patches(latent: Tensor) -> Tensor:

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, FluxTransformer2DModel
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast, T5Config, T5EncoderModel
 
@@ -28,6 +27,7 @@ from studio.training.recipe import (
     TEXT_TOKENS,
     Student,
     read_exported,
+    stored,
 )
 
 WIDTH, HEAD = 192, 32
@@ -187,12 +187,12 @@ def read_flux(student: FluxStudent, folder: Path) -> None:
         (student.clip, "text_encoder", "model"),
         (student.t5, "text_encoder_2", "model"),
     ):
-        _take(module, load_file(folder / name / f"{file}.safetensors"))
+        _take(module, stored(folder / name / f"{file}.safetensors"))
 
 
-def _take(module: nn.Module, stored: dict[str, Tensor]) -> None:
+def _take(module: nn.Module, weights: dict[str, Tensor]) -> None:
     # transformers writes one of two tied tables, and CLIP with or without this prefix
-    state = {key.removeprefix("text_model."): value.float() for key, value in stored.items()}
+    state = {key.removeprefix("text_model."): value for key, value in weights.items()}
     missing = set(module.load_state_dict(state, strict=False).missing_keys) - {"encoder.embed_tokens.weight"}
     if missing:
         raise SystemExit(f"the stored {type(module).__name__} lacks {', '.join(sorted(missing))}")

@@ -57,7 +57,6 @@ class Run:
         self.out, self.rank, self.world, self.device = out, rank, world, device
         self.student = make().to(device)
         self.observed = self.student.observed  # a recipe may put a compiled one in its place
-        self.compiled = False
         self.average = make().to(device).requires_grad_(False)
         self.average.load_state_dict(self.student.state_dict())
         self.optimisers = optimisers_of(self.student, kind, rate)

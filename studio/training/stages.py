@@ -165,11 +165,13 @@ def train_stage(
     teach: Teach | None = None,
     room: int = 0,
     whole: bool = False,
+    compiled: bool = False,
     deadline: float = math.inf,
 ) -> None:
     """Train at one picture size until its minutes are spent in all (over restarts); with `teach`, on its
     targets. `whole`: compute all tokens from the start. `room`: how many scenes to hold at most.
-    `deadline`: the time.time() at which to save and stop, whatever is left."""
+    `compiled`: a network is, for each shape anew. `deadline`: the time.time() at which to save and stop,
+    whatever is left."""
     size, minutes, device = stage.size, stage.minutes, run.device
     spent = run.state["stages"].setdefault(stage.name, 0.0)
     if spent >= minutes:
@@ -197,7 +199,7 @@ def train_stage(
     losses: deque[Tensor] = deque(maxlen=100)
     hits: deque[tuple[Tensor, Tensor]] = deque(maxlen=100)
     # one length where each would be compiled anew
-    lengths = (40,) if device != "cpu" or run.compiled else STAGE_TEXT[size]
+    lengths = (40,) if device != "cpu" or compiled else STAGE_TEXT[size]
     for ids, latent, where, marks in scenes.batches(batch, lengths):
         progress = now_spent / minutes
         scale = rate_scale(progress, run.state["step"] - first, 120 if first == 0 else 60, last)
@@ -280,7 +282,6 @@ def work(rank: int, recipe: Recipe, arguments: argparse.Namespace, meeting: str)
     )
     if arguments.compile == "all":
         run.observed = torch.compile(run.observed, dynamic=False)
-    run.compiled = bool(arguments.compile)
     table = STAGE_BATCH if arguments.device == "cpu" else ACCELERATED_BATCH
     stages = read_stages(arguments.stages)
     teach = None
@@ -301,6 +302,7 @@ def work(rank: int, recipe: Recipe, arguments: argparse.Namespace, meeting: str)
             teach=teach if stage.guided else None,
             room=arguments.room,
             whole=arguments.whole,
+            compiled=bool(arguments.compile),
             deadline=deadline,
         )
 

@@ -18,6 +18,7 @@ from studio.models.loading import ModelStore, load_folder
 from studio.models.prompt_weights import read_weights
 from studio.models.text import encode_prompt
 from studio.models.tiny import save_tiny
+from studio.models.words import find_words
 from studio.values import Conditioning
 from tests.models.test_words import LENGTH, T5_LENGTH, clip_tokenizer, t5_tokenizer
 
@@ -127,6 +128,9 @@ def test_marks_that_a_tokenizer_drops_may_stand_at_the_end_of_what_is_weighed() 
     plain = weighed(parts, "a red (star:1.5)")
     for text in ("a red (star!:1.5)", "a red (star.:1.5)", "a 'red (star':1.5)"):
         assert near(weighed(parts, text), plain, 1e-5)
+        read = read_weights(text)
+        ((start, stop, _),) = read.weights
+        assert find_words(parts, read.text, chars=(start, stop)).tokens  # as Weighted prompt does
 
 
 @pytest.mark.parametrize("text", ["a star (,:2) a boat", "a star(.:2)", "a star (...:0) b"])
