@@ -187,7 +187,7 @@ class Studio:
             "width": width,
             "height": height,
             "cfg_scale": card.get("cfg_scale") if cfg_scale is None else cfg_scale,
-            **{name: card.get(name) for name in ("shift", "spacing", "guidance")},
+            **{name: card.get(name) for name in ("shift", "spacing", "guidance", "sampler")},
         }
         return set_widgets(graph, self.registry, wanted)
 

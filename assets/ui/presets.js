@@ -70,6 +70,7 @@
       if (!locked && before.has(own)) { put(field, before.get(own)); before.delete(own); continue; }
       const value = needless ? field.default : settings[field.widget];
       if (value === undefined || value === now) continue;
+      if (field.widget === "sampler" && !locked && now !== (last?.settings?.sampler ?? now)) continue; // the workflow asks for it
       const free = !touched.has(own) || now === last?.settings?.[field.widget];
       const fits = field.widget !== "steps" || now <= preset.most;
       if (!free && !(locked && (field.widget !== "steps" || !fits))) continue;

@@ -52,6 +52,9 @@ def add_to(commands: argparse._SubParsersAction[shared.Parser]) -> None:
         "diversity (4)",
     )
     parser.add_argument(
+        "--sampler", metavar="NAME", help="prompts: this sampler in place of the one on the model's card"
+    )
+    parser.add_argument(
         "--candidates", type=whole, metavar="N", default=6, help="start-noise: so many seeds are tried (6)"
     )
     parser.add_argument(
@@ -85,10 +88,9 @@ def act(args: argparse.Namespace) -> int:
 def _prompts(args: argparse.Namespace) -> Any:
     from studio.evaluate.prompts import evaluate
 
+    given = _own_steps(args) | ({} if args.sampler is None else {"sampler": args.sampler})
     with shared.progress_line("prompts") as tick:
-        return evaluate(
-            args.cases or 500, ref=args.model, folder=kept_in(args), progress=tick, **_own_steps(args)
-        )
+        return evaluate(args.cases or 500, ref=args.model, folder=kept_in(args), progress=tick, **given)
 
 
 def _prompts_told(result: Mapping[str, Any]) -> Iterator[str]:

@@ -95,10 +95,10 @@ class Bench:
         cfg_scale: float | None = None,
         latent: Latent | None = None,
         wraps: Sequence[Any] = (),
-        sampler: str = "euler",
+        sampler: str = "",
         sigmas: Sigmas | None = None,
     ) -> Run:
-        """One run with the settings of the card."""
+        """One run with the settings of the card; see `sampler_for` where no sampler is named."""
         positive = self.text(prompt) if isinstance(prompt, str) else prompt
         return sample_run(
             self.parts,
@@ -106,11 +106,17 @@ class Bench:
             self.text(negative),
             latent or self.canvas(seed),
             sigmas or self.schedule(),
-            samplers.sampler(sampler),
+            samplers.sampler(sampler or self.sampler_for([*controls, *wraps], latent)),
             cfg(self.cfg_scale if cfg_scale is None else cfg_scale),
             attachments=controls,
             wraps=wraps,
         )
+
+    def sampler_for(self, made_for: Sequence[Any], latent: Latent | None) -> str:
+        """The card's sampler; the one that a control or wrap is made for; euler from a picture on, which new
+        noise would lead away from."""
+        tied = next((one.only_sampler for one in made_for if getattr(one, "only_sampler", "")), "")
+        return str(tied or ("euler" if latent is not None else self.settings["sampler"]))
 
     def encoded(self, picture: np.ndarray, seed: int) -> Latent:
         """A picture, uint8 [height, width, 3], as a latent of this model."""

@@ -40,6 +40,7 @@ def draw(
     shift: float,
     size: tuple[int, int],
     spacing: str = "flow_diffusers",
+    sampler: str = "euler",
 ) -> np.ndarray:
     """A picture of the prompt, uint8 [height, width, 3]."""
     positive, _ = parts.family.encode_text(parts, prompt)
@@ -50,7 +51,7 @@ def draw(
         negative,
         Latent(*size, 1, seed),
         schedules.schedule(spacing, steps, shift),
-        samplers.sampler("euler"),
+        samplers.sampler(sampler),
         cfg(cfg_scale),
     )
     return decoded(parts, latent)
@@ -65,13 +66,14 @@ def decoded(parts: Parts, latent: Latent) -> np.ndarray:
 
 
 def settings_of(model: Model) -> dict[str, Any]:
-    """Steps, cfg_scale, shift and size as the model's card asks for."""
+    """Steps, cfg_scale, shift, size and sampler as the model's card asks for."""
     card: dict[str, Any] = dict(model.card)
     return {
         "steps": int(card.get("steps", 20)),
         "cfg_scale": float(card.get("cfg_scale", 3.0)),
         "shift": float(card.get("shift", 3.0)),
         "size": tuple(card.get("size", (256, 256))),
+        "sampler": str(card.get("sampler", "euler")),
     }
 
 
@@ -82,11 +84,11 @@ def evaluate(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
     folder: Path | None = None,
-    **overrides: float,
+    **overrides: float | str,
 ) -> dict[str, Any]:
     """{"one" .. "four": {"n", "all_right" (count), "share", "interval", "properties"}, "settings", "model"}.
 
-    `overrides`: steps, cfg_scale or shift in place of the card's. `folder`: where partial results lie
+    `overrides`: steps, cfg_scale, shift or sampler in place of the card's. `folder`: where partial results lie
     (default runs/eval below the working directory); results of other weights or settings are never mixed.
     """
     model = ModelStore().load(ref)

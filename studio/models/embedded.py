@@ -15,7 +15,7 @@ FOLDER = Path(__file__).resolve().parents[2] / "assets" / "models"
 DEFAULT = "embedded:scenes-sd3"
 PREFIX = "embedded:"
 # what a card without a preset says of sampling
-SETTINGS = ("steps", "cfg_scale", "shift", "spacing", "guidance")
+SETTINGS = ("steps", "cfg_scale", "shift", "spacing", "guidance", "sampler")
 LORA_FILE = "pytorch_lora_weights.safetensors"
 
 

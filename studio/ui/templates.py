@@ -156,9 +156,9 @@ class Templates:
                 carried = after.set(str(new[role]["node"]), str(new[role]["widget"]), value)
                 if role == "prompt" and self._faults(carried, new[role]) - self._faults(after, new[role]):
                     continue
-                after = carried
+                own, after = _value(after, new[role]), carried
                 if role == "model":
-                    after = self._suited(after, str(value))
+                    after = self._suited(after, str(value), str(own))
         return after
 
     def _faults(self, document: Graph, besides: Field) -> set[tuple[str, str]]:
@@ -167,17 +167,24 @@ class Templates:
         places = {(str(p.node), str(p.socket)) for p in found if p.level == "error"}
         return places - {(str(besides["node"]), str(besides["widget"]))}
 
-    def _suited(self, document: Graph, model: str) -> Graph:
-        """The document with the settings that a model asks for by its preset."""
-        card = next((card for card in self._studio.model_cards() if card["ref"] == model), {})
+    def _settings(self, model: str) -> tuple[Mapping[str, Any], dict[str, object]]:
+        """The card of a model, and the settings that it asks for by its preset; empty where none is known."""
+        card: Mapping[str, Any] = next((c for c in self._studio.model_cards() if c["ref"] == model), {})
         preset = card.get("preset")
-        settings: dict[str, object] = dict(preset["settings"]) if isinstance(preset, Mapping) else {}
+        return card, dict(preset["settings"]) if isinstance(preset, Mapping) else {}
+
+    def _suited(self, document: Graph, model: str, before: str) -> Graph:
+        """The document with the settings that a model asks for. A sampler other than that of the model
+        `before` is there for the workflow's sake: it stays."""
+        card, settings = self._settings(model)
         roles = self._roles(document)
         if settings and "width" in roles and "height" in roles:
             sides = [_value(document, roles[side]) for side in ("width", "height")]
             settings |= _by_size(card["preset"].get("lines") or (), sides, settings.get("shift"))
         for field in panel(document, self._studio.registry):
             node, widget = str(field["node"]), str(field["widget"])
+            if widget == "sampler" and _value(document, field) != self._settings(before)[1].get("sampler"):
+                continue
             if widget in settings:
                 document = document.set(node, widget, settings[widget])
         return document
