@@ -173,7 +173,7 @@ class Studio:
         """The text-to-image workflow with these widgets set; None leaves the default, which comes from the
         card of `model` where it has one."""
         graph = self.workflow()
-        card = self._card(model) if model else {}
+        card = {"sampler": "euler"} | self._card(model) if model else {}
         canvas = next(node.widgets for node in graph.nodes if node.kind == "empty_latent")
         width, height = size or _pair(card.get("size")) or (canvas["width"], canvas["height"])
         card |= shift_of(card, width, height, steps)

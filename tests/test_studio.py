@@ -270,8 +270,10 @@ def test_facts_for_the_page_need_no_weights(studio: Studio) -> None:
         ("hub:black-forest-labs/FLUX.1-schnell", None, {"steps": 4, "shift": 1.0, "cfg_scale": 1.0}),
         ("hub:black-forest-labs/FLUX.1-dev", (256, 256), {"steps": 50, "shift": 1.649, "guidance": 3.5}),
         ("hub:black-forest-labs/FLUX.1-dev", (1024, 1024), {"shift": 3.158}),
-        ("embedded:scenes-flux", None, {"cfg_scale": 1.0, "guidance": 3.0, "shift": 3.0}),
-        ("embedded:scenes-sd3", None, {"cfg_scale": 3.0, "guidance": None}),
+        ("embedded:scenes-flux", None, {"cfg_scale": 1.0, "guidance": 3.0, "sampler": "dpmpp_2m_sde"}),
+        ("embedded:scenes-sd3", None, {"cfg_scale": 3.0, "guidance": None, "sampler": "dpmpp_2m_sde"}),
+        ("embedded:scenes-sd3-turbo", None, {"cfg_scale": 1.0, "steps": 4, "sampler": "euler"}),
+        ("tiny:sd3", (64, 64), {"sampler": "euler"}),  # nothing is known of it
     ],
 )
 def test_a_model_is_set_up_by_its_preset_also_before_it_is_fetched(studio, ref, size, wanted):

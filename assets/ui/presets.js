@@ -68,7 +68,7 @@
       const numbered = field.widget === "guidance" && field.default < 0, needless = numbered && preset?.guidance === null;
       const own = place(field), now = doc.widget(field), locked = needless || Boolean(preset?.locks?.[field.widget]);
       if (!locked && before.has(own)) { put(field, before.get(own)); before.delete(own); continue; }
-      const value = needless ? field.default : settings[field.widget];
+      const value = needless || (field.widget === "sampler" && !preset) ? field.default : settings[field.widget];
       if (value === undefined || value === now) continue;
       if (field.widget === "sampler" && !locked && now !== (last?.settings?.sampler ?? now)) continue; // the workflow asks for it
       const free = !touched.has(own) || now === last?.settings?.[field.widget];

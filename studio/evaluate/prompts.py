@@ -88,8 +88,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """{"one" .. "four": {"n", "all_right" (count), "share", "interval", "properties"}, "settings", "model"}.
 
-    `overrides`: steps, cfg_scale, shift or sampler in place of the card's. `folder`: where partial results lie
-    (default runs/eval below the working directory); results of other weights or settings are never mixed.
+    `overrides`: steps, cfg_scale, shift or sampler in place of the card's. `folder`: where partial results
+    lie (default runs/eval below the working directory); results of other weights or settings are never mixed.
     """
     model = ModelStore().load(ref)
     # a few-step LoRA has practised the noise levels of one schedule

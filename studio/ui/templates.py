@@ -183,8 +183,10 @@ class Templates:
             settings |= _by_size(card["preset"].get("lines") or (), sides, settings.get("shift"))
         for field in panel(document, self._studio.registry):
             node, widget = str(field["node"]), str(field["widget"])
-            if widget == "sampler" and _value(document, field) != self._settings(before)[1].get("sampler"):
-                continue
+            if widget == "sampler":
+                settings = {"sampler": field["default"]} | settings
+                if _value(document, field) != self._settings(before)[1].get("sampler"):
+                    continue
             if widget in settings:
                 document = document.set(node, widget, settings[widget])
         return document

@@ -44,11 +44,12 @@ def setting(page: Any, widget: str) -> Any:
 def test_a_model_brings_its_settings_and_gives_back_what_stood_there(open_page):
     page = open_page()
     with_quick(page)
-    before = {name: setting(page, name) for name in ("model", "steps", "cfg_scale", "spacing")}
+    before = {name: setting(page, name) for name in ("model", "steps", "cfg_scale", "spacing", "sampler")}
+    assert before["sampler"] == "dpmpp_2m_sde"
     choose(page, "embedded:quick")
     page.get_by_text("Set for Quick:").wait_for()
-    now = [setting(page, name) for name in ("steps", "cfg_scale", "spacing")]
-    assert now == [4, 1, "flow"]
+    now = [setting(page, name) for name in ("steps", "cfg_scale", "spacing", "sampler")]
+    assert now == [4, 1, "flow", "euler"]
     choose(page, before["model"])
     assert {name: setting(page, name) for name in before} == before
     # a number for the network, and a shift that goes with the size

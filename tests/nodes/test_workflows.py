@@ -10,6 +10,7 @@ import pytest
 from studio.controls.nasa import WARNING
 from studio.graph.document import Graph
 from studio.graph.engine import Engine
+from studio.models.embedded import DEFAULT, list_embedded
 from tests.nodes.ready import FOLDER, changed, ready_workflow
 
 NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
@@ -75,6 +76,23 @@ def test_a_ready_workflow_checks_clean_and_runs(engine: Engine, name: str) -> No
     assert len(shown) == len(set(shown))
     report = engine.run(small(name))
     assert report.status == "finished", report.errors
+
+
+# what measures, follows or paints over a picture, or draws in a few steps: new noise would lead it away
+STEADY = {"full-start", "few-step", "keep-the-subject", "restore-picture", "restyle-picture", "step-cache",
+          "steer-to-picture", "upscale"}  # fmt: skip
+
+
+def test_new_pictures_are_drawn_by_the_sampler_of_the_models_card() -> None:
+    card = next(model.card for model in list_embedded() if model.ref == DEFAULT)
+    for name in set(NAMES) - STEADY:
+        graph = ready_workflow(name)
+        empty = {node.id for node in graph.nodes if node.kind == "empty_latent"}
+        for run in (node.id for node in graph.nodes if node.kind == "sample"):
+            feeds = {edge.target[1]: edge.source[0] for edge in graph.edges if edge.target[0] == run}
+            sampler = graph.node(feeds["sampler"])
+            if feeds["latent"] in empty and sampler.kind == "choose_sampler":
+                assert sampler.widgets["sampler"] == card["sampler"], name
 
 
 def test_every_edit_saves_the_picture_before() -> None:

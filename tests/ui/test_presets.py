@@ -72,6 +72,23 @@ def test_a_template_takes_the_settings_of_a_model_that_comes_along(fast):
     assert plain.node("s").widgets["steps"] == 20
 
 
+def test_a_workflow_keeps_a_sampler_that_is_not_its_models_own(studio):
+    """Most draw by their model's own sampler, whose place that of another model takes; a workflow that asks
+    for another one has a reason."""
+    templates = Templates(studio)
+
+    def sampler(name: str, model: str) -> object:
+        before = studio.workflow().set("model", "model", model)
+        made = templates.open(name, before)
+        assert made.node("model").widgets["model"] == model
+        return made.node("sampler").widgets["sampler"]
+
+    assert sampler("emphasis", "embedded:scenes-flux") == "dpmpp_2m_sde"
+    assert sampler("emphasis", "embedded:scenes-sd3-turbo") == "euler"
+    assert sampler("emphasis", "tiny:sd3") == "euler"  # nothing is known of it
+    assert sampler("step-cache", "embedded:scenes-flux") == "euler"
+
+
 def test_a_workflow_with_a_model_that_is_not_here_has_no_card(fast, monkeypatch):
     made = fast.workflow()
     model = next(node.id for node in made.nodes if node.kind == "load_model")
