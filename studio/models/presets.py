@@ -27,6 +27,8 @@ SHIPPED = {
     "scenes-sd3-turbo": "trained so: docs/training.md",
 }
 OWN_SIZE = 1024  # side in pixels of a model that does not say
+# Samplers with new noise at every step, and from how many steps on it does good (docs/measured.md).
+NOISY, NOISY_STEPS = ("euler_ancestral", "dpmpp_2m_sde"), 16
 FEW = 8  # a model of at most so many steps is a few-step model
 
 
@@ -95,6 +97,15 @@ class Preset:
         """Why so many steps, or any more, are too many."""
         more = "more" if steps is None else steps
         return f"{self.name} is made for up to {self.most} steps; {more} take longer and look no better."
+
+    def too_few(self, steps: object) -> str:
+        """Why so many steps are too few for a model that is drawn with new noise at every step; "" if not."""
+        if self.sampler not in NOISY or not isinstance(steps, int) or steps >= NOISY_STEPS:
+            return ""
+        return (
+            f"New noise at every step wants {NOISY_STEPS} steps or more: in {steps}, {self.name} draws more "
+            "of a prompt by euler."
+        )
 
     def no_cache(self) -> str:
         """Why a step cache has no place."""

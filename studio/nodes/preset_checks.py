@@ -55,6 +55,9 @@ def _unsuited(view: View, preset: Preset, sampler: str) -> Iterator[Refusal]:
     if (why := reasons.get("sampler", {}).get(sampler)) and not quiet:
         yield Refusal(why, f"Choose {preset.sampler}.", "sampler", "warning")
     for source in view.feeding("second") or view.feeding("sigmas"):
+        why = preset.too_few(source.widgets.get("steps")) if sampler == preset.sampler and not quiet else ""
+        if why:
+            yield Refusal(why, f"Choose euler, or {preset.steps} steps.", "sampler", "warning")
         spacing, shift = source.widgets.get("spacing"), source.widgets.get("shift")
         if why := reasons.get("spacing", {}).get(str(spacing)):
             yield Refusal(why, f"Choose {preset.spacing}.", "sigmas", "warning")

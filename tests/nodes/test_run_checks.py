@@ -126,14 +126,18 @@ def test_the_list_is_worked_out_as_the_node_makes_it() -> None:
         ("scenes-sd3-turbo", {"sampler.sampler": "unipc"}, "sampler", "too few to draw on"),
         ("scenes-sd3-turbo", {"schedule.spacing": "karras"}, "sigmas", "noise levels of flow"),
         ("scenes-sd3-turbo", {"schedule.shift": 20.0}, "sigmas", "a shift of 3; 20"),
+        ("scenes-sd3", {"schedule.steps": 10}, "sampler", "wants 16 steps or more: in 10"),
+        ("scenes-sd3", {"schedule.steps": 10, "sampler.sampler": "euler"}, "", ""),
+        ("scenes-sd3", {"schedule.steps": 16}, "", ""),
         ("scenes-sd3-turbo", {"sampler.sampler": "lcm", "schedule.spacing": "flow"}, "", ""),
     ],
 )
 def test_a_pair_that_does_not_suit_is_warned_of(
     engine: Engine, model: str, settings: dict[str, Any], socket: str, words: str
 ) -> None:
-    few = {"guidance.cfg_scale": 1.0, "schedule.steps": 4} if model.endswith("turbo") else {}
-    made = plain(**few, **{"model.model": f"embedded:{model}", **settings})
+    few = {"guidance.cfg_scale": 1.0, "schedule.steps": 4, "sampler.sampler": "euler"}
+    few = few if model.endswith("turbo") else {}
+    made = plain(**{"model.model": f"embedded:{model}", **few, **settings})
     found = engine.check(made)
     assert [(p.level, p.node, p.socket) for p in found] == ([("warning", "sample", socket)] if socket else [])
     assert not words or (words in found[0].message and found[0].hint.startswith("Choose"))

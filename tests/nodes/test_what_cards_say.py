@@ -36,14 +36,16 @@ def test_steering_to_a_picture_changes_what_the_new_prompt_changes_and_nothing_e
 
 
 def test_a_thing_whose_words_weigh_nothing_is_not_there(caching_engine: Engine) -> None:
-    before, after = pictures(caching_engine, "word-weight", schedule=12)
+    before, after = pictures(caching_engine, "word-weight")
     assert before == [("house", "blue"), ("star", "red")] and after == [("star", "red")]
 
 
 def test_an_avoided_colour_goes_and_the_things_stay(caching_engine: Engine) -> None:
     assert ready_workflow("avoid-without-cfg").node("avoid").widgets["end"] == UNTIL
-    before, after = pictures(caching_engine, "avoid-without-cfg", schedule=16)
-    assert ("cup", "red") in before and [kind for kind, _ in after] == [kind for kind, _ in before]
+    before, after = pictures(caching_engine, "avoid-without-cfg")
+    assert "red" in {colour for _, colour in before} and [kind for kind, _ in after] == [
+        kind for kind, _ in before
+    ]
     assert "red" not in {colour for _, colour in after}
 
 

@@ -79,8 +79,8 @@ def test_a_ready_workflow_checks_clean_and_runs(engine: Engine, name: str) -> No
 
 
 # what measures, follows or paints over a picture, or draws in a few steps: new noise would lead it away
-STEADY = {"full-start", "few-step", "keep-the-subject", "restore-picture", "restyle-picture", "step-cache",
-          "steer-to-picture", "upscale"}  # fmt: skip
+STEADY = {"full-start", "few-step", "keep-the-look", "keep-the-subject", "restore-picture",
+          "restyle-picture", "step-cache", "steer-to-picture", "upscale"}  # fmt: skip
 
 
 def test_new_pictures_are_drawn_by_the_sampler_of_the_models_card() -> None:
