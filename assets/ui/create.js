@@ -101,7 +101,7 @@
 
     const go = el("button", { type: "button", class: "w-go", id: "weft-go", onclick: () => (run.live ? weft.stop() : weft.generate()) });
     const notice = el("div", { class: "w-notice", hidden: true, role: "status" });
-    const list = el("ul", { class: "w-faults", id: "weft-faults", hidden: true, role: "status" });
+    const list = el("ul", { class: "w-faults", id: "weft-faults", hidden: true, "aria-live": "polite" });
     const start = el("div", { class: "w-run" }, go, list);
     const pick = el("input", { type: "file", accept: ".png,.json,image/png,application/json", class: "w-sr", tabindex: -1, "aria-hidden": "true" });
     pick.addEventListener("change", () => { if (pick.files[0]) openFile(pick.files[0]); pick.value = ""; });

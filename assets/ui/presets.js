@@ -16,7 +16,9 @@
   const touched = new Set((remember.get("touched") || "").split("\n").filter(Boolean));
   const before = new Map(); // what stood in a setting that is locked now
   const forms = new Map(); // box of fields -> the document that they show, which is the page's or a tab's
-  let filling = false, last = null;
+  const steadfast = new Set(); // fields of workflows whose sampler is not their model's
+  const chosen = (f) => `${doc.template} ${place(f)}`;
+  let filling = false, last = null, shown = null;
 
   function put(field, value) {
     filling = true;
@@ -38,6 +40,7 @@
     if (filling || !field?.widget) return;
     hold(field, value);
     touched.add(place(field));
+    steadfast.delete(chosen(field));
     remember.set("touched", [...touched].join("\n"));
     if (field.role === "width" || field.role === "height") resize();
     if (field.role === "avoid" || field.widget === "sampler" || field.widget === "spacing") paint();
@@ -69,8 +72,10 @@
       const own = place(field), now = doc.widget(field), locked = needless || Boolean(preset?.locks?.[field.widget]);
       if (!locked && before.has(own)) { put(field, before.get(own)); before.delete(own); continue; }
       const value = needless || (field.widget === "sampler" && !preset) ? field.default : settings[field.widget];
+      // a sampler other than its model's own: the workflow or a person asks for it, whatever model comes
+      if (field.widget === "sampler" && last && now !== last.settings.sampler) steadfast.add(chosen(field));
+      if (field.widget === "sampler" && !locked && steadfast.has(chosen(field))) continue;
       if (value === undefined || value === now) continue;
-      if (field.widget === "sampler" && !locked && now !== (last?.settings?.sampler ?? now)) continue; // the workflow asks for it
       const free = !touched.has(own) || now === last?.settings?.[field.widget];
       const fits = field.widget !== "steps" || now <= preset.most;
       if (!free && !(locked && (field.widget !== "steps" || !fits))) continue;
@@ -79,7 +84,7 @@
       if (!needless) told.push(field.label);
     }
     last = preset;
-    if (told.length) weft.emit("filled", { name: preset.name, labels: told });
+    if (told.length && preset) weft.emit("filled", { name: preset.name, labels: told });
   }
 
   /** Under every field that the model rules out: why. */
@@ -151,7 +156,7 @@
   weft.presets = {
     of: presetOf,
     /** A form was built anew. `view`: {panel, widget(field), template, current} of the document that it shows. */
-    show(box, view = doc) { forms.set(box, view); last ||= presetOf(doc); paint(); },
+    show(box, view = doc) { forms.set(box, view); if (!last || shown !== doc.template) { shown = doc.template; last = presetOf(doc); } paint(); },
     /** The settings that a model asks for, by widget; none where nothing is known of it. */
     settings: (ref, width = 0, height = 0) => sized(known(weft.facts.models, ref), width, height),
   };

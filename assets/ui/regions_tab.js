@@ -48,7 +48,7 @@
     const add = el("button", { type: "button", class: "w-btn w-add-region", onclick: () => { use("box"); store.add({}); } }, icon("box"), "Add a region");
     let typing = false; // one step back per visit of the prompt, not per letter
     words.input.addEventListener("change", () => { typing = false; });
-    const found = el("ul", { class: "w-findings", id: "weft-findings", role: "status", hidden: true });
+    const found = el("ul", { class: "w-findings", id: "weft-findings", "aria-live": "polite", hidden: true });
     const brief = el("button", { type: "button", class: "w-brief", id: "weft-brief", hidden: true, onclick: () => found.scrollIntoView({ block: "center", behavior: "smooth" }) });
     const returned = el("p", { class: "w-notice w-returned", id: "weft-returned", role: "status", hidden: true }, el("span", {}, "Your layout, as you left it."), el("button", { type: "button", class: "w-link", id: "weft-begin-anew", onclick: () => beginAnew() }, "Begin anew"));
     const said = el("p", { class: "w-unknown", role: "status", hidden: true });

@@ -55,7 +55,7 @@ def judge(bench: Bench, index: int) -> Result:
     prompt, seed = describe(things, background), 9500 + index
     before, where = canvas_of(things[0], background, int(bench.settings["size"][0]))
     after = bench.picture(_around(bench, prompt, bench.encoded(before, seed), where))
-    plain = bench.picture(bench.run(prompt, seed).latent)
+    plain = bench.picture(bench.run(prompt, seed, sampler="euler").latent)
     laid = np.where(where[..., None], before, plain)
     made, other = detect(after), detect(laid)
     return {

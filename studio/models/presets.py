@@ -29,6 +29,16 @@ SHIPPED = {
 OWN_SIZE = 1024  # side in pixels of a model that does not say
 # Samplers with new noise at every step, and from how many steps on it does good (docs/measured.md).
 NOISY, NOISY_STEPS = ("euler_ancestral", "dpmpp_2m_sde"), 16
+
+
+def too_few(sampler: str, steps: int) -> str:
+    """Why so many steps are too few for new noise at every one of them; "" if they are not."""
+    if sampler not in NOISY or steps >= NOISY_STEPS:
+        return ""
+    told = f"New noise at every step wants {NOISY_STEPS} steps or more: in {steps}, "
+    return f"{told}euler draws more of a prompt."
+
+
 FEW = 8  # a model of at most so many steps is a few-step model
 
 
@@ -98,15 +108,6 @@ class Preset:
         more = "more" if steps is None else steps
         return f"{self.name} is made for up to {self.most} steps; {more} take longer and look no better."
 
-    def too_few(self, steps: object) -> str:
-        """Why so many steps are too few for a model that is drawn with new noise at every step; "" if not."""
-        if self.sampler not in NOISY or not isinstance(steps, int) or steps >= NOISY_STEPS:
-            return ""
-        return (
-            f"New noise at every step wants {NOISY_STEPS} steps or more: in {steps}, {self.name} draws more "
-            "of a prompt by euler."
-        )
-
     def no_cache(self) -> str:
         """Why a step cache has no place."""
         return f"{self.name} takes so few steps that each of them counts: there is nothing to skip."
@@ -134,10 +135,14 @@ class Preset:
         if self.few:
             found["sampler"] = f"begin with {self.sampler}; new noise at every step: euler_ancestral, lcm"
         elif self.most == ENDLESS:
-            found["sampler"] = (
-                f"begin with {self.sampler}. More exact at the same cost: dpmpp_2m, or midpoint_reuse; at "
-                "twice the cost: heun. New noise at every step: euler_ancestral"
-            )
+            found["sampler"] = f"begin with {self.sampler}"
+            if self.sampler in NOISY:
+                found["sampler"] += ", which draws new noise at every step; for few or cached steps: euler"
+            else:
+                found["sampler"] += (
+                    ". More exact at the same cost: dpmpp_2m, or midpoint_reuse; at twice the cost: heun. "
+                    "New noise at every step: euler_ancestral"
+                )
         return found
 
     def _rules(self) -> Iterator[Rule]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from studio.api import Refusal, View
 from studio.models.outline import Outline
-from studio.models.presets import NO_NEGATIVE, Preset
+from studio.models.presets import NO_NEGATIVE, Preset, too_few
 from studio.nodes.guidance_checks import PAIRED, chain
 from studio.nodes.prompt import prompt_of
 from studio.nodes.run_checks import UNSHIFTED
@@ -55,9 +55,10 @@ def _unsuited(view: View, preset: Preset, sampler: str) -> Iterator[Refusal]:
     if (why := reasons.get("sampler", {}).get(sampler)) and not quiet:
         yield Refusal(why, f"Choose {preset.sampler}.", "sampler", "warning")
     for source in view.feeding("second") or view.feeding("sigmas"):
-        why = preset.too_few(source.widgets.get("steps")) if sampler == preset.sampler and not quiet else ""
-        if why:
-            yield Refusal(why, f"Choose euler, or {preset.steps} steps.", "sampler", "warning")
+        steps, strength = source.widgets.get("steps"), source.widgets.get("strength", 1.0)
+        told = isinstance(steps, int) and isinstance(strength, int | float) and not quiet and not preset.few
+        if told and (why := too_few(sampler, round(steps * strength))):
+            yield Refusal(why, "Choose euler, or more steps.", "sampler", "warning")
         spacing, shift = source.widgets.get("spacing"), source.widgets.get("shift")
         if why := reasons.get("spacing", {}).get(str(spacing)):
             yield Refusal(why, f"Choose {preset.spacing}.", "sigmas", "warning")

@@ -15,6 +15,7 @@ from studio.blocks.parts import StepCache, check_steps
 from studio.blocks.stack import CLASSES
 from studio.controls.where import parse_blocks
 from studio.models.outline import Outline
+from studio.models.presets import NOISY
 from studio.nodes.guidance_checks import CHANGED, chain
 from studio.nodes.prompt import refused
 from studio.values import Step
@@ -137,7 +138,9 @@ def _in_blocks(cache: StepCache, written: str) -> StepCache:
     return replace(cache, parts=(part,))
 
 
-def review_caches(view: View, model: Outline | None, steps: Sequence[Step]) -> Iterator[Refusal]:
+def review_caches(
+    view: View, model: Outline | None, steps: Sequence[Step], sampler: str = ""
+) -> Iterator[Refusal]:
     """Step caches at the `attachments` of a run that cannot work there, or would save nothing."""
     attached = view.feeding("attachments")
     caches = [source for source in attached if source.kind == "step_cache"]
@@ -158,6 +161,15 @@ def review_caches(view: View, model: Outline | None, steps: Sequence[Step]) -> I
                 f"{title!r} does not go with FlowEdit, which draws new noise at every step.",
                 "Disconnect it.",
                 "attachments",
+                at=source,
+            )
+        if sampler in NOISY:
+            yield Refusal(
+                f"{title!r} guesses blocks from the steps before, and {sampler} draws new noise at every "
+                "step: the picture falls apart.",
+                "Choose euler.",
+                "attachments",
+                "warning",
                 at=source,
             )
         if model is not None and model.network in CLASSES and model.blocks:

@@ -11,6 +11,7 @@ from studio.controls.where import Where, parse_blocks
 from studio.models.outline import Outline
 from studio.models.prompt_weights import read_weights
 from studio.nodes.edit import blends
+from studio.nodes.guidance_checks import sampler_name
 from studio.nodes.leading_checks import review_leading
 from studio.nodes.meet_checks import meeting_pairs, other_pictures, refused_pairs
 from studio.nodes.prompt import outline
@@ -43,7 +44,8 @@ def review_attachments(view: View) -> Iterator[Refusal]:
     yield from refused_pairs(steering)
     yield from other_pictures(steering)
     model, steps = outline(view), run_steps(view)
-    yield from review_caches(view, model, steps)
+    sampler = next(map(sampler_name, view.feeding("sampler")), "")
+    yield from review_caches(view, model, steps, sampler)
     yield from review_leading(view)
     yield from review_regional(view, model, steps)
     for source in steering:

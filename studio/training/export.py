@@ -39,6 +39,7 @@ LIMITS = (
     "of a star), sometimes drawn twice, go wrong most often."
 )
 GUIDANCE = 3.0
+SAMPLER = "dpmpp_2m_sde"  # docs/training.md, "Why new noise draws more of a prompt"
 PREVIEWED = 11  # seed of the scenes that the colours of previews are fitted to
 SAVE: Mapping[str, Callable[..., None]] = {"scenes-sd3": save_pipeline, "scenes-flux": save_flux}
 
@@ -50,6 +51,7 @@ def facts_of(model: str, stages: dict[str, float]) -> dict[str, Any]:
         return {
             "title": "Scenes (demo model)",
             "family": "sd3",
+            "sampler": SAMPLER,
             "cfg_scale": GUIDANCE,
             "max_sequence_length": 0,
             "load": {"text_encoder_3": None, "tokenizer_3": None},
@@ -58,6 +60,7 @@ def facts_of(model: str, stages: dict[str, float]) -> dict[str, Any]:
     return {
         "title": "Scenes, FLUX-shaped (demo model)",
         "family": "flux",
+        "sampler": SAMPLER,
         "spacing": "flux",
         "guidance": GUIDANCE if distilled else PLAIN,
         "cfg_scale": 1.0 if distilled else GUIDANCE,

@@ -18,8 +18,8 @@ WORDS: dict[str, dict[str, tuple[str, ...]]] = {
         "paints": (SCENES, KNOWS),
         "weak": (
             SQUARE,
-            "Dots and stripes come out plain about one time in four.",
-            "Where only a place is said (a cup left of a star), one thing is sometimes drawn twice.",
+            "Of four things one goes wrong in about one picture of four.",
+            "In fewer than sixteen steps dots and stripes come out plain more often.",
         ),
         "learnt": (DRAWN, HONEST),
     },
@@ -30,9 +30,10 @@ WORDS: dict[str, dict[str, tuple[str, ...]]] = {
             "It is built like FLUX.1, so that all that needs such a model can be tried.",
         ),
         "weak": (
-            "It learnt for a few minutes only.",
+            "It learnt for less than two hours.",
             SQUARE,
             "Stripes, dots and the kind of a thing go wrong more often than with Scenes.",
+            "Where only a place is said (a cup left of a star), one thing is often drawn twice.",
         ),
         "learnt": (DRAWN, HONEST, "It began with what Scenes had learnt."),
     },

@@ -75,6 +75,26 @@ def test_a_model_brings_its_settings_and_gives_back_what_stood_there(open_page):
         page.wait_for_function(f"{GUIDANCE}.widgets.guidance === {value}")
 
 
+def test_a_sampler_that_was_chosen_stays_whatever_model_comes(open_page):
+    page = open_page()
+    with_quick(page)
+    own = setting(page, "model")
+    noisy = Preset("Noisy", "a card", 20, cfg_scale=3.0, sampler="dpmpp_2m_sde").to_json()
+    page.evaluate(
+        "([own, preset]) => window.weft.facts.models.push({ref: own + '-noisy', preset})", [own, noisy]
+    )
+    own += "-noisy"
+    choose(page, own)
+    choose(page, "embedded:quick")
+    assert setting(page, "sampler") == "euler"
+    choose(page, own)
+    assert setting(page, "sampler") == "dpmpp_2m_sde"  # nobody chose it: it came with the model
+    page.locator("#weft-create [data-widget=sampler] select").select_option("euler")
+    choose(page, "embedded:quick")
+    choose(page, own)
+    assert setting(page, "sampler") == "euler"
+
+
 def test_what_does_not_suit_is_locked_with_the_reason(open_page):
     page = open_page()
     with_quick(page)

@@ -39,6 +39,7 @@ def graph_of(*caches: dict[str, Any], steps: int = 8, model: str = "tiny:sd3", *
         "canvas.width": 64,
         "canvas.height": 64,
         "schedule.steps": steps,
+        "sampler.sampler": "euler",
         **settings,
     }
     graph = ready_workflow("text-to-image", given)

@@ -79,8 +79,9 @@ def test_a_ready_workflow_checks_clean_and_runs(engine: Engine, name: str) -> No
 
 
 # what measures, follows or paints over a picture, or draws in a few steps: new noise would lead it away
-STEADY = {"full-start", "few-step", "keep-the-look", "keep-the-subject", "restore-picture",
-          "restyle-picture", "step-cache", "steer-to-picture", "upscale"}  # fmt: skip
+STEADY = {"avoid-nasa", "full-start", "few-step", "keep-the-look", "keep-the-subject", "restore-picture",
+          "restyle-picture", "step-cache", "steer-to-picture", "upscale", "edit-a-thing", "edit-picture",
+          "edit-inverted-picture", "keep-picture-values", "paint-around-picture"}  # fmt: skip
 
 
 def test_new_pictures_are_drawn_by_the_sampler_of_the_models_card() -> None:
@@ -93,6 +94,14 @@ def test_new_pictures_are_drawn_by_the_sampler_of_the_models_card() -> None:
             sampler = graph.node(feeds["sampler"])
             if feeds["latent"] in empty and sampler.kind == "choose_sampler":
                 assert sampler.widgets["sampler"] == card["sampler"], name
+                # another model's sampler can take its place
+                assert (sampler.id, "sampler") in {(e.node, e.widget) for e in graph.exposed}, name
+
+
+def test_a_step_cache_with_new_noise_at_every_step_is_warned_of(engine: Engine) -> None:
+    assert engine.check(ready_workflow("step-cache")) == []
+    (found,) = engine.check(ready_workflow("step-cache", {"sampler.sampler": "dpmpp_2m_sde"}))
+    assert (found.level, found.hint) == ("warning", "Choose euler.") and "falls apart" in found.message
 
 
 def test_every_edit_saves_the_picture_before() -> None:
