@@ -108,6 +108,10 @@ def test_two_drawn_regions_come_out_where_they_were_drawn(weft, open_page):
     page.locator("#weft-upscale-sum").get_by_text("becomes").wait_for()
     page.locator("#weft-upscale-go").click()
     page.locator("#weft-upscale .w-caption-text").wait_for()
+    for _ in range(50):  # the run's document comes a moment after its caption
+        if not regions(page):
+            break
+        page.wait_for_timeout(100)
     assert regions(page) == [], "the page's document is another one now"
     for once_more in (False, True):
         if once_more:
