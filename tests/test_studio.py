@@ -17,6 +17,8 @@ from studio.reports import InvalidDocument
 from studio.settings import Settings
 from studio.studio import Studio
 
+NOISY = "dpmpp_2m_sde"
+
 
 @pytest.fixture
 def document(studio: Studio, tiny_sd3_folder: Path) -> Graph:
@@ -270,8 +272,8 @@ def test_facts_for_the_page_need_no_weights(studio: Studio) -> None:
         ("hub:black-forest-labs/FLUX.1-schnell", None, {"steps": 4, "shift": 1.0, "cfg_scale": 1.0}),
         ("hub:black-forest-labs/FLUX.1-dev", (256, 256), {"steps": 50, "shift": 1.649, "guidance": 3.5}),
         ("hub:black-forest-labs/FLUX.1-dev", (1024, 1024), {"shift": 3.158}),
-        ("embedded:scenes-flux", None, {"cfg_scale": 1.0, "guidance": 3.0, "sampler": "dpmpp_2m_sde"}),
-        ("embedded:scenes-sd3", None, {"cfg_scale": 3.0, "guidance": None, "sampler": "dpmpp_2m_sde"}),
+        ("embedded:scenes-flux", None, {"guidance": 3.0, "shift": 3.0, "cfg_scale": 1.0, "sampler": NOISY}),
+        ("embedded:scenes-sd3", None, {"cfg_scale": 3.0, "guidance": None, "sampler": NOISY}),
         ("embedded:scenes-sd3-turbo", None, {"cfg_scale": 1.0, "steps": 4, "sampler": "euler"}),
         ("tiny:sd3", (64, 64), {"sampler": "euler"}),  # nothing is known of it
     ],

@@ -177,16 +177,16 @@ class Templates:
         """The document with the settings that a model asks for. A sampler other than that of the model
         `before` is there for the workflow's sake: it stays."""
         card, settings = self._settings(model)
+        own = self._settings(before)[1].get("sampler")
         roles = self._roles(document)
         if settings and "width" in roles and "height" in roles:
             sides = [_value(document, roles[side]) for side in ("width", "height")]
             settings |= _by_size(card["preset"].get("lines") or (), sides, settings.get("shift"))
+        settings.setdefault("sampler", "euler")  # also where nothing is known of a model
         for field in panel(document, self._studio.registry):
             node, widget = str(field["node"]), str(field["widget"])
-            if widget == "sampler":
-                settings = {"sampler": field["default"]} | settings
-                if _value(document, field) != self._settings(before)[1].get("sampler"):
-                    continue
+            if widget == "sampler" and _value(document, field) != own:
+                continue
             if widget in settings:
                 document = document.set(node, widget, settings[widget])
         return document
