@@ -18,7 +18,7 @@
     const form = el("section", { class: "w-form", "aria-label": "What varies" }, el("h2", { class: "w-form-title" }, "What varies"), list.box, base, seed, el("div", { class: "w-run" }, el("div", {}, count, takes), said, go));
     root.append(el("div", { class: "weft w-create w-regions-tab w-compare-tab" }, el("section", { class: "w-stage", "aria-label": "Comparison" }, view.tools, view.mat, view.below), form));
 
-    const say = (text) => { said.textContent = text || ""; said.hidden = !text; };
+    const say = weft.sayer(said);
     const payload = () => ({ document: JSON.stringify(doc.current), axes: list.axes() });
     /** A person changed what varies: that is kept, also for a document that has no such setting. */
     function changed() {
@@ -27,6 +27,7 @@
     }
     function renew() {
       clearTimeout(wait);
+      say("", "run");
       wait = setTimeout(ask, 300);
       paint();
     }
@@ -38,7 +39,7 @@
         waiting = 0;
         told = null;
         view.show(null);
-        say("");
+        say("", "estimate");
         return paint();
       }
       if (Date.now() - waiting < 20000) return void (again = true); // one question at a time
@@ -96,7 +97,7 @@
       const before = sweeping;
       sweeping = run.live && (ours || (sweeping && !snapshot.run));
       if (before && !sweeping) {
-        if (snapshot.error) say(weft.errorText(snapshot.error, weft.errorName(snapshot.error)));
+        if (snapshot.error) say(weft.errorText(snapshot.error, weft.errorName(snapshot.error)), "run");
         ask();
       }
       paint();
@@ -104,7 +105,7 @@
     on("widget", () => { if (root.offsetParent) { list.look(); renew(); } });
     watch("value", () => {
       const message = parse(props.value);
-      if (message.says) say(message.says);
+      if (message.says) say(message.says, "run");
       if (message.sheet) arrived(message.sheet);
       if (message.sheet || message.says) paint();
       if (!message.told || message.told.n !== asked) return;
@@ -112,7 +113,7 @@
       if (again) return ask();
       told = message.told;
       list.tell(told.axes);
-      say(told.fault);
+      say(told.fault, "estimate");
       if (told.table && !sweeping) view.show(told.table);
       paint();
     });

@@ -126,6 +126,18 @@
     return { input, box, show(value) { if (input !== document.activeElement || input.value !== value) input.value = value ?? ""; check(); } };
   };
 
+  /** What a tab says under its form, as say(text, by). An answer that comes when it may takes back with say("", by) what was
+      said in that name and nothing else: what a press just asked for stays. say("") takes back anything. */
+  weft.sayer = (line) => {
+    let who = "";
+    return (text, by = "") => {
+      if (!text && by && by !== who) return;
+      line.textContent = text || "";
+      line.hidden = !text;
+      who = by;
+    };
+  };
+
   /** The button that starts and stops, in the words of a tab. What another tab began is not stopped by it. */
   weft.goButton = (id, word, act) => {
     let own = false, before = false;

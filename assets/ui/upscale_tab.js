@@ -32,7 +32,7 @@
     const factors = el("div", { class: "w-chips", role: "radiogroup", "aria-label": "How many times as wide and high" });
     const list = el("div", { class: "w-engines", role: "radiogroup", "aria-label": "What makes it larger" });
     const where = el("p", { class: "w-help", hidden: true });
-    const anew = el("input", { type: "checkbox", id: "weft-upscale-anew", onchange: () => { sync(); ask(); if (anew.checked) reveal(anewBox); } });
+    const anew = el("input", { type: "checkbox", id: "weft-upscale-anew", onchange: () => { say("", "words"); sync(); ask(); if (anew.checked) reveal(anewBox); } });
     const strength = el("input", { type: "range", min: 5, max: 50, value: 15, "aria-label": "How much is painted anew", oninput: () => amount(), onchange: () => ask() });
     const strengthWords = el("span", { class: "w-help w-number" }, "15 %"), strays = el("p", { class: "w-help", role: "status" });
     const amount = () => {
@@ -41,7 +41,7 @@
       strays.classList.toggle("w-warned", much);
       strays.textContent = much ? "With the demo model edges blur from here on: at 40 % the error is twice that without." : "So little keeps the picture as it is.";
     };
-    const prompt = weft.promptBox({ label: "What it shows", rows: 2, placeholder: "a red star on the left, at night", oninput: () => keep() });
+    const prompt = weft.promptBox({ label: "What it shows", rows: 2, placeholder: "a red star on the left, at night", oninput: () => { say("", "words"); keep(); } });
     const anewBox = el("div", { class: "w-anew", hidden: true }, el("div", { class: "w-field" }, el("div", { class: "w-label" }, el("span", {}, "How much is painted anew"), strengthWords), strength, el("div", { class: "w-ends w-help" }, el("span", {}, "close to the picture"), el("span", {}, "free")), strays), prompt.box);
     const tiles = el("select", { class: "w-text", "aria-label": "Tiles", onchange: () => ask() }, ...TILES.map(([value, words]) => el("option", { value }, words)));
     const more = el("details", { class: "w-more" }, el("summary", {}, icon("chevron"), "More settings"), el("div", { class: "w-more-body" }, el("label", { class: "w-field w-wide" }, el("span", { class: "w-label" }, "Tiles"), tiles, el("span", { class: "w-help" }, "Large pictures are worked on piece by piece. Smaller pieces need less memory."))));
@@ -76,7 +76,7 @@
       part.style.scrollMargin = `110px 0 ${sticks ? start.offsetHeight + 86 : 64}px`;
       part.scrollIntoView({ block: "nearest", behavior: "instant" });
     }
-    const say = (text) => { said.textContent = text; said.hidden = !text; };
+    const say = weft.sayer(said);
     const last = () => weft.pictures.list.find((p) => weft.plainly(p) && !p.missing);
     const bring = (file) => weft.readFile(file, { fault: say, then: (data) => { say("Bringing it in …"); waiting = null; trigger("bring", { name: file.name, data }); } });
     function choose(p) { if (!p) return; waiting = p; trigger("source", { generation: p.id }); }
@@ -117,13 +117,13 @@
       plan = message;
       const time = message.seconds === null ? "how long it takes is known after the first" : weft.about(message.seconds);
       sum.replaceChildren(...(message.fault ? [] : [`${source.width} × ${source.height} becomes ${message.width} × ${message.height}`, message.tiles === 1 ? "in one piece" : `${message.tiles} tiles`, time].map((text) => el("span", {}, text))));
-      say(message.fault || "");
+      say(message.fault || "", "plan");
     }
     function act() {
       if (!source) return say("Choose a picture first.");
-      if (!engine) return say("Choose what makes it larger.");
-      if (plan?.fault) return say(plan.fault);
-      if (anew.checked && !prompt.input.value.trim()) { say("Say what the picture shows: its detail is painted after that."); reveal(prompt.box); return prompt.input.focus({ preventScroll: true }); }
+      if (!engine) return say("Choose what makes it larger.", "plan");
+      if (plan?.fault) return say(plan.fault, "plan");
+      if (anew.checked && !prompt.input.value.trim()) { say("Say what the picture shows: its detail is painted after that.", "words"); reveal(prompt.box); return prompt.input.focus({ preventScroll: true }); }
       say("");
       trigger("make", { picture: source.value, prompt: prompt.input.value, seed: Math.floor(Math.random() * 2 ** 32), ...choice() });
     }

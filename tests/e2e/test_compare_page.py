@@ -189,3 +189,20 @@ def test_hostile_words_stay_text_on_a_dark_phone(open_page):
     page.locator("#weft-table th", has_text="onerror").first.wait_for(timeout=LONG)
     assert page.evaluate("window.ran") is None and page.locator("#weft-compare img[src=x]").count() == 0
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_what_went_wrong_stays_until_something_is_changed(weft, open_page, monkeypatch):
+    def full(*args: Any) -> Any:
+        raise RuntimeError("the memory is full today")
+
+    page = open_page(document=fresh(weft))
+    enter(page, steps=2)
+    only_words(page, "red, yellow")
+    told(page, "2 pictures")
+    monkeypatch.setattr("studio.nodes.image.decode_latent", full)
+    ran(page, page.locator("#weft-sweep").click, "error")
+    page.locator("#weft-takes", has_text="It takes").wait_for()  # what is left to make was asked anew
+    said = page.locator("#weft-compare").get_by_text("the memory is full today")
+    assert said.is_visible(), "the estimate after a run took away why it failed"
+    axis(page, 0).get_by_label("Values of Prompt").fill("red, green")
+    said.wait_for(state="hidden")

@@ -15,6 +15,11 @@ TAB = "#weft-upscale"
 SUM = "document.querySelector('#weft-upscale-sum').textContent"
 
 
+# counts the answers of what it will be
+PLANS = """() => {
+  window.plans = 0;
+  new MutationObserver(() => { window.plans += 1; }).observe(
+    document.querySelector('#weft-upscale-sum'), { childList: true }); }"""
 IN_SIGHT = """() => {
   const field = document.activeElement.getBoundingClientRect();
   const start = document.querySelector('#weft-upscale .w-run').getBoundingClientRect();
@@ -81,10 +86,15 @@ def test_engines_factors_and_new_detail_on_a_dark_phone(open_page, pictures: Pat
     page.locator(f"{TAB} .w-engine[data-ref=lanczos]").tap()
     page.locator(f"{TAB} .w-chip", has_text="4 ×").tap()
     page.wait_for_function(f"{SUM}.includes('256 × 192')")
+    page.evaluate(PLANS)
     page.locator("#weft-upscale-anew").tap()
     page.locator("#weft-upscale-go").tap()
-    page.get_by_text("Say what the picture shows").wait_for()
+    asked = page.get_by_text("Say what the picture shows")
+    asked.wait_for()
+    page.wait_for_function("window.plans > 0")  # the answer of what it will be
+    assert asked.is_visible(), "what a press asked for was gone with an answer about something else"
     page.locator("#weft-upscale-anew").tap()
+    asked.wait_for(state="hidden")
     page.locator("#weft-upscale-go").tap()
     page.locator("#weft-upscale-graph").wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
