@@ -15,6 +15,8 @@ KIND, FOUND = "found_schedule", "found"
 PLAIN = ("schedule", KIND)  # nodes whose spacing is chosen
 FED = ("model", "latent", "guidance")  # what the found schedule must know, as Sample gets it
 KEPT_AS = "schedule"
+# what says which sampler steps along a list, and the one that lists are searched with
+RULE, CHOICE, MEASURED = "sampler", "choose_sampler", "euler"
 Offer = dict[str, Any]
 
 
@@ -40,7 +42,8 @@ def offers(
 
 
 def wired(document: Graph, registry: Registry, node: str, steps: int) -> Graph:
-    """The document with the found list of so many steps in the place of a schedule; `offers` says which."""
+    """The document with the found list of so many steps in the place of a schedule, stepped along by euler,
+    as it was searched; `offers` says which."""
     schedule = document.node(node)
     run = _run_of(document, schedule)
     if run is None:
@@ -62,6 +65,10 @@ def wired(document: Graph, registry: Registry, node: str, steps: int) -> Graph:
     edges = [edge for edge in document.edges if edge.target not in places]
     edges += [Edge(run[name], (node, name)) for name in FED]
     nodes = tuple(changed if one.id == node else one for one in document.nodes)
+    rule = run.get(RULE, ("", ""))[0]
+    nodes = tuple(
+        replace(one, widgets=one.widgets | {RULE: MEASURED}) if one.id == rule else one for one in nodes
+    )
     return replace(document, nodes=nodes, edges=tuple(edges))
 
 
@@ -72,9 +79,15 @@ def _run_of(document: Graph, node: Node) -> Mapping[str, tuple[str, str]] | None
     for edge in document.edges:
         if edge.source[0] == node.id and edge.target[1] == "sigmas":
             fed = {e.target[1]: e.source for e in document.edges if e.target[0] == edge.target[0]}
-            if all(name in fed for name in FED):
-                return {name: fed[name] for name in FED}
+            if all(name in fed for name in FED) and (RULE not in fed or _chosen(document, fed[RULE][0])):
+                return {name: fed[name] for name in (*FED, RULE) if name in fed}
     return None
+
+
+def _chosen(document: Graph, id: str) -> bool:
+    """Whether that node gives a sampler that can be changed by its setting."""
+    wired_in = any(edge.target == (id, RULE) for edge in document.edges)
+    return document.node(id).kind == CHOICE and not wired_in
 
 
 def _fitting(

@@ -167,6 +167,7 @@ class Studio:
         steps: int | None = None,
         size: tuple[int, int] | None = None,
         cfg_scale: float | None = None,
+        sampler: str | None = None,
         model: str | None = None,
         name: str | None = None,
     ) -> Graph:
@@ -176,18 +177,17 @@ class Studio:
         card = {"sampler": "euler"} | self._card(model) if model else {}
         canvas = next(node.widgets for node in graph.nodes if node.kind == "empty_latent")
         width, height = size or _pair(card.get("size")) or (canvas["width"], canvas["height"])
-        card |= shift_of(card, width, height, steps)
+        given = {"steps": steps, "cfg_scale": cfg_scale, "sampler": sampler}
+        card |= shift_of(card, width, height, steps) | {k: v for k, v in given.items() if v is not None}
         wanted = {
             "prompt": prompt,
             "negative": negative,
             "seed": seed,
             "model": model,
             "name": name,
-            "steps": card.get("steps") if steps is None else steps,
             "width": width,
             "height": height,
-            "cfg_scale": card.get("cfg_scale") if cfg_scale is None else cfg_scale,
-            **{name: card.get(name) for name in ("shift", "spacing", "guidance", "sampler")},
+            **{name: card.get(name) for name in ("shift", "spacing", "guidance", *given)},
         }
         return set_widgets(graph, self.registry, wanted)
 

@@ -106,6 +106,21 @@ def test_the_chosen_list_is_what_the_run_takes_and_the_form_stays(studio: Studio
         found_lists.wired(document, studio.registry, "canvas", 3)
 
 
+def test_a_list_is_stepped_along_by_the_sampler_that_it_was_searched_with(studio: Studio) -> None:
+    keep(studio)
+    document = plain(studio).set("sampler", "sampler", "dpmpp_2m_sde")
+    assert offered(studio, document) == [("schedule", 3, 0.25)]
+    assert found_lists.wired(document, studio.registry, "schedule", 3).node("sampler").widgets == {
+        "sampler": "euler"
+    }
+    # what has settings of its own is not changed into another
+    noisy = replace(document.node("sampler"), kind="noisy_sampler", widgets={})
+    other = replace(document, nodes=tuple(noisy if n.id == "sampler" else n for n in document.nodes))
+    assert offered(studio, other) == []
+    with pytest.raises(StudioError, match="takes no found schedule"):
+        found_lists.wired(other, studio.registry, "schedule", 3)
+
+
 def test_the_page_hears_of_it_and_may_take_it(studio: Studio) -> None:
     keep(studio)
     tab, _ = tab_of(studio)

@@ -282,3 +282,9 @@ def test_a_model_is_set_up_by_its_preset_also_before_it_is_fetched(studio, ref, 
     made = studio.text_to_image("a star", model=ref, size=size)
     found = {name: value for node in made.nodes for name, value in node.widgets.items()}
     assert {name: found.get(name) for name in wanted} == wanted
+
+
+def test_what_is_asked_for_goes_before_what_the_model_brings(studio):
+    made = studio.text_to_image("a star", model="embedded:scenes-sd3", sampler="heun", steps=7, cfg_scale=2.0)
+    found = {name: value for node in made.nodes for name, value in node.widgets.items()}
+    assert (found["sampler"], found["steps"], found["cfg_scale"], found["shift"]) == ("heun", 7, 2.0, 3.0)

@@ -25,6 +25,7 @@ def add_to(commands: argparse._SubParsersAction[shared.Parser]) -> None:
     parser.add_argument("--steps", type=whole, metavar="N", help="number of steps")
     parser.add_argument("--size", type=size, metavar="WxH", help="width and height in pixels, like 256x256")
     parser.add_argument("--cfg", type=number, metavar="X", help="how firmly the picture follows the prompt")
+    parser.add_argument("--sampler", metavar="NAME", help="how it steps, like euler (default: as the model)")
     parser.add_argument("--model", metavar="REF", help="embedded:NAME, a diffusers folder, or hub:OWNER/NAME")
     parser.add_argument("--no-cache", action="store_true", help="make everything anew")
     shared.add_json(parser)
@@ -77,6 +78,7 @@ def act(args: argparse.Namespace) -> int:
             steps=args.steps,
             size=args.size,
             cfg_scale=args.cfg,
+            sampler=args.sampler,
             model=args.model,
         )
         return run_document(studio, document, args, file=args.out)

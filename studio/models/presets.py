@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from studio.models.sampler_kinds import NOISE, of_kind
 from studio.models.size_shift import lines, shift_at
 from studio.models.unsuited import Rule, rules
 
@@ -28,7 +29,7 @@ SHIPPED = {
 }
 OWN_SIZE = 1024  # side in pixels of a model that does not say
 # Samplers with new noise at every step, and from how many steps on it does good (docs/measured.md).
-NOISY, NOISY_STEPS = ("euler_ancestral", "dpmpp_2m_sde"), 16
+NOISY, NOISY_STEPS = of_kind(NOISE), 16
 
 
 def too_few(sampler: str, steps: int) -> str:

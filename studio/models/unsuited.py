@@ -5,12 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-# Samplers that take every guess for the finished picture and lay new noise over it.
-RENOISED = ("lcm", "tcd", "scm")
-TWICE = ("heun", "midpoint", "edm")
-LOOKING_BACK = (
-    "midpoint_reuse", "dpmpp_2m", "dpmpp_3m", "dpmpp_2m_sde", "unipc", "ab2", "ab3", "ab4", "hb", "ghvb",
-)  # fmt: skip
+from studio.models.sampler_kinds import LOOK_BACK, RENOISE, TWO_CALLS, of_kind
+
 SPREAD = ("karras", "exponential", "beta", "ays", "ays_xl")
 
 
@@ -37,7 +33,7 @@ def rules(name: str, spacing: str, *, few: bool, endless: bool) -> Iterator[Rule
     if endless:
         yield Rule(
             "sampler",
-            RENOISED,
+            of_kind(RENOISE),
             (
                 "",
                 " lays new noise over a finished guess at every step, for models made for a few steps; "
@@ -50,14 +46,14 @@ def rules(name: str, spacing: str, *, few: bool, endless: bool) -> Iterator[Rule
         return
     yield Rule(
         "sampler",
-        TWICE,
+        of_kind(TWO_CALLS),
         ("", f" calls the network twice a step, and {name} has learnt whole steps: twice the time of euler."),
         f"{name} has learnt whole steps: samplers that call the network twice in each take twice the time of "
         "euler:",
     )
     yield Rule(
         "sampler",
-        LOOKING_BACK,
+        of_kind(LOOK_BACK),
         ("", f" draws on earlier steps, and {name} takes too few to draw on; euler suits it."),
         f"{name} takes too few steps for samplers that draw on earlier ones:",
     )

@@ -31,4 +31,5 @@ def use_found(
         document = found_lists.wired(read(), studio.registry, asked.text(event, "node", 200), steps)
     except StudioError as error:
         return bus.dump({"says": str(error)})
-    return answer(document, says=f"The schedule that was searched is used: {steps} steps.", undo=True)
+    says = f"The schedule that was searched is used: {steps} steps of euler."
+    return answer(document, says=says, undo=True)

@@ -37,6 +37,7 @@ GRAIN = {"kind": "film_grain", "widgets": {}}
         ("--cfg", "nan", "nan"),
         ("--cfg", "inf", "inf"),
         ("--cfg", "-1", "0 to 30"),
+        ("--sampler", "eular", "'euler'"),
     ],
 )
 def test_impossible_numbers_are_refused_and_named(

@@ -7,6 +7,7 @@ import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 
 from studio.errors import StudioError
+from studio.models.sampler_kinds import KINDS, NOISE, RENOISE, of_kind
 from studio.sampling.denoiser import flow_denoised
 from studio.sampling.samplers import SAMPLERS, SETTINGS, run_sampler, sampler
 from studio.sampling.schedules import flow, flow_diffusers, karras
@@ -16,6 +17,7 @@ from tests.sampling.analytic import denoise, exact, no_noise, noise_like
 
 CALLS = {"heun": 11, "midpoint": 12, "midpoint_reuse": 7, "edm": 11}
 NOISY = ("euler_ancestral", "dpmpp_2m_sde", "tcd", "lcm", "scm")
+
 
 def test_euler_equals_the_scheduler_bit_by_bit_until_the_last_step():
     scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0)
@@ -88,6 +90,11 @@ def test_a_picture_of_a_batch_is_the_picture_alone(made):
         assert torch.equal(
             run_sampler(made, denoise, alone, sigmas, noise=noise_like(alone, 40 + k)), together[k : k + 1]
         )
+
+
+def test_the_table_of_kinds_is_that_of_the_samplers() -> None:
+    assert list(KINDS) == list(SAMPLERS)
+    assert {name for kind in (NOISE, RENOISE) for name in of_kind(kind)} == set(NOISY)
 
 
 @pytest.mark.parametrize("name", sorted(set(SAMPLERS) - set(NOISY)))
