@@ -13,10 +13,9 @@
     const draft = { document: copy(start.document), panel: start.panel, template: start.template };
     let carried = {}; // by role: what came along last, so that what was written here since stays
     /** The settings that a model asks for, as when it is chosen on Create. */
-    function suit(model) {
-      const [width, height] = ["width", "height"].map((role) => desk.get(draft.panel.find((f) => f.role === role), 0));
-      const settings = weft.presets.settings(model, width, height);
-      for (const f of draft.panel) if (f.widget in settings) draft.document.nodes.find((n) => n.id === f.node).widgets[f.widget] = settings[f.widget];
+    function suit(before, model) {
+      const [width, height] = ["width", "height"].map((role) => draft.panel.find((f) => f.role === role)).map((f) => (f ? draft.document.nodes.find((n) => n.id === f.node).widgets[f.widget] : 0) || 0);
+      weft.presets.suit(draft.document, draft.panel, before, model, width, height);
     }
     const desk = {
       start, touched: false,
@@ -53,7 +52,7 @@
           if (!from || !to || (role === "prompt" && !String(value).trim()) || carried[role] === value) continue;
           carried[role] = value;
           const node = draft.document.nodes.find((n) => n.id === to.node);
-          if (role === "model" && node.widgets[to.widget] !== value) suit(value);
+          if (role === "model" && node.widgets[to.widget] !== value) suit(node.widgets[to.widget], value);
           fresh ||= role === "prompt" && node.widgets[to.widget] !== value;
           node.widgets[to.widget] = value;
         }

@@ -16,7 +16,7 @@
   const touched = new Set((remember.get("touched") || "").split("\n").filter(Boolean));
   const before = new Map(); // what stood in a setting that is locked now
   const forms = new Map(); // box of fields -> the document that they show, which is the page's or a tab's
-  const steadfast = new Set(); // fields of workflows whose sampler is not their model's
+  const firm = new Map(); // by workflow and field: what is not as the model asks for it, for the workflow's sake; `of` which model
   const chosen = (f) => `${doc.template} ${place(f)}`;
   let filling = false, last = null, shown = null;
 
@@ -29,7 +29,7 @@
   /** What a person sets past the most that does any good is set back to that; the reason stands beside it. */
   function hold(field, value) {
     const preset = presetOf(doc);
-    if (turns() || field.widget !== "steps" || !preset?.locks?.steps || !(value > preset.most)) return;
+    if (turns() || field.widget !== "steps" || !meant(doc, field) || !preset?.locks?.steps || !(value > preset.most)) return;
     put(field, preset.most);
     for (const [form] of forms) {
       const line = form.querySelector(`.w-field[data-node="${CSS.escape(field.node)}"][data-widget=steps] .w-lock`);
@@ -40,7 +40,7 @@
     if (filling || !field?.widget) return;
     hold(field, value);
     touched.add(place(field));
-    steadfast.delete(chosen(field));
+    firm.delete(chosen(field));
     remember.set("touched", [...touched].join("\n"));
     if (field.role === "width" || field.role === "height") resize();
     if (field.role === "avoid" || field.widget === "sampler" || field.widget === "spacing") paint();
@@ -62,29 +62,57 @@
     for (const field of doc.panel) if (field.widget === "shift" && !touched.has(place(field)) && doc.widget(field) !== shift) put(field, shift);
   }
 
+  /** Where a document has what a model asks for, with a form or without (studio/ui/fitted.py). */
+  function places(document, panel) {
+    const sets = weft.facts.sets || {}, fed = new Set(document.edges.map(({ to }) => to.join(" "))), found = [];
+    for (const node of document.nodes) {
+      for (const widget of sets[node.kind] || []) {
+        if (widget !== "guidance" && widget in (node.widgets || {}) && !fed.has(`${node.id} ${widget}`)) found.push(panel.find((f) => f.node === node.id && f.widget === widget) || { node: node.id, widget });
+      }
+    }
+    const kinds = new Map(document.nodes.map((n) => [n.id, n.kind]));
+    return [...found, ...panel.filter((f) => { const own = sets[kinds.get(f.node)]; return !own || (f.widget === "guidance" && own.includes("guidance")); })];
+  }
+  /** What becomes of a workflow's own value with another model: guidance of two passes ends where a model has it in its
+   * network, and steps where more do no good. */
+  function stays(widget, value, settings, preset) {
+    if (widget === "cfg_scale" && settings.cfg_scale === 1) return 1;
+    return widget === "steps" && preset && value > preset.most ? settings.steps : value;
+  }
+
   /** Another model: its settings take the place of those that nobody set by hand. */
   function fill() {
     if (turns()) return;
-    const preset = presetOf(doc), told = [], settings = sized(preset, ...sides());
-    for (const field of doc.panel) {
+    const preset = presetOf(doc), told = new Set(), settings = sized(preset, ...sides()), old = last && sized(last, ...sides());
+    for (const field of places(doc.current, doc.panel)) {
       // a number for the network goes with a network that takes one
       const numbered = field.widget === "guidance" && field.default < 0, needless = numbered && preset?.guidance === null;
       const own = place(field), now = doc.widget(field), locked = needless || Boolean(preset?.locks?.[field.widget]);
       if (!locked && before.has(own)) { put(field, before.get(own)); before.delete(own); continue; }
-      const value = needless || (field.widget === "sampler" && !preset) ? field.default : settings[field.widget];
-      // a sampler other than its model's own: the workflow or a person asks for it, whatever model comes
-      if (field.widget === "sampler" && last && now !== last.settings.sampler) steadfast.add(chosen(field));
-      if (field.widget === "sampler" && !locked && steadfast.has(chosen(field))) continue;
+      const id = chosen(field), sampler = field.widget === "sampler";
+      if (firm.get(id)?.at !== now) firm.delete(id); // written anew since
+      // another than its model asks for: the workflow wants it, or a person wants that sampler, whatever model comes
+      const wanted = !numbered && old?.[field.widget] !== undefined && now !== old[field.widget] && (sampler || !touched.has(own));
+      if (wanted && !firm.has(id)) firm.set(id, { of: last.name, value: now, at: now });
+      const wish = firm.get(id);
+      if (wish && (preset || sampler)) {
+        wish.at = preset?.name === wish.of ? wish.value : stays(field.widget, wish.value, settings, preset);
+        if (wish.at === now) continue;
+        put(field, wish.at);
+        if (field.label) told.add(field.label);
+        continue;
+      }
+      const value = needless || (sampler && !preset) ? field.default ?? "euler" : settings[field.widget];
       if (value === undefined || value === now) continue;
-      const free = !touched.has(own) || now === last?.settings?.[field.widget];
+      const free = !touched.has(own) || now === old?.[field.widget];
       const fits = field.widget !== "steps" || now <= preset.most;
       if (!free && !(locked && (field.widget !== "steps" || !fits))) continue;
       if (locked && !free) before.set(own, now);
       put(field, value);
-      if (!needless) told.push(field.label);
+      if (!needless && field.label) told.add(field.label);
     }
     last = preset;
-    if (told.length && preset) weft.emit("filled", { name: preset.name, labels: told });
+    if (told.size && preset) weft.emit("filled", { name: preset.name, labels: [...told] });
   }
 
   /** Under every field that the model rules out: why. */
@@ -103,7 +131,7 @@
       if (unread(view, field)) { box.hidden = true; continue; } // it would do nothing
       if (needless(view, field)) box.hidden = false;
       const plain = field.role === "avoid" && field.sort === "prompt" && view.template !== "avoid-without-cfg" && !needless(view, field);
-      const reason = preset?.locks?.[field.role === "avoid" ? (plain ? "avoid" : "") : field.widget] || "";
+      const reason = (meant(view, field) && preset?.locks?.[field.role === "avoid" ? (plain ? "avoid" : "") : field.widget]) || "";
       const bad = preset?.unsuited?.[field.widget] || {}, warned = !reason && bad[view.widget(field)];
       const shut = Boolean(reason) && (field.role === "avoid" ? !String(view.widget(field)).trim() : field.widget !== "steps");
       for (const input of box.querySelectorAll("input, select, textarea")) {
@@ -145,6 +173,8 @@
   }
   // a field of a node that needs no second pass, such as Avoid (NAG), is not the negative prompt of guidance
   const inNode = (view, field) => view.current?.nodes?.find((n) => n.id === field.node);
+  /** Whether a setting is one that a model asks for, and no other of the same name. */
+  const meant = (view, field) => weft.facts.sets?.[inNode(view, field)?.kind]?.includes(field.widget) ?? true;
   const needless = (view, field) => ["nag", "nasa"].includes(inNode(view, field)?.kind);
   /** Whether it says how that node avoids, and there is nothing to avoid. */
   function unread(view, field) {
@@ -159,6 +189,16 @@
     show(box, view = doc) { forms.set(box, view); if (!last || shown !== doc.template) { shown = doc.template; last = presetOf(doc); } paint(); },
     /** The settings that a model asks for, by widget; none where nothing is known of it. */
     settings: (ref, width = 0, height = 0) => sized(known(weft.facts.models, ref), width, height),
+    /** The same for a tab's own workflow, made for the model `before`, in its place. */
+    suit(document, panel, before, model, width, height) {
+      if (document.nodes.some((n) => n.kind === "relay")) return;
+      const [own, settings] = [before, model].map((ref) => weft.presets.settings(ref, width, height)), preset = known(weft.facts.models, model);
+      for (const f of places(document, panel)) {
+        const widgets = document.nodes.find((n) => n.id === f.node)?.widgets, now = widgets?.[f.widget];
+        if (!(f.widget in settings) || now === undefined) continue;
+        widgets[f.widget] = own[f.widget] !== undefined && own[f.widget] !== now ? stays(f.widget, now, settings, preset) : settings[f.widget];
+      }
+    },
   };
   on("model", () => { fill(); paint(); });
   on("lora", () => { fill(); paint(); });

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 # settings of a picture that a repeated painting of it needs, by kind of node
 CARRIED = {
     "empty_latent": ("width", "height", "seed"),
-    "schedule": ("steps", "spacing", "shift"),
-    "cfg": ("cfg_scale",),
+    "schedule": ("steps", "spacing", "shift", "strength"),
+    "cfg": ("cfg_scale", "start", "end", "rescale", "guidance"),
     "choose_sampler": ("sampler",),
     "load_model": ("model",),
 }
@@ -132,21 +132,25 @@ class EditTab:
     def _like(self, graph: Graph, made: Graph, prompt: str) -> Graph:
         """A workflow with model, seed, size, steps and guidance of a picture; its prompt is the old one."""
         values = {
-            (node.kind, name): node.widgets[name]
+            (node.kind, name): node.widgets.get(name, self._default(node.kind, name))
             for node in reversed(made.nodes)
             for name in CARRIED.get(node.kind, ())
-            if name in node.widgets
         }
         for node in graph.nodes:
             if node.id == "schedule" and "first_schedule" in _ids(graph):
                 continue  # that of the change is the workflow's own
             for name in CARRIED.get(node.kind, ()):
-                if (node.kind, name) in values:
+                if values.get((node.kind, name)) is not None:
                     graph = graph.set(node.id, name, values[node.kind, name])
         avoid = next((n for n in made.nodes if n.id == "avoid"), None)
         if avoid is not None and "avoid" in _ids(graph):
             graph = graph.set("avoid", "text", avoid.widgets.get("text", ""))
         return self._worded(graph, prompt)
+
+    def _default(self, kind: str, name: str) -> object:
+        """What a setting is where a document leaves it out; None if it has none."""
+        spec = self._studio.registry.find(kind)
+        return next((param.default for param in spec.params if param.name == name), None) if spec else None
 
     def _of_file(self, picture: object, prompt: str, size: tuple[int, int]) -> Graph:
         """edit-picture with a stored picture of `size` pixels in the place of the one that it paints."""

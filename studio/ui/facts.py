@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from studio.ui.fitted import SETS
 from studio.ui.forms import shapes
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def facts(studio: Studio) -> dict[str, object]:
         "maxPrompt": studio.policy.max_prompt,
         "maxUpload": studio.policy.max_upload_bytes,
         "public": studio.policy.is_public,
+        "sets": {kind: list(names) for kind, names in SETS.items()},
     }
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from studio.errors import StudioError, did_you_mean
 from studio.graph.document import Graph
 from studio.graph.inline import inline
+from studio.ui.fitted import fitted
 from studio.ui.forms import Field, missing_kinds, panel
 
 if TYPE_CHECKING:
@@ -167,29 +166,12 @@ class Templates:
         places = {(str(p.node), str(p.socket)) for p in found if p.level == "error"}
         return places - {(str(besides["node"]), str(besides["widget"]))}
 
-    def _settings(self, model: str) -> tuple[Mapping[str, Any], dict[str, object]]:
-        """The card of a model, and the settings that it asks for by its preset; empty where none is known."""
-        card: Mapping[str, Any] = next((c for c in self._studio.model_cards() if c["ref"] == model), {})
-        preset = card.get("preset")
-        return card, dict(preset["settings"]) if isinstance(preset, Mapping) else {}
-
     def _suited(self, document: Graph, model: str, before: str) -> Graph:
-        """The document with the settings that a model asks for. A sampler other than that of the model
-        `before` is there for the workflow's sake: it stays."""
-        card, settings = self._settings(model)
-        own = self._settings(before)[1].get("sampler")
+        """The document, made for the model `before`, with the settings that another asks for."""
+        cards = {str(card["ref"]): card for card in self._studio.model_cards()}
         roles = self._roles(document)
-        if settings and "width" in roles and "height" in roles:
-            sides = [_value(document, roles[side]) for side in ("width", "height")]
-            settings |= _by_size(card["preset"].get("lines") or (), sides, settings.get("shift"))
-        settings.setdefault("sampler", "euler")  # also where nothing is known of a model
-        for field in panel(document, self._studio.registry):
-            node, widget = str(field["node"]), str(field["widget"])
-            if widget == "sampler" and _value(document, field) != own:
-                continue
-            if widget in settings:
-                document = document.set(node, widget, settings[widget])
-        return document
+        size = [_value(document, roles[side]) for side in ("width", "height") if side in roles]
+        return fitted(document, self._studio.registry, cards.get(before, {}), cards.get(model, {}), size)
 
     def _roles(self, document: Graph) -> dict[str, Field]:
         return {str(f["role"]): f for f in panel(document, self._studio.registry) if f["role"]}
@@ -197,15 +179,6 @@ class Templates:
 
 def _value(document: Graph, field: Field) -> object:
     return document.node(str(field["node"])).widgets.get(str(field["widget"]), field["default"])
-
-
-def _by_size(lines: Sequence[Mapping[str, Any]], sides: Sequence[object], own: object) -> dict[str, object]:
-    """The shift for a picture of these sides where a preset's lines say it (`models.size_shift`)."""
-    if not lines or not all(isinstance(side, int) for side in sides):
-        return {} if own is None else {"shift": own}
-    tokens = math.prod(int(str(side)) // 16 for side in sides)
-    line = next((line for line in lines if tokens <= line["tokens"]), lines[-1])
-    return {"shift": round(min(max(math.exp(line["start"] + line["slope"] * tokens), 0.1), 30.0), 3)}
 
 
 def _named(document: Graph) -> set[str]:

@@ -154,3 +154,39 @@ def test_settings_made_by_hand_stay_also_after_a_reload(open_page):
     assert setting(page, "steps") == 4
     choose(page, "embedded:scenes-sd3")
     assert setting(page, "steps") == 30
+
+
+def open_template(page: Any, name: str) -> None:
+    page.locator(f"#weft-templates [data-template={name}]").click()
+    page.locator(f"#weft-templates [data-template={name}][aria-pressed=true]").wait_for()
+
+
+def widgets(page: Any) -> dict[str, Any]:
+    """Every setting of the page's document, by node and name."""
+    nodes = page.evaluate("window.weft.doc.current.nodes")
+    return {f"{node['id']}.{name}": value for node in nodes for name, value in node.get("widgets", {}).items()}
+
+
+def test_what_a_workflow_asks_for_stays_and_comes_back_with_its_model(open_page):
+    page = open_page()
+    with_quick(page)
+    flux = Preset("Number", "a card", 20, guidance=3.0, shift=1.5, spacing="flux").to_json()
+    page.evaluate("(preset) => window.weft.facts.models.push({ref: 'hub:number', preset})", flux)
+    open_template(page, "keep-picture-values")
+    own, before = setting(page, "model"), widgets(page)
+    assert (before["values.steps"], before["schedule.steps"], before["lead.cfg_scale"]) == (1, 12, 2)
+    choose(page, "hub:number")
+    there = widgets(page)
+    # that many steps put something in: no setting of the model's; its own number of steps stays as well
+    assert (there["values.steps"], there["schedule.steps"], there["first_schedule.steps"]) == (1, 12, 20)
+    # a second pass beside the number is needless, also where no form shows it; so the noise levels
+    assert (there["lead.cfg_scale"], there["guidance.cfg_scale"]) == (1, 1)
+    assert (there["first_schedule.shift"], there["first_schedule.spacing"]) == (1.5, "flux")
+    assert there["sampler.sampler"] == "midpoint_reuse"
+    choose(page, "embedded:quick")
+    few = widgets(page)
+    assert (few["values.steps"], few["schedule.steps"], few["lead.cfg_scale"]) == (1, 4, 1)
+    choose(page, own)
+    assert {name: value for name, value in widgets(page).items() if not name.endswith(".model")} == {
+        name: value for name, value in before.items() if not name.endswith(".model")
+    }

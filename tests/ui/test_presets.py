@@ -9,6 +9,7 @@ import pytest
 
 from studio.models.presets import Preset
 from studio.ui.facts import facts, known_model
+from studio.ui.fitted import SETS
 from studio.ui.models_tab import ModelsTab
 from studio.ui.owners import Owners
 from studio.ui.templates import Templates
@@ -96,3 +97,33 @@ def test_a_workflow_with_a_model_that_is_not_here_has_no_card(fast, monkeypatch)
     away = made.set(model, "model", "embedded:not-here")
     monkeypatch.setattr(fast, "workflow", lambda name="text-to-image": away)
     assert not Templates(fast).cards
+
+
+def test_every_setting_named_like_a_models_own_is_one_or_is_told_apart(studio):
+    """A node that is new here decides whether its `steps` are the model's steps."""
+    names = {name for found in SETS.values() for name in found}
+    for kind, spec in studio.registry.specs.items():
+        own = {param.name for param in spec.params} & names
+        if spec.origin == "built-in" and own:
+            assert kind in SETS, f"{kind} has {', '.join(sorted(own))}: add it to SETS"
+        assert set(SETS.get(kind, ())) <= own, kind
+
+
+def test_a_workflow_keeps_what_it_asks_for_with_another_model(studio):
+    templates = Templates(studio)
+
+    def opened(name: str, model: str) -> dict[str, object]:
+        made = templates.open(name, studio.workflow().set("model", "model", model))
+        return {f"{n.id}.{w}": value for n in made.nodes for w, value in n.widgets.items()}
+
+    flux = opened("keep-picture-values", "embedded:scenes-flux")
+    assert (flux["values.steps"], flux["schedule.steps"], flux["sampler.sampler"]) == (1, 12, "midpoint_reuse")
+    # also where no form shows it: no second pass beside the number, the noise levels that it learnt
+    assert (flux["guidance.cfg_scale"], flux["lead.cfg_scale"]) == (1.0, 1.0)
+    assert flux["first_schedule.spacing"] == "flux"
+    few = opened("edit-picture", "embedded:scenes-sd3-turbo")
+    assert (few["schedule.steps"], few["first_schedule.steps"], few["guidance.cfg_scale"]) == (4, 4, 1.0)
+    assert opened("avoid-without-cfg", "embedded:scenes-flux")["guidance.cfg_scale"] == 1.0
+    # models take turns: its settings are for both
+    start, plain = opened("full-start", "embedded:scenes-flux"), studio.workflow("full-start")
+    assert start["few.steps"] == plain.node("few").widgets["steps"]
