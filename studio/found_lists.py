@@ -79,15 +79,18 @@ def _run_of(document: Graph, node: Node) -> Mapping[str, tuple[str, str]] | None
     for edge in document.edges:
         if edge.source[0] == node.id and edge.target[1] == "sigmas":
             fed = {e.target[1]: e.source for e in document.edges if e.target[0] == edge.target[0]}
-            if all(name in fed for name in FED) and (RULE not in fed or _chosen(document, fed[RULE][0])):
+            free = RULE not in fed or _chosen(document, fed[RULE][0], node.id)
+            if all(name in fed for name in FED) and free:
                 return {name: fed[name] for name in (*FED, RULE) if name in fed}
     return None
 
 
-def _chosen(document: Graph, id: str) -> bool:
-    """Whether that node gives a sampler that can be changed by its setting."""
+def _chosen(document: Graph, id: str, schedule: str) -> bool:
+    """Whether that node gives a sampler by a setting that can be changed, to runs of that schedule alone."""
     wired_in = any(edge.target == (id, RULE) for edge in document.edges)
-    return document.node(id).kind == CHOICE and not wired_in
+    runs = {edge.target[0] for edge in document.edges if edge.source[0] == id}
+    same = {edge.target[0] for edge in document.edges if edge.source[0] == schedule}
+    return document.node(id).kind == CHOICE and not wired_in and runs <= same
 
 
 def _fitting(

@@ -119,6 +119,21 @@ def test_a_list_is_stepped_along_by_the_sampler_that_it_was_searched_with(studio
     assert offered(studio, other) == []
     with pytest.raises(StudioError, match="takes no found schedule"):
         found_lists.wired(other, studio.registry, "schedule", 3)
+    # nor is that of another run
+    second = replace(document.node("schedule"), id="second"), replace(document.node("sample"), id="again")
+    fed = [replace(e, target=("again", e.target[1])) for e in document.edges if e.target[0] == "sample"]
+    fed = [replace(e, source=("second", "sigmas")) if e.target[1] == "sigmas" else e for e in fed]
+    shared = replace(document, nodes=(*document.nodes, *second), edges=(*document.edges, *fed))
+    assert offered(studio, shared) == []
+
+
+def test_a_found_list_with_another_sampler_is_warned_of(studio: Studio) -> None:
+    keep(studio)
+    document = found_lists.wired(plain(studio), studio.registry, "schedule", 3)
+    assert not [p for p in studio.check(document) if "searched" in p.message]
+    told = [p for p in studio.check(document.set("sampler", "sampler", "heun")) if p.socket == "sampler"]
+    assert ["was searched with the sampler euler" in p.message for p in told] == [True]
+    assert told[0].level == "warning" and told[0].hint == "Choose euler."
 
 
 def test_the_page_hears_of_it_and_may_take_it(studio: Studio) -> None:

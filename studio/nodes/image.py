@@ -14,7 +14,7 @@ from studio.pixels import read_picture
 def decode(model: Model, latent: Latent, picture: Annotated[int, Number(0, 63)] = 0) -> Image:
     """Turn a finished latent into a picture.
 
-    picture: which one, if the canvas holds several; 0 is the first
+    picture: which one, if the canvas holds several, each with a Decode of its own; 0 is the first
     """
     return decode_latent(parts_of(model), latent, picture)
 

@@ -134,6 +134,32 @@ def review_canvas(view: View) -> Iterator[Refusal]:
                 yield Refusal(error.message, error.hint, error.socket, at=canvas)
 
 
+def _other_samplers(view: View, sampler: str) -> Iterator[Refusal]:
+    """What is made for, or was found with, another sampler; "" = which one is not known."""
+    if not sampler:
+        return
+    for wrap in view.feeding("wraps"):
+        steers = wrap.kind in ("steer_to_picture", "steer_to_known") and wrap.widgets.get("force")
+        if steers and sampler != "euler":
+            yield other_sampler(wrap, "euler", sampler)
+    for control in view.feeding("attachments"):
+        cleaner = control.widgets.get("cleaner", 1)
+        if control.kind == "keep_subject" and cleaner != 1 and sampler != "euler":
+            yield other_sampler(control, "euler", sampler)
+        method = next((str(s.widgets.get("method", "")) for s in control.feeding("inversion")), "")
+        if control.technique == "inject_v" and method and sampler != method:
+            yield other_sampler(control, method, sampler)
+    for source in view.feeding("sigmas"):
+        found = source.kind == "search_schedule" or source.widgets.get("spacing") == "found"
+        if found and sampler != "euler":
+            yield Refusal(
+                f"{source.title!r} was searched with the sampler euler; nobody measured it with {sampler}.",
+                "Choose euler.",
+                "sampler",
+                "warning",
+            )
+
+
 def review_sample(view: View) -> Iterator[Refusal]:
     """Attachments that do not go together, and what needs another sampler or another start."""
     yield from review_attachments(view)
@@ -143,23 +169,16 @@ def review_sample(view: View) -> Iterator[Refusal]:
     yield from review_steering(view)
     sampler = next(map(sampler_name, view.feeding("sampler")), "")
     yield from review_nested(view, sampler)
-    for wrap in view.feeding("wraps"):
-        steers = wrap.kind in ("steer_to_picture", "steer_to_known") and wrap.widgets.get("force")
-        if steers and sampler not in ("", "euler"):
-            yield other_sampler(wrap, "euler", sampler)
+    others = list(_other_samplers(view, sampler))
+    yield from others
     model = outline(view)
     yield from review_guidance(view, sampler, run_steps(view))
     yield from review_relays(view, model, sampler)
-    yield from review_preset(view, model, sampler)
+    # what must be another sampler is not advised on besides
+    yield from review_preset(view, model, "" if others else sampler)
     yield from strange_prompts(view, model, ", and the run has", "Connect one Load model to both.")
     starts = {source.kind for source in view.feeding("latent")}
     for control in view.feeding("attachments"):
-        cleaner = control.widgets.get("cleaner", 1)
-        if control.kind == "keep_subject" and cleaner != 1 and sampler not in ("", "euler"):
-            yield other_sampler(control, "euler", sampler)
-        method = next((str(s.widgets.get("method", "")) for s in control.feeding("inversion")), "")
-        if control.technique == "inject_v" and method and sampler not in ("", method):
-            yield other_sampler(control, method, sampler)
         if control.technique in ("force", "inject_v") and starts and "invert_picture" not in starts:
             yield Refusal(
                 f"{control.title!r} follows an inverted picture, but the run starts from another latent.",

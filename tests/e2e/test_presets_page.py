@@ -164,7 +164,7 @@ def open_template(page: Any, name: str) -> None:
 def widgets(page: Any) -> dict[str, Any]:
     """Every setting of the page's document, by node and name."""
     nodes = page.evaluate("window.weft.doc.current.nodes")
-    return {f"{node['id']}.{name}": value for node in nodes for name, value in node.get("widgets", {}).items()}
+    return {f"{n['id']}.{name}": value for n in nodes for name, value in n.get("widgets", {}).items()}
 
 
 def test_what_a_workflow_asks_for_stays_and_comes_back_with_its_model(open_page):

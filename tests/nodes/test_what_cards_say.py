@@ -56,3 +56,19 @@ def test_an_emphasised_word_brings_what_was_missing(caching_engine: Engine) -> N
         assert made.status == "finished", made.errors
         kinds.append({found.kind for found in detect(made.outputs["save"]["image"].pixels).objects})
     assert "mushroom" in kinds[1] - kinds[0] and "boat" in kinds[0] & kinds[1]
+
+
+def test_a_pasted_thing_stays_and_the_scene_is_painted_around_it(caching_engine: Engine) -> None:
+    graph = ready_workflow("paint-around-picture")
+    made = caching_engine.run(graph, targets=["save"])
+    assert made.status == "finished", made.errors
+    seen = detect(made.outputs["save"]["image"].pixels)
+    assert seen.background == "night"
+    told = sorted((found.kind, found.colour, found.place) for found in seen.objects)
+    assert told == [("house", "blue", "left"), ("star", "red", "middle")]
+
+
+def test_an_edit_with_the_pictures_values_changes_the_word_alone(caching_engine: Engine) -> None:
+    before, after = pictures(caching_engine, "keep-picture-values")
+    assert before == [("house", "blue"), ("star", "red")]
+    assert after == [("house", "blue"), ("star", "green")]

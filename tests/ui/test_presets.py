@@ -117,7 +117,8 @@ def test_a_workflow_keeps_what_it_asks_for_with_another_model(studio):
         return {f"{n.id}.{w}": value for n in made.nodes for w, value in n.widgets.items()}
 
     flux = opened("keep-picture-values", "embedded:scenes-flux")
-    assert (flux["values.steps"], flux["schedule.steps"], flux["sampler.sampler"]) == (1, 12, "midpoint_reuse")
+    assert (flux["values.steps"], flux["schedule.steps"]) == (1, 12)
+    assert flux["sampler.sampler"] == "midpoint_reuse"
     # also where no form shows it: no second pass beside the number, the noise levels that it learnt
     assert (flux["guidance.cfg_scale"], flux["lead.cfg_scale"]) == (1.0, 1.0)
     assert flux["first_schedule.spacing"] == "flux"
