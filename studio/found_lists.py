@@ -67,7 +67,7 @@ def wired(document: Graph, registry: Registry, node: str, steps: int) -> Graph:
     nodes = tuple(changed if one.id == node else one for one in document.nodes)
     rule = run.get(RULE, ("", ""))[0]
     nodes = tuple(
-        replace(one, widgets=one.widgets | {RULE: MEASURED}) if one.id == rule else one for one in nodes
+        replace(one, widgets={**one.widgets, RULE: MEASURED}) if one.id == rule else one for one in nodes
     )
     return replace(document, nodes=nodes, edges=tuple(edges))
 

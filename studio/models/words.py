@@ -226,9 +226,8 @@ def _chosen(
 ) -> list[tuple[int, int]]:
     phrase = phrase.strip()
     if not places:
-        spoken = words_of(prompt)
         parts = [word.text for word in words_of(phrase)]
-        near = did_you_mean(phrase.casefold(), dict.fromkeys(word.text.casefold() for word in spoken))
+        near = _meant(phrase, prompt)
         if len(parts) > 1 and all(_places(prompt, part) for part in parts):
             near = f"Its words stand apart in the prompt; name them as {', '.join(parts)!r}."
         raise StudioError(
@@ -245,6 +244,19 @@ def _chosen(
             hint=f"Possible: 0 to {len(places) - 1}.",
         )
     return [places[occurrence]]
+
+
+def _meant(phrase: str, *texts: str) -> str:
+    """The hint for words that no text has: the nearest run of as many neighbouring words, else of one."""
+    near = ""
+    for count in (len(words_of(phrase)), 1):
+        runs: dict[str, None] = {}
+        for text in texts:
+            spoken = [word.text.casefold() for word in words_of(text)]
+            starts = range(len(spoken) - count + 1)
+            runs |= dict.fromkeys(" ".join(spoken[at : at + count]) for at in starts)
+        near = near or did_you_mean(phrase.strip().casefold(), runs)
+    return near
 
 
 def _checked(prompt: str, chars: tuple[int, int]) -> tuple[int, int]:
@@ -359,7 +371,7 @@ def named_words(source: str, target: str, words: str) -> tuple[list[str], list[s
             spoken = dict.fromkeys(w.text.casefold() for text in (source, target) for w in words_of(text))
             raise StudioError(
                 f"{word[:60]!r} is in neither prompt.",
-                hint=did_you_mean(word.casefold(), spoken) or f"They have {', '.join(list(spoken)[:12])}.",
+                hint=_meant(word, source, target) or f"They have {', '.join(list(spoken)[:12])}.",
                 socket="words",
             )
     return (

@@ -18,7 +18,7 @@ from studio.models.folders import check_folder
 from studio.models.loading import load_folder
 from studio.models.text import encode_prompt
 from studio.models.tiny import save_tiny
-from studio.models.words import find_words, segment_conditioning, word_diff, words_of
+from studio.models.words import find_words, named_words, segment_conditioning, word_diff, words_of
 
 LENGTH = 77
 T5_LENGTH = 90
@@ -295,3 +295,18 @@ def test_a_segment_has_its_own_words_and_the_mark_after_each_encoders_last(tiny:
         assert torch.equal(empty.embeds, encode_prompt(tiny, text, "It")[0].embeds)
     with pytest.raises(StudioError, match="past the token limit"):
         segment_conditioning(tiny, "a red boat " * 5)
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        ("gren star", "Did you mean 'green star'"),
+        ("boot", "Did you mean 'boat'?"),
+        ("a gren star and", "Did you mean 'a green star and'"),
+        ("xyz qqq", "They have a, red, star, and, boat, green."),
+    ],
+)
+def test_several_misspelt_words_are_taken_as_they_stand_together(words: str, hint: str) -> None:
+    with pytest.raises(StudioError) as caught:
+        named_words("a red star and a boat", "a green star and a boat", words)
+    assert (caught.value.hint or "").startswith(hint)
