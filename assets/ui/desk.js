@@ -14,7 +14,7 @@
     let carried = {}; // by role: what came along last, so that what was written here since stays
     /** The settings that a model asks for, as when it is chosen on Create. */
     function suit(before, model) {
-      const [width, height] = ["width", "height"].map((role) => draft.panel.find((f) => f.role === role)).map((f) => (f ? draft.document.nodes.find((n) => n.id === f.node).widgets[f.widget] : 0) || 0);
+      const [width, height] = ["width", "height"].map((role) => desk.get(draft.panel.find((f) => f.role === role), 0));
       weft.presets.suit(draft.document, draft.panel, before, model, width, height);
     }
     const desk = {

@@ -248,15 +248,15 @@ def _chosen(
 
 def _meant(phrase: str, *texts: str) -> str:
     """The hint for words that no text has: the nearest run of as many neighbouring words, else of one."""
-    near = ""
     for count in (len(words_of(phrase)), 1):
         runs: dict[str, None] = {}
         for text in texts:
             spoken = [word.text.casefold() for word in words_of(text)]
             starts = range(len(spoken) - count + 1)
             runs |= dict.fromkeys(" ".join(spoken[at : at + count]) for at in starts)
-        near = near or did_you_mean(phrase.strip().casefold(), runs)
-    return near
+        if near := did_you_mean(phrase.strip().casefold(), runs):
+            return near
+    return ""
 
 
 def _checked(prompt: str, chars: tuple[int, int]) -> tuple[int, int]:

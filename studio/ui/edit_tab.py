@@ -150,7 +150,7 @@ class EditTab:
     def _default(self, kind: str, name: str) -> object:
         """What a setting is where a document leaves it out; None if it has none."""
         spec = self._studio.registry.find(kind)
-        return next((param.default for param in spec.params if param.name == name), None) if spec else None
+        return getattr(spec.socket(name), "default", None) if spec else None
 
     def _of_file(self, picture: object, prompt: str, size: tuple[int, int]) -> Graph:
         """edit-picture with a stored picture of `size` pixels in the place of the one that it paints."""

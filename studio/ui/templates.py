@@ -170,8 +170,10 @@ class Templates:
         """The document, made for the model `before`, with the settings that another asks for."""
         cards = {str(card["ref"]): card for card in self._studio.model_cards()}
         roles = self._roles(document)
-        size = [_value(document, roles[side]) for side in ("width", "height") if side in roles]
-        return fitted(document, self._studio.registry, cards.get(before, {}), cards.get(model, {}), size)
+        sides = [_value(document, roles[side]) if side in roles else 0 for side in ("width", "height")]
+        width, height = (side if isinstance(side, int) else 0 for side in sides)
+        registry = self._studio.registry
+        return fitted(document, registry, cards.get(before, {}), cards.get(model, {}), (width, height))
 
     def _roles(self, document: Graph) -> dict[str, Field]:
         return {str(f["role"]): f for f in panel(document, self._studio.registry) if f["role"]}

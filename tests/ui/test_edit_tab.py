@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -99,6 +100,20 @@ def test_a_painted_picture_is_painted_again_with_its_own_settings(fake):
     changed = tab._like(fake.workflow("edit-picture"), made, "a red star")
     assert changed.node("first_schedule").widgets["steps"] == 9
     assert changed.node("schedule").widgets["steps"] == 28, "the change keeps its own steps"
+
+
+def test_it_is_painted_again_with_its_whole_guidance_and_with_what_it_leaves_out(studio):
+    """A number that a person had set was lost once, and then it was another picture."""
+    made = studio.workflow().set("guidance", "guidance", 6.0).set("guidance", "rescale", 0.5)
+    made = made.set("schedule", "strength", 0.9)
+    own = made.node("sampler")
+    bare = replace(own, widgets={})
+    made = replace(made, nodes=tuple(bare if node is own else node for node in made.nodes))
+    again = tab_of(studio)._like(studio.workflow("edit-by-prompt"), made, "a red star")
+    told = again.node("guidance").widgets
+    assert (told["guidance"], told["rescale"]) == (6.0, 0.5)
+    assert again.node("schedule").widgets["strength"] == 0.9
+    assert again.node("sampler").widgets["sampler"] == "euler", "the node's own, not the workflow's"
 
 
 def test_an_edited_picture_is_described_by_its_new_words():
